@@ -1,0 +1,1 @@
+//! Status API over a Unix socket.

@@ -1,0 +1,1 @@
+//! Block signatures and token search over byte slices.

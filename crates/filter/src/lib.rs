@@ -1,0 +1,1 @@
+//! rsync filter rules: parse, match, inherit.

@@ -1,0 +1,1 @@
+//! The only door to the disk: a root that no path escapes.

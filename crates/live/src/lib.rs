@@ -1,0 +1,1 @@
+//! The mirror engine: marks in, acknowledged batches out.

@@ -1,0 +1,1 @@
+//! The rsync wire protocol, sans-IO: bytes to values and back.

@@ -1,0 +1,1 @@
+//! Scenarios, real peers, random trees and an independent tree comparer, for tests.

@@ -1,0 +1,1 @@
+//! Kernel events to marks on paths.
