@@ -1,0 +1,4 @@
+//! The way to a daemon: address, password, socket, handshake.
+
+pub mod password;
+pub mod url;
