@@ -39,6 +39,10 @@ pub trait Driver {
     /// A request for content was answered. Says nothing about what the peer made of it.
     fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome);
 
+    /// The receiving side looked at this entry and found it different, or, with
+    /// [`ItemChange::wants_content`], asks for its content. Says nothing about success.
+    fn item(&mut self, _item: &Listed<'_>, _change: ItemChange) {}
+
     /// The receiving side deleted `name`.
     fn deleted(&mut self, name: &[u8], is_dir: bool);
 
@@ -99,6 +103,22 @@ pub enum Refusal {
     /// The disk.
     #[error("it cannot be opened")]
     Io(#[from] io::Error),
+}
+
+/// What the receiving side reports about an entry. Protocol reference, "Item attributes".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemChange(pub u16);
+
+impl ItemChange {
+    /// Content is requested.
+    pub fn wants_content(self) -> bool {
+        self.0 & 0x8000 != 0
+    }
+
+    /// It did not exist.
+    pub fn is_new(self) -> bool {
+        self.0 & 0x2000 != 0
+    }
 }
 
 /// What became of an answer.

@@ -16,7 +16,7 @@ pub mod push;
 pub mod server_args;
 pub mod source;
 
-pub use driver::{Content, Driver, Level, Listed, Refusal, SentOutcome};
+pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 pub use error::{PushError, PushFailure};
 pub use options::TransferOptions;
 pub use push::{ListPush, Listing, Outcome, Peer, TreePush, TreeSource, push_list, push_tree};

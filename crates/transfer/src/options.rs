@@ -5,18 +5,7 @@ use std::time::Duration;
 
 use crate::chmod::Chmod;
 
-/// A checksum that rsync names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum ChecksumKind {
-    Xxh128,
-    Xxh3,
-    Xxh64,
-    Md5,
-    Md4,
-    Sha1,
-    None,
-}
+pub use driftless_proto::setup::ChecksumKind;
 
 /// Whether and how data is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

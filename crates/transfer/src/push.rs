@@ -71,6 +71,11 @@ pub struct TreePush {
     pub checksum: bool,
     /// Change nothing; items are still reported.
     pub dry_run: bool,
+    /// Directories at the target, from the module's root with a leading slash, where unchanged
+    /// files are linked from.
+    pub link_dest: Vec<Vec<u8>>,
+    /// Create the missing parents of the destination.
+    pub mkpath: bool,
     /// Ask for [`Driver::applied`].
     pub acknowledgements: bool,
 }
