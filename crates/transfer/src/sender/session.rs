@@ -382,7 +382,10 @@ impl<'a> Session<'a> {
     fn error_text(&mut self, level: Level, text: &[u8]) -> Result<(), PushError> {
         let text = trimmed(text);
         self.driver.message(level, text);
-        self.last_error = text.to_vec();
+        // The summary line says less than the text that it follows.
+        if self.last_error.is_empty() || !text.starts_with(b"rsync error: ") {
+            self.last_error = text.to_vec();
+        }
         // The daemon takes half a second to leave after it has said so.
         match refused_option(text) {
             Some(option) => Err(PushError::Refused { option, text: text.to_vec() }),
