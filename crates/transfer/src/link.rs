@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use driftless_proto::mux::Mux;
+use driftless_proto::mux::{HEADER_LEN, Mux};
 use rustix::event::PollFlags;
 use socket2::Socket;
 
@@ -19,6 +19,9 @@ const FULL: usize = 256 * 1024;
 
 /// Input that is read ahead while output waits; the peer keeps the rest.
 const READ_AHEAD: usize = 4 * 1024 * 1024;
+
+/// Longest work without a look at the connection and at the caller's wish to stop.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Bytes asked of the socket at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -48,6 +51,7 @@ pub(crate) struct Link {
     deadline: Option<Instant>,
     last_progress: Instant,
     last_write: Instant,
+    last_look: Instant,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
     /// In the middle of what we are, for error texts.
@@ -73,6 +77,7 @@ impl Link {
             deadline,
             last_progress: now,
             last_write: now,
+            last_look: now,
             bytes_sent: 0,
             bytes_received: 0,
             phase: "during the handshake",
@@ -99,23 +104,27 @@ impl Link {
         self.output.pending_len()
     }
 
-    /// Whether nothing was written for so long that the peer should get a sign of life.
-    pub(crate) fn is_keepalive_due(&self) -> bool {
-        self.framed
-            && self.pending() == 0
-            && self.keepalive_interval().is_some_and(|every| self.last_write.elapsed() >= every)
-    }
-
-    fn keepalive_interval(&self) -> Option<Duration> {
-        // Protocol reference, "Keep-alives and timeouts": after half the timeout, rounded up.
-        self.timeout.map(|timeout| Duration::from_secs(timeout.as_secs().div_ceil(2).max(1)))
+    /// Adds a sign of life when nothing was written for half the timeout. Protocol reference,
+    /// "Keep-alives and timeouts".
+    fn keep_alive(&mut self) {
+        let Some(timeout) = self.timeout.filter(|_| self.framed && self.pending() == 0) else {
+            return;
+        };
+        let interval = Duration::from_secs(timeout.as_secs().div_ceil(2).max(1));
+        if self.last_write.elapsed() >= interval {
+            self.output.keep_alive();
+        }
     }
 
     /// Writes while much is pending. `false` when the peer has left and nothing can be written.
     pub(crate) fn relieve(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PushError> {
         if self.pending() < FULL {
+            if self.last_look.elapsed() >= LOOK_INTERVAL {
+                self.look(cancelled)?;
+            }
             return Ok(true);
         }
+        self.last_progress = Instant::now();
         while self.pending() >= FULL / 4 && !self.ended {
             self.write_some()?;
             if self.pending() < FULL / 4 {
@@ -132,22 +141,34 @@ impl Link {
                 self.read_some()?;
             }
         }
+        self.last_look = Instant::now();
         Ok(!self.ended)
     }
 
-    /// Writes everything and waits for input. Returns early, with `None`, when a keep-alive is due.
-    pub(crate) fn receive(
-        &mut self,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<Option<Received>, PushError> {
+    /// In long work with little output: shows the peer that we live, and that work was done.
+    fn look(&mut self, cancelled: &dyn Fn() -> bool) -> Result<(), PushError> {
+        self.last_look = Instant::now();
+        if cancelled() {
+            return Err(PushError::Cancelled);
+        }
+        self.keep_alive();
+        self.write_some()?;
+        if self.input.len() < READ_AHEAD {
+            self.read_some()?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything and waits for input.
+    pub(crate) fn receive(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Received, PushError> {
+        // While we were busy the peer's silence did not count.
+        self.last_progress = Instant::now();
         loop {
             if self.ended {
-                return Ok(Some(Received::End));
+                return Ok(Received::End);
             }
+            self.keep_alive();
             self.write_some()?;
-            if self.is_keepalive_due() {
-                return Ok(None);
-            }
             let mut interests = PollFlags::IN;
             if self.pending() > 0 {
                 interests |= PollFlags::OUT;
@@ -156,7 +177,7 @@ impl Link {
             if ready.contains(PollFlags::IN)
                 && let Some(received) = self.read_some()?
             {
-                return Ok(Some(received));
+                return Ok(received);
             }
         }
     }
@@ -201,6 +222,8 @@ impl Link {
     /// Writes what is pending as far as the socket takes it.
     fn write_some(&mut self) -> Result<(), PushError> {
         self.output.flush();
+        // Else our own signs of life would hide that the peer gives none.
+        let sign_of_life = self.pending() <= HEADER_LEN;
         while self.pending() > 0 && !self.ended {
             let now = Instant::now();
             let mut ready = self.output.ready();
@@ -215,7 +238,7 @@ impl Link {
                     self.output.written(len);
                     self.bytes_sent += len as u64;
                     self.last_write = now;
-                    self.last_progress = now;
+                    self.last_progress = if sign_of_life { self.last_progress } else { now };
                     if let Some(rate) = &mut self.rate {
                         rate.spend(len);
                     }

@@ -281,8 +281,8 @@ fn need<T>(
 
 fn more(link: &mut Link, driver: &mut dyn Driver) -> Result<(), PushError> {
     match link.receive(&|| driver.cancelled())? {
-        Some(Received::End) => Err(PushError::Closed { phase: link.phase }),
-        Some(Received::Bytes) | None => Ok(()),
+        Received::End => Err(PushError::Closed { phase: link.phase }),
+        Received::Bytes => Ok(()),
     }
 }
 

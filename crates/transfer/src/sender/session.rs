@@ -293,12 +293,8 @@ impl<'a> Session<'a> {
         }
         let driver = &*self.driver;
         match self.link.receive(&|| driver.cancelled())? {
-            Some(Received::Bytes) => self.sort_input(),
-            Some(Received::End) => Err(self.left()),
-            None => {
-                self.link.output.keep_alive();
-                Ok(())
-            }
+            Received::Bytes => self.sort_input(),
+            Received::End => Err(self.left()),
         }
     }
 

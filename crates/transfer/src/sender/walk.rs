@@ -2,7 +2,8 @@
 //! recursion".
 //!
 //! Lists go out depth-first and ahead of the receiving side, which may not serve anything before it
-//! knows enough of them. Memory holds the lists still open and the directories not yet listed.
+//! knows enough of them. Memory holds the lists still open, the directories not yet listed, and a
+//! number for each inode of several names.
 
 use std::collections::HashMap;
 use std::io;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use driftless_transfer::options::{ChecksumKind, CompressChoice};
 use driftless_transfer::{ListPush, PushError, TransferOptions, TreePush, push_list};
+use driftless_tree::flist::Entry;
 
 use crate::daemon::{Daemon, options};
 use crate::tree::{Recorder, plant, push};
@@ -94,6 +95,13 @@ fn a_password_opens_a_module() {
     assert!(matches!(attempt(&peer), Err(PushError::NoPassword { .. })));
     peer.password = Some(b"wrong".to_vec().into());
     assert!(matches!(attempt(&peer), Err(PushError::AuthFailed { .. })));
+    // The verdict is heard although a long list was on its way.
+    let gone = |at: u32| Entry { name: at.to_string().into_bytes().into(), ..Entry::default() };
+    let entries = (0..100_000).map(gone).collect();
+    let mut own = Recorder::new(source.path());
+    let long = ListPush { entries, missing_args: true, ..ListPush::default() };
+    let error = push_list(&peer, &options(), long, &mut own).unwrap_err().error;
+    assert!(matches!(error, PushError::AuthFailed { .. }), "{error:?}");
     peer.password = Some(b"s3cret".to_vec().into());
     assert!(attempt(&peer).unwrap().clean_end);
 }
