@@ -1,1 +1,33 @@
 //! The only door to the disk: a root that no path escapes.
+//!
+//! ```text
+//! Path ──Root::open──► Root ──RelPath──► SourceFile, Dir, Meta       (reading)
+//!                                 └────► Replacement, Attributes     (writing)
+//! ```
+//! Invariants
+//! * Below a root no symbolic link is followed, in no component of a path.
+//! * Every act is relative to an open handle: what is renamed or swapped meanwhile changes what is
+//!   found, never where it lies.
+//! * Replaced files appear complete and with their attributes, or not at all.
+//!
+//! Nothing here decides what to read or write, or knows a peer.
+
+pub mod attributes;
+pub mod copy;
+pub mod dir;
+mod meta;
+pub mod owner;
+pub mod replace;
+mod resolve;
+pub mod root;
+pub mod source;
+mod sys;
+mod write;
+
+pub use attributes::Attributes;
+pub use dir::{Dir, DirEntry};
+pub use owner::Owners;
+pub use replace::Replacement;
+pub use resolve::is_absent;
+pub use root::{FsError, Root, RootId, RootLost};
+pub use source::{SourceFile, Writers};

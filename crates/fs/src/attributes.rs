@@ -1,0 +1,85 @@
+//! Setting owner, permissions and modification time of exactly one file, following nothing.
+
+use crate::{meta, sys};
+use driftless_tree::{Kind, Timestamp};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// What to set; what is `None` stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// Permission bits with set-id and sticky bits; type bits are ignored. Symbolic links have none.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Last change of content.
+    pub mtime: Option<Timestamp>,
+}
+
+impl Attributes {
+    /// Sets them on what `file` refers to, which may be an `O_PATH` handle, also of a symbolic link.
+    pub(crate) fn apply(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        // The owner first: changing it clears set-id bits.
+        if self.uid.is_some() || self.gid.is_some() {
+            let (uid, gid) = (self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw));
+            rustix::fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH)?;
+        }
+        if let Some(mode) = self.mode {
+            let kind = meta::of_stat(&rustix::fs::fstat(file)?)?.kind;
+            if kind != Kind::Symlink {
+                set_mode(file, mode & 0o7777)?;
+            }
+        }
+        self.mtime.map_or(Ok(()), |mtime| set_mtime(file, mtime))
+    }
+}
+
+fn set_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    match sys::chmod_handle(file, mode) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => chmod_by_proc(file, mode),
+        answer => answer,
+    }
+}
+
+/// For kernels before Linux 6.6. The name in `/proc` leads to what the handle refers to; the caller
+/// made sure that this is no symbolic link.
+fn chmod_by_proc(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::chmodat(CWD, proc_path(file), Mode::from_raw_mode(mode), AtFlags::empty())?)
+}
+
+fn set_mtime(file: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) as _ },
+    };
+    match rustix::fs::utimensat(file, "", &times, AtFlags::EMPTY_PATH) {
+        // Kernels before Linux 5.8 do not know the flag here.
+        Err(Errno::INVAL | Errno::NOENT) => {
+            Ok(rustix::fs::utimensat(CWD, proc_path(file), &times, AtFlags::empty())?)
+        }
+        answer => Ok(answer?),
+    }
+}
+
+fn proc_path(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{OFlags, open};
+
+    #[test]
+    fn the_way_of_older_kernels_sets_the_mode_too() {
+        let temp = tempfile::NamedTempFile::new().unwrap();
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let handle = open(temp.path(), flags, Mode::empty()).unwrap();
+        chmod_by_proc(handle.as_fd(), 0o640).unwrap();
+        assert_eq!(rustix::fs::fstat(&handle).unwrap().st_mode & 0o7777, 0o640);
+    }
+}

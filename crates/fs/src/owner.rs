@@ -1,0 +1,102 @@
+//! Names of users and groups, as the system's name service knows them.
+
+use nix::unistd::{Gid, Group, Uid, User};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+/// Names and numbers of owners, each asked for once; that there is none is remembered, too.
+///
+/// Answers grow old with the value: make a new one for a new pass.
+#[derive(Debug, Default)]
+pub struct Owners {
+    user_names: Cache<u32, Vec<u8>>,
+    group_names: Cache<u32, Vec<u8>>,
+    uids: Cache<Vec<u8>, u32>,
+    gids: Cache<Vec<u8>, u32>,
+}
+
+/// Covers only its own map and is never held while the name service is asked, which may take long.
+type Cache<K, V> = Mutex<HashMap<K, Option<V>>>;
+
+impl Owners {
+    /// Knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name of a user; `None` when it has none or the name service cannot tell.
+    pub fn user_name(&self, uid: u32) -> Option<Vec<u8>> {
+        cached(&self.user_names, uid, || {
+            Ok(User::from_uid(Uid::from_raw(uid))?.map(|user| user.name.into_bytes()))
+        })
+    }
+
+    /// The name of a group; `None` when it has none or the name service cannot tell.
+    pub fn group_name(&self, gid: u32) -> Option<Vec<u8>> {
+        cached(&self.group_names, gid, || {
+            Ok(Group::from_gid(Gid::from_raw(gid))?.map(|group| group.name.into_bytes()))
+        })
+    }
+
+    /// The number of the user of this name.
+    pub fn uid(&self, name: &[u8]) -> Option<u32> {
+        let text = std::str::from_utf8(name).ok()?;
+        cached(&self.uids, name.to_vec(), || {
+            Ok(User::from_name(text)?.map(|user| user.uid.as_raw()))
+        })
+    }
+
+    /// The number of the group of this name.
+    pub fn gid(&self, name: &[u8]) -> Option<u32> {
+        let text = std::str::from_utf8(name).ok()?;
+        cached(&self.gids, name.to_vec(), || {
+            Ok(Group::from_name(text)?.map(|group| group.gid.as_raw()))
+        })
+    }
+}
+
+/// What the cache says, or `ask`, whose failures are not remembered.
+fn cached<K: Hash + Eq, V: Clone>(
+    cache: &Cache<K, V>,
+    key: K,
+    ask: impl FnOnce() -> nix::Result<Option<V>>,
+) -> Option<V> {
+    // A map is whole whenever the lock is free, even if a holder panicked.
+    let lock = || cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().get(&key) {
+        return known.clone();
+    }
+    let answer = ask().ok()?;
+    lock().insert(key, answer.clone());
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_those_of_the_system() {
+        let owners = Owners::new();
+        for _ in 0..2 {
+            assert_eq!(owners.user_name(0).as_deref(), Some(&b"root"[..]));
+            assert_eq!(owners.group_name(0).as_deref(), Some(&b"root"[..]));
+            assert_eq!(owners.uid(b"root"), Some(0));
+            assert_eq!(owners.gid(b"root"), Some(0));
+            assert_eq!(owners.user_name(0xffff_fff0), None);
+            assert_eq!(owners.gid(b"no such group"), None);
+            assert_eq!(owners.uid(b"\xff"), None);
+        }
+    }
+
+    #[test]
+    fn each_owner_is_asked_for_once_and_failures_again() {
+        let cache = Cache::<u32, u32>::default();
+        assert_eq!(cached(&cache, 1, || Err(nix::Error::EIO)), None);
+        assert_eq!(cached(&cache, 1, || Ok(None)), None);
+        assert_eq!(cached(&cache, 1, || unreachable!("known to be none")), None);
+        assert_eq!(cached(&cache, 2, || Ok(Some(3))), Some(3));
+        assert_eq!(cached(&cache, 2, || unreachable!("known")), Some(3));
+    }
+}

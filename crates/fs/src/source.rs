@@ -1,0 +1,82 @@
+//! A file that is read while others may write to it.
+
+use crate::{meta, sys};
+use driftless_tree::{Kind, Meta};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+/// A regular file, open for reading.
+#[derive(Debug)]
+pub struct SourceFile(File);
+
+/// Whether somebody has a file open for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// Nobody has, nor a writable mapping of it.
+    None,
+    /// Somebody has, perhaps this process.
+    Some,
+    /// The kernel does not tell: another user's file, or a file system without leases.
+    Unknown,
+}
+
+impl SourceFile {
+    /// Opens through `open`, which gets the flags.
+    pub(crate) fn open(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<Self> {
+        // Not blocking, lest a fifo that was put in the file's place hangs us.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match open(flags | OFlags::NOATIME) {
+            // Only owners may leave the access time alone.
+            Err(Errno::PERM) => open(flags)?,
+            // A socket or a device without driver cannot be opened at all.
+            Err(Errno::NXIO | Errno::NODEV) => return Err(not_regular()),
+            answer => answer?,
+        };
+        let file = Self(File::from(file));
+        match file.meta()?.kind {
+            Kind::File => Ok(file),
+            _ => Err(not_regular()),
+        }
+    }
+
+    /// Its attributes now.
+    pub fn meta(&self) -> io::Result<Meta> {
+        meta::of_stat(&rustix::fs::fstat(self)?)
+    }
+
+    /// Reads at `offset`: how many bytes, zero at the end of the file.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read_at(buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Probes whether somebody has the file open for writing, by a read lease that is given back at
+    /// once. A writer that comes in between waits for that moment, or fails with `EAGAIN` when it
+    /// opens without blocking.
+    pub fn writers(&self) -> Writers {
+        let taken = sys::take_read_lease(self);
+        match taken.and_then(|()| sys::release_lease(self)) {
+            Ok(()) => Writers::None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Writers::Some,
+            Err(_) => Writers::Unknown,
+        }
+    }
+}
+
+impl AsFd for SourceFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
+}

@@ -1,0 +1,96 @@
+//! The system calls that no kept crate wraps. The only `unsafe` of the project.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Once;
+
+/// Takes a read lease on a file that is open for reading.
+///
+/// # Errors
+/// `EAGAIN` when somebody has the file open for writing; others where leases are not possible.
+pub(crate) fn take_read_lease(file: impl AsFd) -> io::Result<()> {
+    ignore_lease_signals();
+    set_lease(file, libc::F_RDLCK)
+}
+
+/// Gives a lease back.
+pub(crate) fn release_lease(file: impl AsFd) -> io::Result<()> {
+    set_lease(file, libc::F_UNLCK)
+}
+
+fn set_lease(file: impl AsFd, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: F_SETLEASE takes an integer and touches no memory of ours; the descriptor is borrowed
+    // for the whole call.
+    match unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETLEASE, kind) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Ignores SIGIO once, unless the program already handles it. The kernel sends it when somebody
+/// wants to write to a file that we hold a lease on; its default action ends the process.
+fn ignore_lease_signals() {
+    static IGNORED: Once = Once::new();
+    IGNORED.call_once(|| {
+        // SAFETY: SIG_IGN installs no code of ours; the previous disposition is put back if it was
+        // not the default.
+        unsafe {
+            let before = libc::signal(libc::SIGIO, libc::SIG_IGN);
+            if before != libc::SIG_DFL && before != libc::SIG_ERR {
+                libc::signal(libc::SIGIO, before);
+            }
+        }
+    });
+}
+
+/// Sets the permission bits of the file that `file` refers to; it may be an `O_PATH` handle.
+///
+/// # Errors
+/// `ENOSYS` before Linux 6.6; `EOPNOTSUPP` for symbolic links.
+pub(crate) fn chmod_handle(file: impl AsFd, mode: u32) -> io::Result<()> {
+    // SAFETY: the path is a static NUL-terminated empty string, so that with AT_EMPTY_PATH only the
+    // descriptor counts, which is borrowed for the whole call. No memory is written.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_fchmodat2,
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            mode,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn wrong_handles_are_errors() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(take_read_lease(&reader).is_err());
+        assert!(release_lease(&writer).is_err());
+        let link = rustix::fs::open(
+            "/proc/self/exe",
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW,
+            rustix::fs::Mode::empty(),
+        )
+        .unwrap();
+        assert!(chmod_handle(&link, 0o600).is_err());
+    }
+
+    #[test]
+    fn a_lease_taken_can_be_given_back() {
+        // Closes the writing handle, keeps the file.
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let reader = File::open(&path).unwrap();
+        take_read_lease(&reader).unwrap();
+        release_lease(&reader).unwrap();
+    }
+}
