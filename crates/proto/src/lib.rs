@@ -1,1 +1,22 @@
 //! The rsync wire protocol, sans-IO: bytes to values and back.
+//!
+//! Every codec is a pair of a `put_…` that appends to a `Vec<u8>` and a `take_…` that takes one
+//! value off the front of a slice, or a small state machine where the wire carries state. Versions
+//! 30, 31 and 32, and 29 where it differs. Nothing here knows sockets, files, clocks or threads.
+//!
+//! Invariants
+//! * No input makes a decoder panic; every length meets a limit before an allocation.
+//! * A decoder that answers [`Decode::Incomplete`] has consumed nothing and changed no state.
+
+pub mod args;
+pub mod auth;
+mod error;
+pub mod greeting;
+pub mod int;
+pub mod item;
+pub mod mux;
+pub mod ndx;
+pub mod setup;
+pub mod sums;
+
+pub use error::{Decode, Violation};
