@@ -1,1 +1,22 @@
 //! The roles of a transfer: what a sender does with a session, a list and a disk.
+//!
+//! ```text
+//! options ─► server_args ─┐
+//! connect (url, password) ─► session ─► sender (list, answers) ─► Driver (the caller)
+//!                                                └── source (content, tree) ─► fs
+//! ```
+//! Nothing here parses a command line, prints or exits; texts of the peer go to the [`Driver`].
+
+pub mod chmod;
+pub mod connect;
+pub mod driver;
+pub mod error;
+pub mod options;
+pub mod push;
+pub mod server_args;
+pub mod source;
+
+pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
+pub use error::{PushError, PushFailure};
+pub use options::TransferOptions;
+pub use push::{ListPush, Listing, Outcome, Peer, TreePush, TreeSource, push_list, push_tree};

@@ -1,0 +1,284 @@
+//! From a connection to a running session: greeting, module, authentication, arguments, setup.
+//! Protocol reference, "Daemon text handshake" and "Setup exchange".
+//!
+//! Every flight leaves in one write, and nothing waits that need not: greeting and module go out at
+//! once, and arguments follow an answer to a challenge without waiting for its verdict.
+
+use driftless_proto::Decode;
+use driftless_proto::auth::{self, Digest};
+use driftless_proto::greeting::{Greeting, ServerLine, take_line};
+use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
+
+use crate::connect::url::DaemonUrl;
+use crate::driver::{Driver, Level};
+use crate::error::PushError;
+use crate::link::{Link, Received};
+use crate::options::{CompressChoice, TransferOptions};
+use crate::push::Peer;
+
+/// Longest line that is accepted from a daemon.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Lines of a message of the day that are read.
+const MAX_LINES: usize = 10_000;
+
+/// What the two ends agreed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    pub(crate) protocol: u8,
+    pub(crate) compat: CompatFlags,
+    pub(crate) checksum: ChecksumKind,
+    pub(crate) compression: Compression,
+    pub(crate) seed: i32,
+}
+
+/// Enters the module and hands over the arguments. Returns the protocol version.
+pub(crate) fn login(
+    link: &mut Link,
+    peer: &Peer,
+    options: &TransferOptions,
+    args: &[Vec<u8>],
+    driver: &mut dyn Driver,
+) -> Result<u8, PushError> {
+    let ours = Greeting {
+        protocol: options.protocol,
+        sub: 0,
+        digests: Digest::PREFERENCE.to_vec(),
+    };
+    let mut flight = Vec::with_capacity(128);
+    ours.put(&mut flight);
+    flight.extend_from_slice(peer.url.module.as_bytes());
+    flight.push(b'\n');
+    link.output.unframed(&flight);
+
+    let theirs = greeting(link, driver)?;
+    let protocol = ours.agree(&theirs);
+    if protocol < 30 {
+        return Err(PushError::Protocol {
+            phase: link.phase,
+            what: format!("the daemon speaks protocol {protocol}, 30 is the least"),
+            exit: 2,
+        });
+    }
+    let user = peer.url.user.as_deref().unwrap_or(&peer.default_user);
+    let mut flight = Vec::new();
+    driftless_proto::args::put_args(&mut flight, args.iter().map(Vec::as_slice), protocol);
+    for _ in 0..MAX_LINES {
+        match ServerLine::parse(line(link, driver)?) {
+            ServerLine::Motd(text) => driver.message(Level::Motd, &text),
+            ServerLine::Ok => {
+                link.output.unframed(&flight);
+                return Ok(protocol);
+            }
+            ServerLine::AuthRequired(challenge) => {
+                let no_password = || PushError::NoPassword {
+                    user: user.to_owned(),
+                    module: peer.url.module.clone(),
+                };
+                let password = peer.password.as_ref().ok_or_else(no_password)?;
+                let digest = auth::choose(&theirs.digests, protocol)
+                    .map_err(|violation| protocol_error(link, &violation))?;
+                let proof = auth::respond(digest, password, &challenge, protocol);
+                let mut answer = Vec::with_capacity(128 + flight.len());
+                auth::put_response(&mut answer, user.as_bytes(), &proof);
+                answer.append(&mut flight);
+                link.output.unframed(&answer);
+                return verdict(link, &peer.url, user, protocol, driver);
+            }
+            ServerLine::Exit => {
+                return Err(PushError::Daemon { text: b"it ended the session".to_vec() });
+            }
+            ServerLine::Error(text) => return Err(refusal(&text, &peer.url, user)),
+        }
+    }
+    Err(too_many_lines(link))
+}
+
+fn verdict(
+    link: &mut Link,
+    url: &DaemonUrl,
+    user: &str,
+    protocol: u8,
+    driver: &mut dyn Driver,
+) -> Result<u8, PushError> {
+    for _ in 0..MAX_LINES {
+        match ServerLine::parse(line(link, driver)?) {
+            ServerLine::Motd(text) => driver.message(Level::Motd, &text),
+            ServerLine::Ok => return Ok(protocol),
+            ServerLine::Error(text) => return Err(refusal(&text, url, user)),
+            ServerLine::AuthRequired(_) | ServerLine::Exit => break,
+        }
+    }
+    Err(too_many_lines(link))
+}
+
+fn too_many_lines(link: &Link) -> PushError {
+    let what = "the daemon's handshake does not come to an end".to_owned();
+    PushError::Protocol { phase: link.phase, what, exit: 5 }
+}
+
+fn greeting(link: &mut Link, driver: &mut dyn Driver) -> Result<Greeting, PushError> {
+    const MARK: &[u8] = b"@RSYNCD: ";
+    loop {
+        let seen = link.input.len().min(MARK.len());
+        if link.input[..seen] != MARK[..seen] {
+            // An address that is shut out may be told so at once.
+            if link.input.starts_with(b"@ERROR") {
+                let text = line(link, driver)?;
+                return Err(PushError::Daemon { text: error_text(&text) });
+            }
+            if !b"@ERROR".starts_with(&link.input) {
+                let got = link.input[..link.input.len().min(80)].to_vec();
+                return Err(PushError::NotRsync { got });
+            }
+        }
+        if seen == MARK.len() {
+            let line = line(link, driver)?;
+            return Greeting::parse(&line).map_err(|violation| protocol_error(link, &violation));
+        }
+        more(link, driver)?;
+    }
+}
+
+/// Reads the setup exchange and sends our side of it, unless `promised` flags were already
+/// answered in advance.
+pub(crate) fn setup(
+    link: &mut Link,
+    protocol: u8,
+    options: &TransferOptions,
+    driver: &mut dyn Driver,
+) -> Result<Setup, PushError> {
+    // A failure behind the verdict is still told as a line.
+    while link.input.len() < 6 && b"@ERROR".starts_with(&link.input) {
+        more(link, driver)?;
+    }
+    if link.input.starts_with(b"@ERROR") {
+        let text = line(link, driver)?;
+        return Err(PushError::Daemon { text: error_text(&text) });
+    }
+    let compat = need(link, driver, CompatFlags::take)?;
+    let mut setup = Setup {
+        protocol,
+        compat,
+        checksum: options.checksum_choice.unwrap_or(ChecksumKind::fallback(protocol)),
+        compression: chosen_compression(options.compress).unwrap_or(Compression::Zlib),
+        seed: 0,
+    };
+    if compat.varint_flist_flags() {
+        let ours = Offer::of(options);
+        let mut flight = Vec::with_capacity(64);
+        ours.put(&mut flight);
+        link.output.unframed(&flight);
+        if let Some(checksums) = &ours.checksums {
+            let theirs = need(link, driver, |input| setup::take_names(input).map(<[u8]>::to_vec))?;
+            let known = setup::checksums(&theirs);
+            setup.checksum = setup::choose(checksums, &known, "checksum", &theirs)
+                .map_err(|violation| protocol_error(link, &violation))?;
+        }
+        if let Some(compressions) = &ours.compressions {
+            let theirs = need(link, driver, |input| setup::take_names(input).map(<[u8]>::to_vec))?;
+            let known = setup::compressions(&theirs);
+            setup.compression = setup::choose(compressions, &known, "compression", &theirs)
+                .map_err(|violation| protocol_error(link, &violation))?;
+        }
+    }
+    setup.seed = need(link, driver, setup::take_seed)?;
+    Ok(setup)
+}
+
+/// `None`: to be negotiated.
+fn chosen_compression(choice: CompressChoice) -> Option<Compression> {
+    match choice {
+        CompressChoice::Off => Some(Compression::None),
+        CompressChoice::Negotiate => None,
+        CompressChoice::Zstd => Some(Compression::Zstd),
+        CompressChoice::Lz4 => Some(Compression::Lz4),
+        CompressChoice::Zlibx => Some(Compression::Zlibx),
+        CompressChoice::Zlib => Some(Compression::Zlib),
+    }
+}
+
+/// The names that we offer; `None` where there is nothing to negotiate.
+struct Offer {
+    checksums: Option<&'static [ChecksumKind]>,
+    compressions: Option<&'static [Compression]>,
+}
+
+impl Offer {
+    fn of(options: &TransferOptions) -> Self {
+        const LAST: usize = ChecksumKind::ORDER.len() - 1;
+        const LAST_COMPRESSION: usize = Compression::ORDER.len() - 1;
+        // "none" is the server's word: a client never asks for it.
+        let negotiates = options.compress == CompressChoice::Negotiate;
+        Self {
+            checksums: options.checksum_choice.is_none().then(|| &ChecksumKind::ORDER[..LAST]),
+            compressions: negotiates.then(|| &Compression::ORDER[..LAST_COMPRESSION]),
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        if let Some(checksums) = self.checksums {
+            setup::put_names(out, checksums.iter().map(|kind| kind.name()));
+        }
+        if let Some(compressions) = self.compressions {
+            setup::put_names(out, compressions.iter().map(|kind| kind.name()));
+        }
+    }
+}
+
+fn line(link: &mut Link, driver: &mut dyn Driver) -> Result<Vec<u8>, PushError> {
+    need(link, driver, |input| take_line(input, MAX_LINE))
+}
+
+/// Takes one value, waiting for as many bytes as it needs.
+fn need<T>(
+    link: &mut Link,
+    driver: &mut dyn Driver,
+    mut take: impl FnMut(&mut &[u8]) -> Result<T, Decode>,
+) -> Result<T, PushError> {
+    loop {
+        let mut input = link.input.as_slice();
+        match take(&mut input) {
+            Ok(value) => {
+                let taken = link.input.len() - input.len();
+                link.input.drain(..taken);
+                return Ok(value);
+            }
+            Err(Decode::Incomplete) => more(link, driver)?,
+            Err(Decode::Invalid(violation)) => return Err(protocol_error(link, &violation)),
+        }
+    }
+}
+
+fn more(link: &mut Link, driver: &mut dyn Driver) -> Result<(), PushError> {
+    match link.receive(&|| driver.cancelled())? {
+        Some(Received::End) => Err(PushError::Closed { phase: link.phase }),
+        Some(Received::Bytes) | None => Ok(()),
+    }
+}
+
+fn protocol_error(link: &Link, violation: &driftless_proto::Violation) -> PushError {
+    PushError::Protocol {
+        phase: link.phase,
+        what: violation.to_string(),
+        exit: violation.exit_code(),
+    }
+}
+
+/// What an `@ERROR` line means. Protocol reference, "Daemon text handshake".
+fn refusal(line: &[u8], url: &DaemonUrl, user: &str) -> PushError {
+    let text = error_text(line);
+    if text.starts_with(b"max connections") {
+        PushError::MaxConnections { text }
+    } else if text.starts_with(b"auth failed") {
+        PushError::AuthFailed { user: user.to_owned(), module: url.module.clone() }
+    } else {
+        PushError::Daemon { text }
+    }
+}
+
+fn error_text(line: &[u8]) -> Vec<u8> {
+    line.strip_prefix(b"@ERROR").map_or(line, |rest| {
+        rest.strip_prefix(b": ").unwrap_or(rest)
+    }).to_vec()
+}

@@ -1,0 +1,149 @@
+//! What a session asks of its caller, on the session's thread.
+
+use std::io;
+
+use driftless_tree::RelPath;
+use driftless_tree::flist::Entry;
+
+use crate::options::ChecksumKind;
+
+/// An entry of the session's file list, as callbacks name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a> {
+    /// What was listed.
+    pub entry: &'a Entry,
+    /// In [`crate::push_list`] the place in the caller's vector; in [`crate::push_tree`] the
+    /// number on the wire, unique in the session.
+    pub index: usize,
+}
+
+impl Listed<'_> {
+    /// The path below the root, `None` for the root itself.
+    pub fn path(&self) -> Option<RelPath> {
+        RelPath::parse(&self.entry.name).ok()
+    }
+}
+
+/// The caller of a push.
+pub trait Driver {
+    /// Hands out the content that the receiving side asked for, or refuses: then the peer is told
+    /// that the file is not coming (it keeps its old version) and the session goes on.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal>;
+
+    /// The receiving side acknowledged this entry as finished (only with acknowledgements on).
+    fn applied(&mut self, item: &Listed<'_>);
+
+    /// A request for content was answered. Says nothing about what the peer made of it.
+    fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome);
+
+    /// The receiving side looked at this entry and found it different, or, with
+    /// [`ItemChange::wants_content`], asks for its content. Says nothing about success.
+    fn item(&mut self, _item: &Listed<'_>, _change: ItemChange) {}
+
+    /// The receiving side deleted `name`.
+    fn deleted(&mut self, name: &[u8], is_dir: bool);
+
+    /// The peer says something; `text` without its final newline.
+    fn message(&mut self, level: Level, text: &[u8]);
+
+    /// `true` abandons the session at the next opportunity. Polled between steps and while
+    /// waiting, at least ten times a second.
+    fn cancelled(&self) -> bool;
+}
+
+/// The bytes of one file as it was when it was opened.
+pub trait Content {
+    /// How many bytes will be sent.
+    fn len(&self) -> u64;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes from `offset` on, as many as are at hand; empty only at the end of the file.
+    ///
+    /// # Errors
+    /// When the disk fails; the answer is then spoiled.
+    fn chunk(&mut self, offset: u64) -> io::Result<&[u8]>;
+
+    /// Asked once after the last byte: whether what was handed out is one version of the file.
+    fn unchanged(&mut self) -> bool;
+
+    /// The unseeded digest of all `len` bytes, if known already.
+    fn digest(&mut self, _kind: ChecksumKind) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Offers the digest that the session computed over all `len` bytes of an unchanged file.
+    fn keep_digest(&mut self, _kind: ChecksumKind, _digest: &[u8]) {}
+}
+
+/// Why content is not handed out.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is not there any more.
+    #[error("it vanished")]
+    Vanished,
+    /// It is not what was listed.
+    #[error("it changed after it was listed")]
+    Changed,
+    /// Somebody has it open for writing.
+    #[error("it is being written")]
+    BeingWritten,
+    /// A version that changed while it was read was spoiled, and the peer asks again.
+    #[error("it changed while it was read")]
+    Spoiled,
+    /// The caller does not want to send it now.
+    #[error("it is held back")]
+    HeldBack,
+    /// The disk.
+    #[error("it cannot be opened")]
+    Io(#[from] io::Error),
+}
+
+/// What the receiving side reports about an entry. Protocol reference, "Item attributes".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemChange(pub u16);
+
+impl ItemChange {
+    /// Content is requested.
+    pub fn wants_content(self) -> bool {
+        self.0 & 0x8000 != 0
+    }
+
+    /// It did not exist.
+    pub fn is_new(self) -> bool {
+        self.0 & 0x2000 != 0
+    }
+}
+
+/// What became of an answer.
+#[derive(Debug)]
+pub enum SentOutcome {
+    /// Complete and of one version.
+    Sent,
+    /// It changed, or the disk failed, while it was read: the checksum was spoiled on purpose, so
+    /// the peer discards it; when it asks again it is refused.
+    Spoiled,
+    /// Nothing was sent.
+    Refused(Refusal),
+}
+
+/// Weight of a peer's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The daemon's message of the day.
+    Motd,
+    /// For information.
+    Info,
+    /// A warning.
+    Warning,
+    /// An error that does not make the transfer partial.
+    Error,
+    /// An error that makes the transfer partial (exit code 23).
+    ErrorXfer,
+}

@@ -1,0 +1,147 @@
+//! Why a push ended early, by who must act.
+
+use std::io;
+
+use driftless_tree::path::printable;
+
+use crate::push::Outcome;
+
+/// What ended a session before its closing exchange.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// No connection; try again later.
+    #[error("cannot connect to {addr}")]
+    Connect {
+        /// Host and port.
+        addr: String,
+        /// The last address's failure.
+        source: io::Error,
+    },
+    /// The connection was not made, or the daemon did not let us in, in time.
+    #[error("{addr} did not answer in time")]
+    ConnectTimeout {
+        /// Host and port.
+        addr: String,
+    },
+    /// Something else listens there; the operator must look.
+    #[error("this is no rsync daemon, it says: {}", printable(.got))]
+    NotRsync {
+        /// Start of what it said.
+        got: Vec<u8>,
+    },
+    /// The daemon refuses us (`@ERROR` line); usually the operator must look.
+    #[error("the daemon refuses: {}", printable(.text))]
+    Daemon {
+        /// The line without `@ERROR: `.
+        text: Vec<u8>,
+    },
+    /// Wrong user or password, or a user without access; the operator must look.
+    #[error("authentication as {user} failed for module {module}")]
+    AuthFailed {
+        /// Who we said we are.
+        user: String,
+        /// Where.
+        module: String,
+    },
+    /// All slots taken; try again soon, nothing happened.
+    #[error("the daemon has no free connection: {}", printable(.text))]
+    MaxConnections {
+        /// The daemon's text.
+        text: Vec<u8>,
+    },
+    /// The daemon wants a password and there is none.
+    #[error("module {module} wants a password for {user}, and none is configured")]
+    NoPassword {
+        /// Who we would be.
+        user: String,
+        /// Where.
+        module: String,
+    },
+    /// The daemon does not allow an option; go without or give up.
+    #[error("the daemon refuses option {option}")]
+    Refused {
+        /// With its dashes.
+        option: String,
+        /// The whole text.
+        text: Vec<u8>,
+    },
+    /// The module cannot be written.
+    #[error("the module is read only")]
+    ReadOnly,
+    /// The peer broke the protocol (or we did).
+    #[error("protocol error {phase}: {what}")]
+    Protocol {
+        /// In the middle of what.
+        phase: &'static str,
+        /// What was wrong.
+        what: String,
+        /// rsync's exit code for it.
+        exit: u8,
+    },
+    /// The peer closed the connection.
+    #[error("the connection was closed {phase}")]
+    Closed {
+        /// In the middle of what.
+        phase: &'static str,
+    },
+    /// The peer was silent for too long.
+    #[error("the peer was silent for too long {phase}")]
+    Timeout {
+        /// In the middle of what.
+        phase: &'static str,
+    },
+    /// The peer gave up with this exit code.
+    #[error("the peer gave up with exit code {code}: {}", printable(.text))]
+    PeerExit {
+        /// rsync's exit code.
+        code: i32,
+        /// Its last error text.
+        text: Vec<u8>,
+    },
+    /// [`crate::Driver::cancelled`].
+    #[error("cancelled")]
+    Cancelled,
+    /// The list cannot be sent as given; a bug or an impossible name.
+    #[error("the list cannot be sent: {0}")]
+    List(String),
+    /// The root of the source cannot be listed.
+    #[error("cannot read the source")]
+    Source(#[source] io::Error),
+    /// The socket failed.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+}
+
+impl PushError {
+    /// rsync's exit code for it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Connect { .. } | Self::Io(_) => 10,
+            Self::ConnectTimeout { .. } => 35,
+            Self::NotRsync { .. }
+            | Self::Daemon { .. }
+            | Self::AuthFailed { .. }
+            | Self::NoPassword { .. }
+            | Self::MaxConnections { .. } => 5,
+            Self::Refused { .. } => 4,
+            Self::ReadOnly => 1,
+            Self::Protocol { exit, .. } => *exit,
+            Self::Closed { .. } => 12,
+            Self::Timeout { .. } => 30,
+            Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
+            Self::Cancelled => 20,
+            Self::List(_) => 2,
+            Self::Source(_) => 23,
+        }
+    }
+}
+
+/// A failed push: why, and what is known nevertheless (acknowledgements given stay valid).
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct PushFailure {
+    /// What ended it.
+    pub error: PushError,
+    /// Until then.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,125 @@
+//! What a transfer does, checked and complete.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::chmod::Chmod;
+
+pub use driftless_proto::setup::ChecksumKind;
+
+/// Whether and how data is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CompressChoice {
+    /// Not at all.
+    #[default]
+    Off,
+    /// The best that both ends have.
+    Negotiate,
+    /// zstd.
+    Zstd,
+    /// LZ4 blocks.
+    Lz4,
+    /// Deflate over literals only.
+    Zlibx,
+    /// Deflate with matched blocks in the history.
+    Zlib,
+}
+
+/// Options of a push. The default is rsync's `-a` with nanoseconds compared.
+#[derive(Debug, Clone)]
+pub struct TransferOptions {
+    /// Symbolic links as such; else they are left out of lists by the caller.
+    pub links: bool,
+    /// Permission bits.
+    pub perms: bool,
+    /// Modification times.
+    pub times: bool,
+    /// Not on directories.
+    pub omit_dir_times: bool,
+    /// Not on symbolic links.
+    pub omit_link_times: bool,
+    /// Owners.
+    pub owner: bool,
+    /// Groups.
+    pub group: bool,
+    /// Device nodes.
+    pub devices: bool,
+    /// Fifos and sockets.
+    pub specials: bool,
+    /// Hard-link groups.
+    pub hard_links: bool,
+    /// Ids as numbers, never mapped by name.
+    pub numeric_ids: bool,
+    /// `Some(true)`: no deltas. `None` leaves it to the receiving side, which makes deltas.
+    pub whole_file: Option<bool>,
+    /// Compression.
+    pub compress: CompressChoice,
+    /// Its level; `None` is the method's default.
+    pub compress_level: Option<i32>,
+    /// `None` negotiates.
+    pub checksum_choice: Option<ChecksumKind>,
+    /// 30..=32: the highest protocol offered.
+    pub protocol: u8,
+    /// Bytes per second, on this side's writes; also told to the peer.
+    pub bwlimit: Option<u64>,
+    /// Longest silence of the peer; also told to it. A daemon may lower it.
+    pub timeout: Option<Duration>,
+    /// Longest wait for the connection and the daemon's handshake.
+    pub connect_timeout: Option<Duration>,
+    /// Fixed seed of block sums.
+    pub checksum_seed: Option<i32>,
+    /// Block length of deltas; `None` follows the size.
+    pub block_size: Option<u32>,
+    /// Holes for runs of zeros.
+    pub sparse: bool,
+    /// The receiving side syncs each file.
+    pub fsync: bool,
+    /// Put finished files in place at the end.
+    pub delay_updates: bool,
+    /// Where temporary files go.
+    pub temp_dir: Option<Vec<u8>>,
+    /// Applied to the modes in the list.
+    pub chmod: Option<Chmod>,
+    /// Seconds within which times are equal; -1 compares nanoseconds.
+    pub modify_window: i32,
+    /// More arguments for the server only, before the paths.
+    pub remote_options: Vec<Vec<u8>>,
+    /// Local address to connect from.
+    pub bind_address: Option<IpAddr>,
+}
+
+impl Default for TransferOptions {
+    fn default() -> Self {
+        Self {
+            links: true,
+            perms: true,
+            times: true,
+            omit_dir_times: false,
+            omit_link_times: false,
+            owner: true,
+            group: true,
+            devices: true,
+            specials: true,
+            hard_links: false,
+            numeric_ids: false,
+            whole_file: None,
+            compress: CompressChoice::Off,
+            compress_level: None,
+            checksum_choice: None,
+            protocol: 32,
+            bwlimit: None,
+            timeout: None,
+            connect_timeout: None,
+            checksum_seed: None,
+            block_size: None,
+            sparse: false,
+            fsync: false,
+            delay_updates: false,
+            temp_dir: None,
+            chmod: None,
+            modify_window: -1,
+            remote_options: Vec::new(),
+            bind_address: None,
+        }
+    }
+}

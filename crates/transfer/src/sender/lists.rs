@@ -1,0 +1,140 @@
+//! The file lists that the receiving side may still ask about. Protocol reference, "Incremental
+//! recursion", numbering.
+
+use std::collections::VecDeque;
+
+use driftless_tree::flist::Entry;
+
+use crate::driver::Listed;
+
+/// A list that was sent, in the order that its numbers follow.
+pub(crate) struct FileList {
+    /// Number of the first entry.
+    pub(crate) first: u32,
+    pub(crate) entries: Vec<Entry>,
+    /// The directory whose content this is; its number is the one before the first.
+    pub(crate) directory: Option<Entry>,
+    /// For each entry its place in the caller's vector, when there is one.
+    pub(crate) places: Option<Vec<u32>>,
+}
+
+impl FileList {
+    /// The number behind the last entry.
+    fn end(&self) -> u32 {
+        self.first.saturating_add(self.entries.len() as u32)
+    }
+
+    fn find(&self, ndx: u32) -> Option<Listed<'_>> {
+        let Some(at) = ndx.checked_sub(self.first) else {
+            let entry = self.directory.as_ref().filter(|_| ndx.checked_add(1) == Some(self.first));
+            return entry.map(|entry| Listed { entry, index: ndx as usize });
+        };
+        let at = at as usize;
+        let entry = self.entries.get(at)?;
+        let index = match &self.places {
+            Some(places) => *places.get(at)? as usize,
+            None => ndx as usize,
+        };
+        Some(Listed { entry, index })
+    }
+}
+
+/// The lists that are still open, oldest first.
+pub(crate) struct Lists {
+    open: VecDeque<FileList>,
+    next_first: u32,
+    incremental: bool,
+    /// Entries of the lists behind the oldest one.
+    ahead: usize,
+}
+
+impl Lists {
+    pub(crate) fn new(incremental: bool) -> Self {
+        let next_first = u32::from(incremental);
+        Self { open: VecDeque::new(), next_first, incremental, ahead: 0 }
+    }
+
+    /// The first number of the next list.
+    pub(crate) fn next_first(&self) -> u32 {
+        self.next_first
+    }
+
+    /// Adds the list that begins with [`Lists::next_first`].
+    pub(crate) fn push(&mut self, list: FileList) {
+        self.next_first = list.end().saturating_add(u32::from(self.incremental));
+        if !self.open.is_empty() {
+            self.ahead += list.entries.len();
+        }
+        self.open.push_back(list);
+    }
+
+    /// Entries that the peer knows beyond the oldest open list.
+    pub(crate) fn ahead(&self) -> usize {
+        self.ahead
+    }
+
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Forgets the oldest list.
+    pub(crate) fn close_oldest(&mut self) {
+        self.open.pop_front();
+        self.ahead -= self.open.front().map_or(0, |list| list.entries.len());
+    }
+
+    /// The entry of this number, in any open list.
+    pub(crate) fn find(&self, ndx: u32) -> Option<Listed<'_>> {
+        // The number before a list's first is its directory's.
+        let behind = self.open.partition_point(|list| list.first.saturating_sub(1) <= ndx);
+        let candidate = self.open.get(behind.checked_sub(1)?)?;
+        candidate.find(ndx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(first: u32, names: &[&str], directory: Option<&str>) -> FileList {
+        let entry = |name: &&str| Entry { name: name.as_bytes().into(), ..Entry::default() };
+        FileList {
+            first,
+            entries: names.iter().map(entry).collect(),
+            directory: directory.as_ref().map(entry),
+            places: None,
+        }
+    }
+
+    fn name(lists: &Lists, ndx: u32) -> Option<String> {
+        let listed = lists.find(ndx)?;
+        Some(String::from_utf8_lossy(&listed.entry.name).into_owned())
+    }
+
+    #[test]
+    fn one_number_before_each_list_is_its_directory() {
+        let mut lists = Lists::new(true);
+        lists.push(list(lists.next_first(), &[".", "a", "sub"], Some(".")));
+        lists.push(list(lists.next_first(), &["sub/b"], Some("sub")));
+        lists.push(list(lists.next_first(), &[], Some("empty")));
+        assert_eq!(name(&lists, 0).as_deref(), Some("."));
+        assert_eq!(name(&lists, 3).as_deref(), Some("sub"));
+        assert_eq!(name(&lists, 4).as_deref(), Some("sub"));
+        assert_eq!(name(&lists, 5).as_deref(), Some("sub/b"));
+        assert_eq!(name(&lists, 6).as_deref(), Some("empty"));
+        assert_eq!(name(&lists, 7), None);
+        assert_eq!(lists.ahead(), 1);
+        lists.close_oldest();
+        assert_eq!(lists.ahead(), 0);
+        assert_eq!(name(&lists, 3), None);
+        assert_eq!(name(&lists, 5).as_deref(), Some("sub/b"));
+    }
+
+    #[test]
+    fn a_session_with_one_list_numbers_from_zero() {
+        let mut lists = Lists::new(false);
+        lists.push(FileList { places: Some(vec![1, 0]), ..list(0, &["a", "b"], None) });
+        assert_eq!(lists.find(0).unwrap().index, 1);
+        assert!(lists.find(2).is_none());
+    }
+}

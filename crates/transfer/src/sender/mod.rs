@@ -1,0 +1,8 @@
+//! The sender's side of a session: lists out, requests in, answers out.
+
+pub(crate) mod answer;
+pub(crate) mod ids;
+pub(crate) mod lists;
+pub(crate) mod partial;
+pub(crate) mod session;
+pub(crate) mod walk;

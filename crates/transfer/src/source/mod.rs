@@ -1,0 +1,1 @@
+//! Where lists and content come from on this machine.
