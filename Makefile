@@ -1,0 +1,49 @@
+# The two commands a newcomer needs are `make demo` and `make test`.
+
+CARGO ?= cargo
+# What the tests run against: the real programs.
+PROGRAMS = rsync lsyncd inotifywait cc
+PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev
+
+.PHONY: demo test lint unit e2e bench soak programs bench-programs
+
+# A source, three stock rsync daemons and a live mirror, in a temporary folder.
+demo: programs
+	$(CARGO) build --release --package driftless
+	target/release/driftless demo
+
+test: programs lint unit e2e
+
+lint:
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit:
+	$(CARGO) test --workspace --exclude driftless
+
+# The whole program against real daemons.
+e2e:
+	$(CARGO) test --package driftless
+
+# The speed table, side by side with the programs it replaces, in one run.
+bench: programs
+	$(CARGO) build --release --package driftless --package driftless-testkit
+	target/release/bench --driftless target/release/driftless
+
+# The random-operation tests with many seeds.
+soak: programs
+	for seed in $$(seq 1 $${SEEDS:-100}); do \
+	  DRIFTLESS_SEED=$$seed $(CARGO) test --package driftless --test e2e -- property || exit 1; \
+	done
+
+# Installs what is missing when it may, says what is missing when it may not.
+programs:
+	@missing=; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy $(PACKAGES); \
+	fi; \
+	missing=; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "missing programs:$$missing" >&2; \
+	  echo "install these packages as root, then try again: $(PACKAGES)" >&2; exit 1; \
+	fi
