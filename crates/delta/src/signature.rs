@@ -95,7 +95,8 @@ impl Index {
         let full = signature.layout.full_count() as usize;
         let sums = &signature.rolling[..full.min(signature.rolling.len())];
         let head_bits = (usize::BITS - sums.len().leading_zeros()).clamp(8, 24);
-        let tag_bits = (head_bits + 4).min(25);
+        // 64 to 128 bits per block: a wrong "perhaps" costs far more than a cache line.
+        let tag_bits = (head_bits + 6).min(25);
         let mut index = Self {
             tags: vec![0; 1 << (tag_bits - 6)],
             tag_shift: 32 - tag_bits,

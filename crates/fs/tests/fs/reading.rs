@@ -1,0 +1,184 @@
+//! Reading below a root.
+
+use crate::{Place, odd_names, path};
+use driftless_fs::{Writers, is_absent};
+use driftless_tree::{Kind, Timestamp};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, UNIX_EPOCH};
+
+#[test]
+fn no_link_leads_out_of_a_root() {
+    let place = Place::new();
+    symlink(place.outside(""), place.tree("absolute")).unwrap();
+    symlink("../outside", place.tree("up")).unwrap();
+    symlink("../outside/secret", place.tree("file")).unwrap();
+    for through in ["absolute/secret", "up/secret"] {
+        let through = path(through);
+        assert!(is_absent(&place.root.lstat(&through).unwrap_err()));
+        assert!(is_absent(&place.root.open_file(&through).unwrap_err()));
+        assert!(is_absent(&place.root.read_link(&through).unwrap_err()));
+        assert!(is_absent(&place.root.open_dir(Some(&through)).unwrap_err()));
+    }
+    assert!(is_absent(&place.root.open_file(&path("file")).unwrap_err()));
+    let top = place.root.open_dir(None).unwrap();
+    for link in ["absolute", "up"] {
+        assert!(is_absent(&place.root.open_dir(Some(&path(link))).unwrap_err()));
+        assert!(is_absent(&top.open_dir(link.as_bytes()).unwrap_err()));
+        assert_eq!(place.root.lstat(&path(link)).unwrap().kind, Kind::Symlink);
+    }
+    assert_eq!(place.root.read_link(&path("up")).unwrap(), b"../outside");
+    assert_eq!(top.read_link(b"up").unwrap(), b"../outside");
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_is_not_followed() {
+    let place = Place::new();
+    fs::create_dir(place.tree("d")).unwrap();
+    fs::write(place.tree("d/secret"), "ours").unwrap();
+    let opened = place.root.open_dir(Some(&path("d"))).unwrap();
+    fs::rename(place.tree("d"), place.tree("old")).unwrap();
+    symlink("../outside", place.tree("d")).unwrap();
+    assert_eq!(opened.lstat(b"secret").unwrap().size, 4, "the open directory is the old one");
+    assert!(is_absent(&place.root.open_file(&path("d/secret")).unwrap_err()));
+}
+
+#[test]
+fn an_entry_name_leads_to_an_entry_or_nowhere() {
+    let place = Place::new();
+    fs::create_dir_all(place.tree("d/e")).unwrap();
+    let dir = place.root.open_dir(Some(&path("d"))).unwrap();
+    for name in [&b""[..], b".", b"..", b"../../outside/secret", b"/etc/passwd", b"e/", b"e\0"] {
+        assert_eq!(dir.lstat(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(dir.open_dir(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(dir.read_link(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+    assert!(dir.open_dir(b"e").unwrap().entries().unwrap().is_empty());
+}
+
+#[test]
+fn a_listing_has_every_name_and_its_type_and_can_be_repeated() {
+    let place = Place::new();
+    let mut expected: Vec<Vec<u8>> = odd_names().into();
+    // More than fits in one answer of the kernel.
+    expected.extend((0..3000).map(|number| format!("file number {number}").into_bytes()));
+    for name in &expected {
+        File::create(place.tree("").join(std::ffi::OsStr::from_bytes(name))).unwrap();
+    }
+    fs::create_dir(place.tree("dir")).unwrap();
+    expected.push(b"dir".to_vec());
+    expected.sort();
+    let dir = place.root.open_dir(None).unwrap();
+    for _ in 0..2 {
+        let mut entries = dir.entries().unwrap();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        assert!(entries.iter().map(|entry| &entry.name).eq(&expected));
+        for entry in entries {
+            let kind = dir.lstat(&entry.name).unwrap().kind;
+            assert_eq!(kind, if entry.name == b"dir" { Kind::Dir } else { Kind::File });
+            assert!(entry.kind.is_none_or(|told| told == kind));
+        }
+    }
+}
+
+#[test]
+fn attributes_are_those_of_the_system() {
+    let place = Place::new();
+    let file = File::create(place.tree("f")).unwrap();
+    file.write_all_at(b"12345", 0).unwrap();
+    file.set_modified(UNIX_EPOCH - Duration::from_nanos(1_500_000_001)).unwrap();
+    fs::hard_link(place.tree("f"), place.tree("g")).unwrap();
+    let meta = place.root.lstat(&path("f")).unwrap();
+    let known = fs::symlink_metadata(place.tree("f")).unwrap();
+    assert_eq!((meta.kind, meta.mode, meta.size), (Kind::File, known.mode(), 5));
+    assert_eq!((meta.dev, meta.ino, meta.link_count), (known.dev(), known.ino(), 2));
+    assert_eq!((meta.uid, meta.gid, meta.rdev), (known.uid(), known.gid(), (0, 0)));
+    assert_eq!(meta.mtime, Timestamp { secs: -2, nanos: 499_999_999 });
+    assert_eq!(meta.ctime.secs, known.ctime());
+    let source = place.root.open_file(&path("f")).unwrap();
+    assert_eq!(source.meta().unwrap(), meta);
+    assert_eq!(place.root.open_dir(None).unwrap().lstat(b"f").unwrap(), meta);
+}
+
+#[test]
+fn only_regular_files_are_opened_and_none_blocks() {
+    let place = Place::new();
+    fs::create_dir(place.tree("dir")).unwrap();
+    place.root.mknod(&path("fifo"), 0o010_600, (0, 0)).unwrap();
+    let _socket = UnixListener::bind(place.tree("socket")).unwrap();
+    for name in ["dir", "fifo", "socket"] {
+        let refused = place.root.open_file(&path(name)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{name}");
+    }
+    fs::write(place.tree("file"), "content").unwrap();
+    let file = place.root.open_file(&path("file")).unwrap();
+    let mut buffer = [0; 10];
+    assert_eq!(file.read_at(3, &mut buffer).unwrap(), 4);
+    assert_eq!(&buffer[..4], b"tent");
+    assert_eq!(file.read_at(7, &mut buffer).unwrap(), 0);
+}
+
+#[test]
+fn reading_leaves_the_access_time_alone() {
+    let place = Place::new();
+    fs::write(place.tree("f"), "content").unwrap();
+    let long_ago = fs::FileTimes::new().set_accessed(UNIX_EPOCH + Duration::from_secs(1000));
+    File::options().write(true).open(place.tree("f")).unwrap().set_times(long_ago).unwrap();
+    let file = place.root.open_file(&path("f")).unwrap();
+    assert_eq!(file.read_at(0, &mut [0; 7]).unwrap(), 7);
+    assert_eq!(fs::metadata(place.tree("f")).unwrap().atime(), 1000);
+}
+
+#[test]
+fn open_writers_are_noticed() {
+    let place = Place::new();
+    fs::write(place.tree("f"), "x").unwrap();
+    let source = place.root.open_file(&path("f")).unwrap();
+    assert_eq!(source.writers(), Writers::None);
+    let writer = OpenOptions::new().append(true).open(place.tree("f")).unwrap();
+    assert_eq!(source.writers(), Writers::Some);
+    drop(writer);
+    assert_eq!(source.writers(), Writers::None);
+    // The lease is given back: a writer that does not wait gets in, and no signal ends the process.
+    let writer = OpenOptions::new()
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(place.tree("f"))
+        .unwrap();
+    assert_eq!(source.writers(), Writers::Some);
+    drop(writer);
+    let _reader = File::open(place.tree("f")).unwrap();
+    assert_eq!(source.writers(), Writers::None, "readers do not count");
+}
+
+#[test]
+fn writers_that_collide_with_probes_get_in_and_kill_nobody() {
+    let place = Place::new();
+    fs::write(place.tree("f"), "x").unwrap();
+    let source = place.root.open_file(&path("f")).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..5000 {
+                OpenOptions::new().append(true).open(place.tree("f")).unwrap();
+            }
+        });
+        for _ in 0..5000 {
+            assert_ne!(source.writers(), Writers::Unknown);
+        }
+    });
+}
+
+#[test]
+fn a_root_handle_names_but_does_not_read() {
+    let place = Place::new();
+    let flags = rustix::fs::fcntl_getfl(place.root.as_fd()).unwrap();
+    assert!(flags.contains(rustix::fs::OFlags::PATH));
+    assert_eq!(
+        rustix::fs::fchmod(place.root.as_fd(), rustix::fs::Mode::RWXU),
+        Err(rustix::io::Errno::BADF)
+    );
+}
