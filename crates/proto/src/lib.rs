@@ -11,12 +11,16 @@
 pub mod args;
 pub mod auth;
 mod error;
+pub mod files_from;
+pub mod filterlist;
+pub mod flist;
 pub mod greeting;
 pub mod int;
 pub mod item;
 pub mod mux;
 pub mod ndx;
 pub mod setup;
+pub mod stats;
 pub mod sums;
 
 pub use error::{Decode, Violation};
