@@ -89,11 +89,6 @@ impl SourceRules {
         self.rules.is_empty()
     }
 
-    /// Whether directories may bring rules of their own.
-    pub fn has_per_dir(&self) -> bool {
-        self.rules.has_per_dir()
-    }
-
     /// Whether the path, reached by a walk from the root, is part of the mirror. A rule file that
     /// cannot be read excludes nothing.
     pub fn includes(&self, path: &RelPath, is_dir: bool) -> bool {

@@ -43,11 +43,6 @@ impl Renames {
         }
         (name != *path).then_some(name)
     }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]

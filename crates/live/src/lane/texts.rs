@@ -36,9 +36,7 @@ pub fn paths(text: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for quoted in quoted(text) {
         let name = unescape(quoted);
-        if let Some(last) = final_name(&name) {
-            found.push(last);
-        }
+        found.extend(final_names(&name).into_iter().flatten());
         found.push(name);
     }
     for before in ["directory: ", "file: ", "delete_file: unlink(", "delete_file: rmdir("] {
@@ -56,33 +54,33 @@ pub fn paths(text: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// Strings between double quotes.
+/// Strings between double quotes. The daemon does not escape quotes inside a name, so every pair that
+/// could enclose one counts; only names that were listed matter in the end.
 fn quoted(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    // A quote inside a name is not escaped by the daemon, so the name ends at a quote that is
-    // followed by what follows a name in its texts.
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let start = rest.iter().position(|&b| b == b'"')? + 1;
-        let tail = &rest[start..];
-        let ends_name = |after: &[u8]| {
-            after.is_empty()
-                || [&b" (in "[..], b" failed", b" -> ", b": ", b"\n", b",", b" "]
-                    .iter()
-                    .any(|follow| after.starts_with(follow))
-        };
-        let end = (0..tail.len()).find(|&at| tail[at] == b'"' && ends_name(&tail[at + 1..]))?;
-        rest = &tail[end + 1..];
-        Some(&tail[..end])
-    })
+    const MOST_QUOTES: usize = 16;
+    let at = |from: usize| text.get(from..).unwrap_or_default();
+    let quotes: Vec<usize> =
+        (0..text.len()).filter(|&i| text[i] == b'"').take(MOST_QUOTES).collect();
+    let ends = move |end: usize| {
+        let after = at(end + 1);
+        after.is_empty() || [b' ', b':', b',', b'\n', b'.'].contains(&after[0])
+    };
+    let mut found = Vec::new();
+    for (n, &start) in quotes.iter().enumerate() {
+        found.extend(quotes[n + 1..].iter().filter(|&&end| ends(end)).map(|&end| (start, end)));
+    }
+    found.into_iter().map(|(start, end)| &text[start + 1..end])
 }
 
-/// `d/f` for the temporary name `d/.f.XXXXXX`.
-fn final_name(name: &[u8]) -> Option<Vec<u8>> {
+/// `d/f` for the temporary name `d/.f.XXXXXX`, which is also that of `d/.f`.
+fn final_names(name: &[u8]) -> Option<[Vec<u8>; 2]> {
     let slash = name.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
     let (dir, leaf) = name.split_at(slash);
-    let (stem, random) = leaf.strip_prefix(b".")?.split_at_checked(leaf.len().checked_sub(8)?)?;
+    let (stem, random) = leaf.split_at_checked(leaf.len().checked_sub(7)?)?;
     let random = random.strip_prefix(b".")?;
-    random.iter().all(u8::is_ascii_alphanumeric).then(|| [dir, stem].concat())
+    let hidden = random.iter().all(u8::is_ascii_alphanumeric).then_some(stem)?;
+    let plain = stem.strip_prefix(b".")?;
+    Some([[dir, plain].concat(), [dir, hidden].concat()])
 }
 
 /// Turns `\#ooo` back into bytes.
@@ -141,6 +139,7 @@ mod tests {
             r#"rsync: [receiver] mkstemp "d/.new.XyZ987" (in book) failed: Permission denied (13)"#,
             &[b"d/new"],
         );
+        names(r#"mkstemp "d/.htaccess.XyZ987" failed: x"#, &[b"d/.htaccess"]);
         names(r#"rsync: [generator] delete_file: unlink(d/f2) failed: x (1)"#, &[b"d/f2"]);
         names("cannot delete non-empty directory: k/sub", &[b"k/sub"]);
         names("could not make way for new regular file: k", &[b"k"]);
