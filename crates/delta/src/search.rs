@@ -118,7 +118,7 @@ impl<'a> Search<'a> {
             return None;
         }
         let start = rest.len().checked_sub(layout.remainder() as usize)?;
-        let window = rest.get(start..).filter(|_| start >= self.cursor.window)?;
+        let window = &rest[start..];
         let same = self.signature.rolling(block) == Some(Rolling::of(window).value())
             && self.strong_prefix_matches(window, block);
         same.then_some((start, block))

@@ -210,4 +210,10 @@ mod tests {
             assert_eq!(block, file_digest(strong, hashed), "{strong:?} {seed_first}");
         }
     }
+
+    #[test]
+    fn a_negative_seed_is_extended_to_64_bits_by_its_sign() {
+        let block = Strong::Xxh64.block(-2, false, b"abc");
+        assert_eq!(block.as_bytes(), XxHash64::oneshot(u64::MAX - 1, b"abc").to_le_bytes());
+    }
 }

@@ -70,6 +70,7 @@ pub(crate) fn chmod_handle(file: impl AsFd, mode: u32) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::os::unix::fs::OpenOptionsExt;
 
     #[test]
     fn wrong_handles_are_errors() {
@@ -92,5 +93,17 @@ mod tests {
         let reader = File::open(&path).unwrap();
         take_read_lease(&reader).unwrap();
         release_lease(&reader).unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_meets_the_lease_does_not_kill_the_process() {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let reader = File::open(&path).unwrap();
+        take_read_lease(&reader).unwrap();
+        // The kernel sends the signal before it answers.
+        let impatient = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        assert_eq!(impatient.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        release_lease(&reader).unwrap();
+        File::options().write(true).open(&path).unwrap();
     }
 }

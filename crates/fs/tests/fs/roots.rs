@@ -2,6 +2,7 @@
 
 use crate::{Place, path};
 use driftless_fs::{FsError, Root, RootLost};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -55,6 +56,17 @@ fn a_removed_root_is_gone() {
     assert!(matches!(place.root.check(), Err(RootLost::Gone)));
     std::fs::write(place.temp.path().join("tree"), "a file now").unwrap();
     assert!(matches!(place.root.check(), Err(RootLost::Replaced)));
+}
+
+/// Some paths lead to a removed directory still: this one, or the current directory.
+#[test]
+fn a_removed_root_is_gone_even_if_its_path_leads_to_it() {
+    let place = Place::new();
+    let handle = std::fs::File::open(place.tree("")).unwrap();
+    let root = Root::open(format!("/proc/self/fd/{}", handle.as_raw_fd()).as_ref()).unwrap();
+    root.check().unwrap();
+    std::fs::remove_dir(place.tree("")).unwrap();
+    assert!(matches!(root.check(), Err(RootLost::Gone)));
 }
 
 /// Needs the right to mount; without it, says so and proves nothing.
