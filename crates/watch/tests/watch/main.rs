@@ -1,0 +1,4 @@
+//! The watcher against the real kernel.
+
+mod behaviour;
+mod support;
