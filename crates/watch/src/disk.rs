@@ -59,6 +59,9 @@ impl Stamp {
     }
 }
 
+/// A directory's entries in the order of their names.
+pub(crate) type Listing = Vec<(Box<[u8]>, Stamp)>;
+
 /// Opens a directory to stand on; needs no right to read it.
 pub(crate) fn open_dir(at: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -107,14 +110,14 @@ impl Lister {
     }
 
     /// All names in `dir` with what is to be compared, sorted.
-    pub fn stamps(&mut self, dir: BorrowedFd<'_>) -> Result<Vec<(Box<[u8]>, Stamp)>, Errno> {
-        let mut stamps = Vec::new();
+    pub fn stamps(&mut self, dir: BorrowedFd<'_>) -> Result<Listing, Errno> {
+        let mut stamps = Listing::new();
         self.each(dir, |name, _| {
             if let Ok(stat) = stat(dir, name) {
                 stamps.push((name.into(), Stamp::from_stat(&stat)));
             }
         })?;
-        stamps.sort_unstable_by(|a: &(Box<[u8]>, _), b| a.0.cmp(&b.0));
+        stamps.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(stamps)
     }
 

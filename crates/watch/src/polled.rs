@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::disk::Stamp;
+use crate::disk::{Listing, Stamp};
 use crate::hint::What;
 use crate::nodes::NodeId;
 
@@ -22,9 +22,6 @@ pub(crate) enum Reason {
     /// It may not be read, or the kernel refused otherwise.
     Refused,
 }
-
-/// A directory's entries in the order of their names.
-pub(crate) type Listing = Vec<(Box<[u8]>, Stamp)>;
 
 #[derive(Debug)]
 struct Polled {

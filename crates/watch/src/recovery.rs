@@ -30,11 +30,6 @@ impl Recovery {
         self.needed || self.runs
     }
 
-    /// Whether one has to be awaited, in whose course no other may start.
-    pub fn runs(&self) -> bool {
-        self.runs
-    }
-
     /// When the next one may start; `None` when none is needed.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         if !self.needed || self.runs {

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driftless_tree::RelPath;
-use driftless_watch::{Hint, Sink, WatchError, WatchOptions, Watcher, What};
+use driftless_watch::{Hint, Sink, WatchError, WatchOptions, WatchStats, Watcher, What};
+
+use crate::limits::with_ordinary_queue;
 
 #[derive(Default)]
 pub struct Kept {
@@ -57,7 +59,8 @@ impl Watched {
         std::fs::create_dir(&root).unwrap();
         prepare(&root);
         let kept = Arc::new(Kept::default());
-        let watcher = Watcher::start(&root, options, kept.clone()).unwrap();
+        let start = || Watcher::start(&root, options, kept.clone()).unwrap();
+        let watcher = with_ordinary_queue(start);
         Self { watcher, kept, root, dir }
     }
 
@@ -112,4 +115,18 @@ pub fn is_covered(hints: &[Hint], path: &RelPath) -> bool {
         Hint::Renamed { from, to, is_dir: false } => path == from || path == to,
         Hint::RootAttributes | Hint::RootLost(_) => false,
     })
+}
+
+/// Waits until the statistics are as wanted.
+#[track_caller]
+pub fn until_stats(watcher: &Watcher, wanted: impl Fn(&WatchStats) -> bool) -> WatchStats {
+    let limit = Instant::now() + Duration::from_secs(60);
+    loop {
+        let stats = watcher.stats();
+        if wanted(&stats) {
+            return stats;
+        }
+        assert!(Instant::now() < limit, "{stats:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
