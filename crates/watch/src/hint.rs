@@ -18,7 +18,8 @@ pub trait Sink: Send + Sync + 'static {
 /// Where the tree may differ from what the consumer last saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// A name appeared or went, or its object changed: look at this path, only.
+    /// A name appeared or went, or its object changed: look at this path, only. Where a directory
+    /// was and is no more, or is another one, all that was below it went too without hints of its own.
     ///
     /// When a name appeared or went, the times of the directory that holds it moved too; no hint of
     /// its own says so.

@@ -24,8 +24,24 @@
 //!
 //! Nothing here decides what is sent, reads the content of a file or follows a symbolic link.
 
+mod compare;
+mod disk;
+mod engine;
+mod events;
 mod hint;
+mod kernel;
+mod limits;
+mod nodes;
 mod options;
+mod pairs;
+mod polled;
+mod record;
+mod recovery;
+mod settle;
+mod shared;
+mod walk;
+mod watcher;
 
 pub use hint::{Hint, Sink, What};
 pub use options::{LimitReached, WatchError, WatchOptions, WatchStats};
+pub use watcher::Watcher;

@@ -1,0 +1,6 @@
+//! The watcher against the real kernel.
+
+mod behaviour;
+mod limits;
+mod loss;
+mod support;
