@@ -10,6 +10,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod batch;
 mod error;
 pub mod files_from;
 pub mod filterlist;
@@ -22,5 +23,6 @@ pub mod ndx;
 pub mod setup;
 pub mod stats;
 pub mod sums;
+pub mod token;
 
 pub use error::{Decode, Violation};
