@@ -6,6 +6,7 @@ use driftless_tree::RelPath;
 use driftless_tree::flist::Entry;
 
 use crate::options::ChecksumKind;
+use crate::push::Problem;
 
 /// An entry of the session's file list, as callbacks name it.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,9 @@ pub trait Driver {
     /// The receiving side looked at this entry and found it different, or, with
     /// [`ItemChange::wants_content`], asks for its content. Says nothing about success.
     fn item(&mut self, _item: &Listed<'_>, _change: ItemChange) {}
+
+    /// The source could not list this.
+    fn unlisted(&mut self, _problem: &Problem) {}
 
     /// The receiving side deleted `name`.
     fn deleted(&mut self, name: &[u8], is_dir: bool);

@@ -11,12 +11,14 @@ pub mod chmod;
 pub mod connect;
 pub mod driver;
 pub mod error;
+mod link;
 pub mod options;
 pub mod push;
+mod sender;
 pub mod server_args;
 pub mod source;
 
 pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 pub use error::{PushError, PushFailure};
 pub use options::TransferOptions;
-pub use push::{ListPush, Listing, Outcome, Peer, TreePush, TreeSource, push_list, push_tree};
+pub use push::{ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree};

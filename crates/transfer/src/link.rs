@@ -42,6 +42,8 @@ pub(crate) struct Link {
     ended: bool,
     rate: Option<Rate>,
     timeout: Option<Duration>,
+    /// Frames have begun, so that an empty one can be sent.
+    framed: bool,
     /// Of the handshake.
     deadline: Option<Instant>,
     last_progress: Instant,
@@ -53,7 +55,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(socket: Socket, deadline: Option<Instant>, bwlimit: Option<u64>) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        deadline: Option<Instant>,
+        timeout: Option<Duration>,
+        bwlimit: Option<u64>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             socket,
@@ -61,7 +68,8 @@ impl Link {
             input: Vec::with_capacity(16 * 1024),
             ended: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
-            timeout: None,
+            timeout,
+            framed: false,
             deadline,
             last_progress: now,
             last_write: now,
@@ -71,10 +79,16 @@ impl Link {
         }
     }
 
-    /// From now on only silence ends the session.
+    /// The handshake is over: from now on only silence ends the session, and we break ours.
+    pub(crate) fn start_frames(&mut self) {
+        self.framed = true;
+        self.deadline = None;
+        self.phase = "during the transfer";
+    }
+
+    /// The longest silence.
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
-        self.deadline = None;
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
@@ -87,7 +101,8 @@ impl Link {
 
     /// Whether nothing was written for so long that the peer should get a sign of life.
     pub(crate) fn is_keepalive_due(&self) -> bool {
-        self.pending() == 0
+        self.framed
+            && self.pending() == 0
             && self.keepalive_interval().is_some_and(|every| self.last_write.elapsed() >= every)
     }
 
@@ -99,7 +114,7 @@ impl Link {
     /// Writes while much is pending. `false` when the peer has left and nothing can be written.
     pub(crate) fn relieve(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PushError> {
         if self.pending() < FULL {
-            return Ok(!self.ended);
+            return Ok(true);
         }
         while self.pending() >= FULL / 4 && !self.ended {
             self.write_some()?;

@@ -29,11 +29,11 @@ impl PushKind<'_> {
         matches!(self, Self::Tree(_)) && !options.delay_updates
     }
 
-    fn dry_run(self) -> bool {
+    pub(crate) fn dry_run(self) -> bool {
         matches!(self, Self::Tree(TreePush { dry_run: true, .. }))
     }
 
-    fn checksum(self) -> bool {
+    pub(crate) fn checksum(self) -> bool {
         matches!(self, Self::Tree(TreePush { checksum: true, .. }))
     }
 }

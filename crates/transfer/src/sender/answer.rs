@@ -66,7 +66,7 @@ impl Answerer {
     }
 
     /// Sends all of `content`, as blocks of `signature` where it has them. Gives up only with the
-    /// connection.
+    /// connection, as [`PushError::Closed`] when the peer has gone.
     pub(crate) fn send(
         &mut self,
         content: &mut dyn Content,
@@ -119,7 +119,9 @@ impl Answerer {
                 sum.get_or_insert_with(|| FileSum::new(self.strong)).update(chunk);
             }
             offset += chunk.len() as u64;
-            link.relieve(cancelled)?;
+            if !link.relieve(cancelled)? {
+                return Err(PushError::Closed { phase: link.phase });
+            }
         }
         sent.literal_bytes = offset;
         if summed && digest.is_none() {
@@ -159,7 +161,9 @@ impl Answerer {
                 });
             }
             offset += chunk.len() as u64;
-            link.relieve(cancelled)?;
+            if !link.relieve(cancelled)? {
+                return Err(PushError::Closed { phase: link.phase });
+            }
         }
         search.finish(&mut |token| {
             put_token(token, &layout, &mut self.tokens, &mut uncovered, sent, &mut link.output);

@@ -1,15 +1,17 @@
 //! Names of owners and groups in lists. Protocol reference, "uid/gid names".
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
-use driftless_fs::owner;
+use driftless_fs::owner::Owners;
+use driftless_proto::flist::{IdList, ListOptions};
 use driftless_tree::flist::Entry;
 
-/// Which ids a session has listed.
+/// Which ids a session has listed, and their names.
 #[derive(Default)]
 pub(crate) struct Ids {
-    users: HashSet<u32>,
-    groups: HashSet<u32>,
+    users: BTreeSet<u32>,
+    groups: BTreeSet<u32>,
+    owners: Owners,
 }
 
 impl Ids {
@@ -22,10 +24,36 @@ impl Ids {
     /// Puts the names of ids that were not listed before into the entry.
     pub(crate) fn name_new(&mut self, entry: &mut Entry) {
         if self.users.insert(entry.uid) {
-            entry.user = owner::user_name(entry.uid).map(Into::into);
+            entry.user = name(self.owners.user_name(entry.uid));
         }
         if self.groups.insert(entry.gid) {
-            entry.group = owner::group_name(entry.gid).map(Into::into);
+            entry.group = name(self.owners.group_name(entry.gid));
         }
+    }
+
+    /// Writes the lists that follow a list without names in it.
+    pub(crate) fn put_lists(&self, options: &ListOptions, out: &mut Vec<u8>) {
+        if options.numeric_ids {
+            return;
+        }
+        if options.owner {
+            id_list(&self.users, |id| self.owners.user_name(id)).put(out, options);
+        }
+        if options.group {
+            id_list(&self.groups, |id| self.owners.group_name(id)).put(out, options);
+        }
+    }
+}
+
+/// A name with a length that a list can carry.
+fn name(name: Option<Vec<u8>>) -> Option<Box<[u8]>> {
+    name.filter(|name| (1..=255).contains(&name.len())).map(Into::into)
+}
+
+fn id_list(ids: &BTreeSet<u32>, name_of: impl Fn(u32) -> Option<Vec<u8>>) -> IdList {
+    let names = ids.iter().filter(|&&id| id != 0);
+    IdList {
+        names: names.filter_map(|&id| Some((id, name(name_of(id))?))).collect(),
+        zero: name(name_of(0)),
     }
 }

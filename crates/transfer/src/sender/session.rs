@@ -1,0 +1,472 @@
+//! A running session: the peer's messages and requests, and the phases to its end. Protocol
+//! reference, "Items, phases, goodbye".
+//!
+//! ```text
+//! list(s) ─► requests ⇄ answers ─► D per list ─► D1 D2 D3 ─► D4 ─► D5
+//! ```
+//! Invariants
+//! * Requests are answered in the order in which they came; a refusal is a message and may overtake.
+//! * A number whose answer was spoiled is refused from then on.
+
+use std::collections::HashSet;
+
+use driftless_delta::{Layout, Signature};
+use driftless_proto::item::{Item, ItemFlags};
+use driftless_proto::mux::{Demux, Message, Tag};
+use driftless_proto::ndx::{NdxReader, NdxValue, NdxWriter};
+use driftless_proto::sums::{SumHead, take_blocks};
+use driftless_proto::{Decode, Violation};
+use driftless_tree::Kind;
+
+use crate::connect::handshake::Setup;
+use crate::driver::{Driver, ItemChange, Level, Refusal, SentOutcome};
+use crate::error::PushError;
+use crate::link::{Link, Received};
+use crate::push::Outcome;
+use crate::sender::answer::Answerer;
+use crate::sender::lists::Lists;
+
+/// Sums of one basis that are kept at most; more than any honest basis has.
+const MAX_SUMS_LEN: u64 = 1 << 30;
+
+/// Where the closing of the session stands: how many D were answered after the last list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Items,
+    Redo,
+    Delayed,
+    /// D3 was answered: deletions may still be reported.
+    Late,
+    Goodbye,
+}
+
+/// What the next thing from the peer was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was handled.
+    Handled,
+    /// Nothing complete has arrived.
+    Starved,
+    /// The closing exchange is over.
+    Finished,
+}
+
+pub(crate) struct Session<'a> {
+    pub(crate) link: &'a mut Link,
+    pub(crate) driver: &'a mut dyn Driver,
+    pub(crate) outcome: &'a mut Outcome,
+    pub(crate) setup: Setup,
+    pub(crate) lists: Lists,
+    pub(crate) ndx_writer: NdxWriter,
+    /// No further list comes.
+    pub(crate) lists_complete: bool,
+    answerer: Answerer,
+    ndx_reader: NdxReader,
+    demux: Demux,
+    /// Protocol data that arrived, handled up to `taken`.
+    data: Vec<u8>,
+    taken: usize,
+    phase: Phase,
+    dry_run: bool,
+    spoiled: HashSet<u32>,
+    /// The peer's last text that says why it may end.
+    last_error: Vec<u8>,
+    /// io_error bits that arose while answering.
+    late_io_error: u32,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        link: &'a mut Link,
+        driver: &'a mut dyn Driver,
+        outcome: &'a mut Outcome,
+        setup: Setup,
+        lists: Lists,
+        level: Option<i32>,
+        dry_run: bool,
+    ) -> Self {
+        Self {
+            link,
+            driver,
+            outcome,
+            lists,
+            ndx_writer: NdxWriter::new(setup.protocol),
+            lists_complete: false,
+            answerer: Answerer::new(&setup, level),
+            ndx_reader: NdxReader::new(setup.protocol),
+            setup,
+            demux: Demux::new(),
+            data: Vec::new(),
+            taken: 0,
+            phase: Phase::Items,
+            dry_run,
+            spoiled: HashSet::new(),
+            last_error: Vec::new(),
+            late_io_error: 0,
+        }
+    }
+
+    /// Serves until the end; all lists were sent.
+    pub(crate) fn serve(&mut self) -> Result<(), PushError> {
+        loop {
+            match self.step()? {
+                Step::Handled => self.relieve()?,
+                Step::Starved => self.wait()?,
+                Step::Finished => return Ok(()),
+            }
+        }
+    }
+
+    /// Handles the next request or mark, if one has arrived.
+    pub(crate) fn step(&mut self) -> Result<Step, PushError> {
+        match self.try_take(|reader, input| reader.take(input))? {
+            None => Ok(Step::Starved),
+            Some(NdxValue::Done) => self.done(),
+            Some(NdxValue::DelStats) => {
+                self.need(driftless_proto::stats::DelStats::take)?;
+                Ok(Step::Handled)
+            }
+            Some(NdxValue::Item(ndx)) => {
+                self.item(ndx)?;
+                Ok(Step::Handled)
+            }
+            Some(value @ (NdxValue::FlistEof | NdxValue::SubList(_))) => {
+                Err(self.broken(format!("{value:?} from the receiving side"), 2))
+            }
+        }
+    }
+
+    fn done(&mut self) -> Result<Step, PushError> {
+        self.phase = match self.phase {
+            Phase::Items if self.lists.open_count() > 1 => {
+                self.lists.close_oldest();
+                Phase::Items
+            }
+            Phase::Items if !self.lists_complete => {
+                return Err(self.broken("a list is closed before it ends".to_owned(), 2));
+            }
+            Phase::Items => Phase::Redo,
+            Phase::Redo => Phase::Delayed,
+            Phase::Delayed => {
+                self.link.phase = "during the closing exchange";
+                self.report_late_errors();
+                // Protocol 30 has no round for late deletions.
+                if self.setup.protocol >= 31 { Phase::Late } else { Phase::Goodbye }
+            }
+            Phase::Late => Phase::Goodbye,
+            Phase::Goodbye => return Ok(Step::Finished),
+        };
+        let writer = &mut self.ndx_writer;
+        self.link.output.append(|out| writer.put(out, NdxValue::Done));
+        Ok(Step::Handled)
+    }
+
+    fn report_late_errors(&mut self) {
+        if self.late_io_error != 0 {
+            self.link.output.number(Tag::IoError, self.late_io_error as i32);
+        }
+    }
+
+    fn item(&mut self, ndx: u32) -> Result<(), PushError> {
+        let item = self.need(Item::take)?;
+        let Some(listed) = self.lists.find(ndx) else {
+            return Err(self.broken(format!("number {ndx} is in no open list"), 2));
+        };
+        let wanted = item.has(ItemFlags::TRANSFER);
+        let is_file = listed.entry.kind() == Some(Kind::File);
+        self.outcome.item_count += 1;
+        self.driver.item(&listed, ItemChange(item.flags));
+        if !wanted || self.dry_run {
+            self.echo(ndx, &item);
+            return Ok(());
+        }
+        if !is_file || matches!(self.phase, Phase::Delayed | Phase::Late | Phase::Goodbye) {
+            return Err(self.broken(format!("content of number {ndx} cannot be requested"), 2));
+        }
+        let signature = self.take_signature()?;
+        self.answer(ndx, &item, &signature)
+    }
+
+    fn echo(&mut self, ndx: u32, item: &Item) {
+        let writer = &mut self.ndx_writer;
+        self.link.output.append(|out| {
+            writer.put(out, NdxValue::Item(ndx));
+            item.put(out);
+        });
+    }
+
+    fn take_signature(&mut self) -> Result<(SumHead, Signature), PushError> {
+        let (protocol, digest_len) = (self.setup.protocol, self.setup.checksum.digest_len());
+        let head = self.need(|input| SumHead::take(input, protocol, digest_len))?;
+        if head.sums_len() > MAX_SUMS_LEN {
+            return Err(self.broken(format!("{} blocks in one basis", head.count), 2));
+        }
+        let layout = Layout::from_head(
+            head.count as i32,
+            head.block_len as i32,
+            head.strong_len as i32,
+            head.remainder as i32,
+            digest_len,
+        );
+        let layout = layout.map_err(|bad| self.broken(bad.to_string(), 2))?;
+        let mut signature = Signature::with_layout(layout);
+        let mut missing = head.count;
+        while missing > 0 {
+            let mut input = &self.data[self.taken..];
+            let before = input.len();
+            for (rolling, strong) in take_blocks(&mut input, &head, missing) {
+                signature.push(rolling, strong);
+                missing -= 1;
+            }
+            self.taken += before - input.len();
+            if missing > 0 {
+                self.wait()?;
+            }
+        }
+        Ok((head, signature))
+    }
+
+    fn answer(
+        &mut self,
+        ndx: u32,
+        item: &Item,
+        (head, signature): &(SumHead, Signature),
+    ) -> Result<(), PushError> {
+        let listed = self.lists.find(ndx).expect("found before its sums were read");
+        let opened = match self.spoiled.contains(&ndx) {
+            true => Err(Refusal::Spoiled),
+            false => self.driver.open(&listed),
+        };
+        let mut content = match opened {
+            Ok(content) => content,
+            Err(refusal) => {
+                self.link.output.number(Tag::NoSend, ndx as i32);
+                self.outcome.refused_count += 1;
+                self.late_io_error |= match refusal {
+                    Refusal::Vanished => 2,
+                    Refusal::Io(_) => 1,
+                    Refusal::Changed
+                    | Refusal::BeingWritten
+                    | Refusal::Spoiled
+                    | Refusal::HeldBack => 0,
+                };
+                self.outcome.io_error |= self.late_io_error;
+                self.driver.sent(&listed, SentOutcome::Refused(refusal));
+                return Ok(());
+            }
+        };
+        let writer = &mut self.ndx_writer;
+        self.link.output.append(|out| {
+            writer.put(out, NdxValue::Item(ndx));
+            item.put(out);
+            head.put(out);
+        });
+        let driver = &*self.driver;
+        let cancelled = || driver.cancelled();
+        let sent = self.answerer.send(content.as_mut(), signature, self.link, &cancelled);
+        let sent = match sent {
+            Err(PushError::Closed { .. }) => return Err(self.left()),
+            sent => sent?,
+        };
+        self.outcome.transferred_count += 1;
+        self.outcome.literal_bytes += sent.literal_bytes;
+        self.outcome.matched_bytes += sent.matched_bytes;
+        if !sent.intact {
+            self.spoiled.insert(ndx);
+        }
+        let outcome = if sent.intact { SentOutcome::Sent } else { SentOutcome::Spoiled };
+        self.driver.sent(&listed, outcome);
+        Ok(())
+    }
+
+    /// Writes when much is pending.
+    pub(crate) fn relieve(&mut self) -> Result<(), PushError> {
+        let driver = &*self.driver;
+        if self.link.relieve(&|| driver.cancelled())? { Ok(()) } else { Err(self.left()) }
+    }
+
+    /// Writes everything and waits for something to arrive.
+    pub(crate) fn wait(&mut self) -> Result<(), PushError> {
+        let driver = &*self.driver;
+        match self.link.receive(&|| driver.cancelled())? {
+            Some(Received::Bytes) => self.sort_input(),
+            Some(Received::End) => Err(self.left()),
+            None => {
+                self.link.output.keep_alive();
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes and reads what goes without waiting.
+    pub(crate) fn exchange(&mut self) -> Result<(), PushError> {
+        match self.link.exchange()? {
+            Some(Received::Bytes) => self.sort_input(),
+            Some(Received::End) => Err(self.left()),
+            None => Ok(()),
+        }
+    }
+
+    /// The peer has gone; what it said before may tell why.
+    fn left(&mut self) -> PushError {
+        if let Err(error) = self.sort_input() {
+            return error;
+        }
+        let text = std::mem::take(&mut self.last_error);
+        if text.is_empty() {
+            PushError::Closed { phase: self.link.phase }
+        } else {
+            self.explained(text, 12)
+        }
+    }
+
+    /// Separates what arrived into data and messages, and handles the messages.
+    fn sort_input(&mut self) -> Result<(), PushError> {
+        if self.taken == self.data.len() {
+            self.data.clear();
+            self.taken = 0;
+        } else if self.taken > self.data.len() / 2 {
+            self.data.drain(..self.taken);
+            self.taken = 0;
+        }
+        let input = std::mem::take(&mut self.link.input);
+        let mut rest = input.as_slice();
+        loop {
+            match self.demux.feed(&mut rest, &mut self.data) {
+                Ok(Some(message)) => self.message(message)?,
+                Ok(None) => break,
+                Err(violation) => return Err(self.violated(&violation)),
+            }
+        }
+        self.link.input = input;
+        self.link.input.clear();
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), PushError> {
+        let number = message.number();
+        match message.tag {
+            Tag::ErrorXfer => {
+                self.outcome.error_xfer = true;
+                self.error_text(Level::ErrorXfer, &message.payload)?;
+            }
+            Tag::Error => self.error_text(Level::Error, &message.payload)?,
+            Tag::Warning => self.driver.message(Level::Warning, trimmed(&message.payload)),
+            Tag::Info => self.driver.message(Level::Info, trimmed(&message.payload)),
+            Tag::IoError => self.outcome.io_error |= number.unwrap_or(0) as u32 & 7,
+            Tag::IoTimeout => self.lower_timeout(number.unwrap_or(0)),
+            Tag::Success => {
+                let ndx = number.and_then(|ndx| u32::try_from(ndx).ok());
+                let listed = ndx.and_then(|ndx| self.lists.find(ndx));
+                match listed {
+                    Some(listed) => self.driver.applied(&listed),
+                    None => {
+                        let what = format!("success of number {number:?}, which is in no list");
+                        return Err(self.broken(what, 2));
+                    }
+                }
+            }
+            Tag::Deleted => {
+                let name = message.payload.strip_suffix(&[0]);
+                self.outcome.deleted_count += 1;
+                let is_dir = name.is_some();
+                self.driver.deleted(name.unwrap_or(&message.payload), is_dir);
+            }
+            Tag::ErrorExit => return Err(self.error_exit(number)),
+            Tag::Noop | Tag::Data => {}
+            Tag::NoSend => return Err(self.broken("a receiving side cannot refuse".to_owned(), 2)),
+        }
+        Ok(())
+    }
+
+    fn error_text(&mut self, level: Level, text: &[u8]) -> Result<(), PushError> {
+        let text = trimmed(text);
+        self.driver.message(level, text);
+        self.last_error = text.to_vec();
+        // The daemon takes half a second to leave after it has said so.
+        match refused_option(text) {
+            Some(option) => Err(PushError::Refused { option, text: text.to_vec() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Protocol reference, "Tags": a daemon's timeout lowers ours.
+    fn lower_timeout(&mut self, seconds: i32) {
+        if (1..=86_400).contains(&seconds) {
+            let theirs = std::time::Duration::from_secs(seconds as u64);
+            let lower = self.link.timeout().map_or(theirs, |ours| ours.min(theirs));
+            self.link.set_timeout(Some(lower));
+        }
+    }
+
+    /// Protocol reference, "Error exit": answered with an empty one, or the peer waits.
+    fn error_exit(&mut self, code: Option<i32>) -> PushError {
+        self.outcome.peer_exit = Some(code.unwrap_or(0));
+        self.link.output.message(Tag::ErrorExit, &[]);
+        let _ = self.link.exchange();
+        let text = std::mem::take(&mut self.last_error);
+        self.explained(text, code.unwrap_or(12))
+    }
+
+    fn explained(&self, text: Vec<u8>, code: i32) -> PushError {
+        if text.ends_with(b"module is read only") {
+            PushError::ReadOnly
+        } else {
+            PushError::PeerExit { code, text }
+        }
+    }
+
+    /// Takes the next number, if it has arrived.
+    fn try_take<T>(
+        &mut self,
+        take: impl FnOnce(&mut NdxReader, &mut &[u8]) -> Result<T, Decode>,
+    ) -> Result<Option<T>, PushError> {
+        let mut input = &self.data[self.taken..];
+        match take(&mut self.ndx_reader, &mut input) {
+            Ok(value) => {
+                self.taken = self.data.len() - input.len();
+                Ok(Some(value))
+            }
+            Err(Decode::Incomplete) => Ok(None),
+            Err(Decode::Invalid(violation)) => Err(self.violated(&violation)),
+        }
+    }
+
+    /// Takes one value, waiting for as many bytes as it needs.
+    fn need<T>(
+        &mut self,
+        mut take: impl FnMut(&mut &[u8]) -> Result<T, Decode>,
+    ) -> Result<T, PushError> {
+        loop {
+            let mut input = &self.data[self.taken..];
+            match take(&mut input) {
+                Ok(value) => {
+                    self.taken = self.data.len() - input.len();
+                    return Ok(value);
+                }
+                Err(Decode::Incomplete) => self.wait()?,
+                Err(Decode::Invalid(violation)) => return Err(self.violated(&violation)),
+            }
+        }
+    }
+
+    fn violated(&self, violation: &Violation) -> PushError {
+        self.broken(violation.to_string(), violation.exit_code())
+    }
+
+    fn broken(&self, what: String, exit: u8) -> PushError {
+        PushError::Protocol { phase: self.link.phase, what, exit }
+    }
+}
+
+/// A text without its line end.
+fn trimmed(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"\n").unwrap_or(text)
+}
+
+/// The option in "The server is configured to refuse --X".
+fn refused_option(text: &[u8]) -> Option<String> {
+    const WORDS: &[u8] = b"The server is configured to refuse ";
+    let at = text.windows(WORDS.len()).position(|window| window == WORDS)?;
+    Some(String::from_utf8_lossy(&text[at + WORDS.len()..]).trim().to_owned())
+}

@@ -1,0 +1,233 @@
+//! The lists of a full pass, made while the session runs. Protocol reference, "Incremental
+//! recursion".
+//!
+//! Lists go out depth-first and ahead of the receiving side, which may not serve anything before it
+//! knows enough of them. Memory holds the lists still open and the directories not yet listed.
+
+use std::collections::HashMap;
+use std::io;
+
+use driftless_proto::flist::{ListOptions, ListWriter};
+use driftless_proto::ndx::NdxValue;
+use driftless_tree::flist::{DirFlags, Entry, HardLink};
+use driftless_tree::{Kind, RelPath, flist};
+
+use crate::chmod::Chmod;
+use crate::error::PushError;
+use crate::push::{Listing, Problem, TreeSource};
+use crate::sender::ids::Ids;
+use crate::sender::lists::FileList;
+use crate::sender::partial::apply_chmod;
+use crate::sender::session::{Session, Step};
+
+/// Entries that the peer must know beyond the list it works on: with hard links it serves nothing
+/// before it knows 500.
+const MIN_AHEAD: usize = 1000;
+
+/// Entries that are sent ahead while there is nothing else to do.
+const MAX_AHEAD: usize = 10_000;
+
+pub(crate) struct Walk<'a> {
+    source: &'a mut dyn TreeSource,
+    writer: ListWriter,
+    options: ListOptions,
+    chmod: Option<&'a Chmod>,
+    ids: Ids,
+    /// Number of the first entry of each hard-link group.
+    groups: HashMap<(u64, u64), u32>,
+    /// Directories not yet listed, the next one last.
+    pending: Vec<Pending>,
+    /// Directories listed so far.
+    dir_count: u32,
+    io_error: u32,
+}
+
+struct Pending {
+    index: u32,
+    entry: Entry,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(
+        source: &'a mut dyn TreeSource,
+        options: ListOptions,
+        chmod: Option<&'a Chmod>,
+    ) -> Self {
+        Self {
+            source,
+            writer: ListWriter::new(options.clone()),
+            options,
+            chmod,
+            ids: Ids::default(),
+            groups: HashMap::new(),
+            pending: Vec::new(),
+            dir_count: 0,
+            io_error: 0,
+        }
+    }
+
+    /// Runs the whole session from the first list on.
+    pub(crate) fn run(&mut self, session: &mut Session<'_>) -> Result<(), PushError> {
+        let mut root = self.source.root().map_err(PushError::Source)?;
+        root.name = (*b".").into();
+        root.dir = DirFlags { top: true, no_content: false };
+        if !self.options.compat.inc_recurse() {
+            self.send_everything(root, session)?;
+            return session.serve();
+        }
+        let mut listing = self.source.list(None);
+        listing.entries.push(root.clone());
+        self.send_list(listing, root, session);
+        self.complete_if_done(session);
+        loop {
+            // A duty, not a habit: the peer may serve nothing before it knows so many entries.
+            while !session.lists_complete && session.lists.ahead() < MIN_AHEAD {
+                self.send_next(session);
+                session.relieve()?;
+            }
+            match session.step()? {
+                Step::Handled => session.relieve()?,
+                Step::Finished => return Ok(()),
+                Step::Starved
+                    if session.lists_complete || session.lists.ahead() >= MAX_AHEAD =>
+                {
+                    session.wait()?;
+                }
+                Step::Starved => {
+                    session.exchange()?;
+                    self.send_next(session);
+                }
+            }
+        }
+    }
+
+    fn send_next(&mut self, session: &mut Session<'_>) {
+        if let Some(Pending { index, entry }) = self.pending.pop() {
+            let writer = &mut session.ndx_writer;
+            session.link.output.append(|out| writer.put(out, NdxValue::SubList(index)));
+            let path = RelPath::parse(&entry.name).expect("checked before it was listed");
+            let listing = self.source.list(Some(&path));
+            self.send_list(listing, entry, session);
+        }
+        self.complete_if_done(session);
+    }
+
+    fn complete_if_done(&mut self, session: &mut Session<'_>) {
+        if self.pending.is_empty() && !session.lists_complete {
+            let writer = &mut session.ndx_writer;
+            session.link.output.append(|out| writer.put(out, NdxValue::FlistEof));
+            session.lists_complete = true;
+        }
+    }
+
+    fn send_list(
+        &mut self,
+        mut listing: Listing,
+        directory: Entry,
+        session: &mut Session<'_>,
+    ) {
+        let io_error = check(&mut listing, session);
+        let mut entries = listing.entries;
+        flist::sort(&mut entries);
+        let first = session.lists.next_first();
+        let known_directories = self.pending.len();
+        for (at, entry) in entries.iter_mut().enumerate() {
+            self.prepare(entry, first + at as u32);
+            if !self.options.numeric_ids {
+                self.ids.name_new(entry);
+            }
+            if entry.kind() == Some(Kind::Dir) {
+                if &*entry.name != b"." {
+                    self.pending.push(Pending { index: self.dir_count, entry: entry.clone() });
+                }
+                self.dir_count += 1;
+            }
+            session.outcome.listed_count += 1;
+            session.outcome.total_size += entry.size;
+            session.link.output.append(|out| self.writer.entry(entry, out));
+        }
+        // The first of them is listed next.
+        self.pending[known_directories..].reverse();
+        let news = io_error & !self.io_error;
+        self.io_error |= io_error;
+        session.outcome.io_error |= io_error;
+        let shown = if news == 0 { 0 } else { self.io_error };
+        session.link.output.append(|out| self.writer.end(shown, out));
+        session.lists.push(FileList { first, entries, directory: Some(directory), places: None });
+    }
+
+    /// One list with everything, for a server that does not recurse incrementally.
+    fn send_everything(
+        &mut self,
+        root: Entry,
+        session: &mut Session<'_>,
+    ) -> Result<(), PushError> {
+        let mut entries = vec![root];
+        let mut directories = vec![None];
+        let mut io_error = 0;
+        while let Some(dir) = directories.pop() {
+            let mut listing = self.source.list(dir.as_ref());
+            io_error |= check(&mut listing, session);
+            for entry in listing.entries {
+                if entry.kind() == Some(Kind::Dir)
+                    && let Ok(path) = RelPath::parse(&entry.name)
+                {
+                    directories.push(Some(path));
+                }
+                entries.push(entry);
+            }
+        }
+        flist::sort(&mut entries);
+        for (at, entry) in entries.iter_mut().enumerate() {
+            self.prepare(entry, at as u32);
+            if !self.options.numeric_ids {
+                self.ids.note(entry);
+            }
+            session.outcome.listed_count += 1;
+            session.outcome.total_size += entry.size;
+            session.link.output.append(|out| self.writer.entry(entry, out));
+            session.relieve()?;
+        }
+        session.link.output.append(|out| {
+            self.writer.end(io_error, out);
+            self.ids.put_lists(&self.options, out);
+        });
+        session.outcome.io_error |= io_error;
+        session.lists.push(FileList { first: 0, entries, directory: None, places: None });
+        session.lists_complete = true;
+        Ok(())
+    }
+
+    fn prepare(&mut self, entry: &mut Entry, ndx: u32) {
+        if let Some(HardLink::Inode { dev, ino }) = entry.hard_link {
+            entry.hard_link = Some(match self.groups.get(&(dev, ino)) {
+                Some(&ndx) => HardLink::Follows { ndx },
+                None => {
+                    self.groups.insert((dev, ino), ndx);
+                    HardLink::First
+                }
+            });
+        }
+        apply_chmod(entry, self.chmod);
+    }
+}
+
+/// Leaves out names that no list can carry, and reports what is missing. Returns io_error bits.
+fn check(listing: &mut Listing, session: &mut Session<'_>) -> u32 {
+    let problems = &mut listing.problems;
+    listing.entries.retain(|entry| {
+        let bad = match &*entry.name {
+            b"." => None,
+            name => RelPath::parse(name).err(),
+        };
+        if let Some(bad) = bad {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, bad.to_string());
+            problems.push(Problem { name: entry.name.clone(), error });
+        }
+        bad.is_none()
+    });
+    problems.iter().fold(0, |bits, problem| {
+        session.driver.unlisted(problem);
+        bits | if problem.error.kind() == io::ErrorKind::NotFound { 2 } else { 1 }
+    })
+}

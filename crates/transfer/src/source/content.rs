@@ -1,0 +1,167 @@
+//! The content of one file, handed out as one version or declared spoiled.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use driftless_fs::{Root, SourceFile, Writers, is_absent};
+use driftless_tree::flist::Entry;
+use driftless_tree::{Meta, RelPath};
+
+use crate::driver::{Content, Refusal};
+use crate::options::ChecksumKind;
+use crate::source::cache::{CHUNK_LEN, SourceCache, Version};
+
+/// What the file was when it was listed.
+#[derive(Debug, Clone, Copy)]
+pub enum Expected<'a> {
+    /// Exactly this version: inode, size, mtime, ctime.
+    Meta(&'a Meta),
+    /// At least size and mtime of its entry.
+    Entry(&'a Entry),
+    /// Whatever is there.
+    Any,
+}
+
+impl Expected<'_> {
+    fn is(&self, found: &Meta) -> bool {
+        match self {
+            Self::Meta(listed) => found.same_version(listed),
+            Self::Entry(entry) => (found.size, found.mtime) == (entry.size, entry.mtime),
+            Self::Any => true,
+        }
+    }
+}
+
+/// What somebody else's writing to the file means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterPolicy {
+    /// A file that is open for writing is refused, also when it is opened while it is read.
+    Refuse,
+    /// It is not asked: changes show in the timestamps only.
+    Ignore,
+}
+
+impl SourceCache {
+    /// Opens a file for sending.
+    ///
+    /// # Errors
+    /// It vanished, is not what was listed, is being written, or cannot be opened.
+    pub fn open(
+        &self,
+        root: &Root,
+        path: &RelPath,
+        expected: Expected<'_>,
+        writers: WriterPolicy,
+    ) -> Result<Box<dyn Content>, Refusal> {
+        let file = root.open_file(path).map_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidInput {
+                Refusal::Changed
+            } else if is_absent(&error) {
+                Refusal::Vanished
+            } else {
+                Refusal::Io(error)
+            }
+        })?;
+        let writers = match writers {
+            WriterPolicy::Ignore => Writers::Unknown,
+            WriterPolicy::Refuse => match file.writers() {
+                Writers::Some => return Err(Refusal::BeingWritten),
+                answer => answer,
+            },
+        };
+        // Behind the question about writers: what they had written by then shows here.
+        let opened = file.meta().map_err(Refusal::Io)?;
+        if !expected.is(&opened) {
+            return Err(Refusal::Changed);
+        }
+        let version = Version::of(&opened);
+        Ok(Box::new(FileContent {
+            cached: opened.size > CHUNK_LEN && version.is_unmistakable(SystemTime::now()),
+            cache: self.clone(),
+            file,
+            opened,
+            version,
+            writers,
+            at: 0,
+            chunk: Arc::default(),
+        }))
+    }
+}
+
+struct FileContent {
+    cache: SourceCache,
+    file: SourceFile,
+    opened: Meta,
+    version: Version,
+    /// Before the first byte was read.
+    writers: Writers,
+    /// The version is unmistakable and large enough to share.
+    cached: bool,
+    /// Where `chunk` begins.
+    at: u64,
+    chunk: Arc<Vec<u8>>,
+}
+
+impl FileContent {
+    fn load(&mut self, at: u64) -> io::Result<()> {
+        self.chunk = Arc::default();
+        let (file, opened) = (&self.file, &self.opened);
+        let read = || read_chunk(file, at, opened.size.saturating_sub(at).min(CHUNK_LEN));
+        self.chunk = if self.cached {
+            self.cache.chunk((self.version, at), || {
+                let bytes = read()?;
+                Ok((bytes, file.meta()?.same_version(opened)))
+            })?
+        } else {
+            Arc::new(read()?)
+        };
+        self.at = at;
+        Ok(())
+    }
+}
+
+impl Content for FileContent {
+    fn len(&self) -> u64 {
+        self.opened.size
+    }
+
+    fn chunk(&mut self, offset: u64) -> io::Result<&[u8]> {
+        let at = offset - offset % CHUNK_LEN;
+        if at != self.at || self.chunk.is_empty() {
+            self.load(at)?;
+        }
+        let skip = usize::try_from(offset - at).expect("less than a chunk");
+        Ok(self.chunk.get(skip..).unwrap_or_default())
+    }
+
+    fn unchanged(&mut self) -> bool {
+        let same = self.file.meta().is_ok_and(|now| now.same_version(&self.opened));
+        // Writing may have begun without having moved a timestamp yet.
+        same && (self.writers != Writers::None || self.file.writers() != Writers::Some)
+    }
+
+    fn digest(&mut self, kind: ChecksumKind) -> Option<Vec<u8>> {
+        if self.cached { self.cache.digest(self.version, kind) } else { None }
+    }
+
+    fn keep_digest(&mut self, kind: ChecksumKind, digest: &[u8]) {
+        if self.cached {
+            self.cache.keep_digest(self.version, kind, digest);
+        }
+    }
+}
+
+/// Reads up to `len` bytes; fewer only at the end of the file.
+fn read_chunk(file: &SourceFile, at: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).expect("at most a chunk")];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(at + filled as u64, &mut bytes[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
