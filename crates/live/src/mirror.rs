@@ -101,7 +101,7 @@ struct Source {
 /// A running mirror. Dropping it without [`Mirror::stop`] leaves its threads running.
 pub struct Mirror {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Mirror {
@@ -142,11 +142,11 @@ impl Mirror {
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
         });
-        let mut mirror = Self { shared: Arc::clone(&shared), threads: Vec::new() };
+        let mut threads = Vec::new();
         let mut spawn = |role: String, work: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(role).spawn(work);
             thread
-                .map(|thread| mirror.threads.push(thread))
+                .map(|thread| threads.push(thread))
                 .map_err(|source| StartError::Thread { name: shared.config.name.clone(), source })
         };
         for (at, lane) in shared.lanes.iter().enumerate() {
@@ -159,7 +159,7 @@ impl Mirror {
         }
         let keeper = Arc::clone(&shared);
         spawn("source".into(), Box::new(move || keeper.keep_source()))?;
-        Ok(mirror)
+        Ok(Self { shared, threads: Mutex::new(threads) })
     }
 
     /// What it was started with.
@@ -253,14 +253,15 @@ impl Mirror {
         Ok(())
     }
 
-    /// Abandons what is in flight and ends all threads.
-    pub fn stop(self) {
+    /// Abandons what is in flight and ends all threads, and with them every flush that waits.
+    pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
         for lane in &self.shared.lanes {
             lane.change(|inner| inner.stop = true);
         }
-        for thread in self.threads {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!(mirror = %self.shared.config.name, "a thread had panicked");
             }

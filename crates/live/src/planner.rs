@@ -14,7 +14,7 @@
 //! * Every mark taken is covered by an item, a tree or `unreadable`, except marks whose deletion waits
 //!   for the next batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use driftless_fs::{Root, is_absent};
@@ -23,7 +23,7 @@ use driftless_tree::{Kind, Meta, RelPath};
 use crate::batch::{Act, Batch, Item};
 use crate::engine::dirty::{Need, Taken};
 use crate::engine::presence::Presence;
-use crate::links::Links;
+use crate::links::{self, Links};
 use crate::rules::{Chains, SourceRules};
 
 /// Most items of one batch.
@@ -55,6 +55,8 @@ pub struct Planner<'a> {
     needs: HashMap<&'a RelPath, Need>,
     dirs: HashMap<RelPath, Seen>,
     items: BTreeMap<Option<RelPath>, Item>,
+    /// Directories that are gone here and listed for the sake of former names below them.
+    stand_ins: HashSet<RelPath>,
     root_covers: Vec<RelPath>,
     root_wanted: bool,
     batch: Batch,
@@ -91,6 +93,7 @@ impl<'a> Planner<'a> {
             needs: taken.paths.iter().map(|(path, mark)| (path, mark.need)).collect(),
             dirs: HashMap::new(),
             items: BTreeMap::new(),
+            stand_ins: HashSet::new(),
             root_covers: Vec::new(),
             root_wanted: taken.root,
             batch: Batch::default(),
@@ -122,7 +125,6 @@ impl<'a> Planner<'a> {
         if self.wishes.hard_links {
             self.hard_links();
         }
-        self.put_off_basis_deletions();
         self.parents();
         self.finish()
     }
@@ -205,7 +207,7 @@ impl<'a> Planner<'a> {
                 return;
             }
         }
-        let mut here = std::collections::HashSet::new();
+        let mut here = HashSet::new();
         for (path, meta) in found {
             if !self.chains.includes(Some(dir), &path, meta.kind == Kind::Dir) {
                 continue;
@@ -314,9 +316,12 @@ impl<'a> Planner<'a> {
         });
         for above in old.ancestors() {
             if !matches!(self.see_one(&above), Seen::Here(_))
+                && !self.stand_ins.contains(&above)
                 && let Some(meta) = stand_in.or_else(|| self.root.meta().ok())
             {
+                self.items.remove(&Some(above.clone()));
                 self.directory(&above, meta, None);
+                self.stand_ins.insert(above);
             }
         }
     }
@@ -338,7 +343,15 @@ impl<'a> Planner<'a> {
             .filter_map(|item| Some((item.path.clone()?, item.meta?)))
             .filter(|(_, meta)| meta.link_count > 1)
             .collect();
-        let mut done = std::collections::HashSet::new();
+        let strangers: Vec<Meta> = linked
+            .iter()
+            .map(|(_, meta)| *meta)
+            .filter(|meta| self.links.wants_search(meta))
+            .collect();
+        if !strangers.is_empty() {
+            links::search(self.root, self.links, &strangers);
+        }
+        let mut done = HashSet::new();
         for (path, meta) in linked {
             if !done.insert((meta.dev, meta.ino)) {
                 continue;
@@ -378,23 +391,6 @@ impl<'a> Planner<'a> {
         self.items
             .get(&Some(name.clone()))
             .is_some_and(|item| item.act == Act::Object { content: true })
-    }
-
-    /// Leaves deletions for the next batch whose names this one uses as basis.
-    fn put_off_basis_deletions(&mut self) {
-        let former: Vec<RelPath> = self
-            .items
-            .values()
-            .filter(|item| item.act == Act::FormerName)
-            .filter_map(|item| item.path.clone())
-            .collect();
-        for name in former {
-            for above in name.ancestors() {
-                if self.items.get(&Some(above.clone())).is_some_and(|i| i.act == Act::Missing) {
-                    self.items.remove(&Some(above));
-                }
-            }
-        }
     }
 
     fn parents(&mut self) {
@@ -461,13 +457,17 @@ impl<'a> Planner<'a> {
             covers: Vec::new(),
             settled: false,
         };
+        if self.stand_ins.contains(path) {
+            // Its deletion waits for the next batch, and so does the mark.
+            return;
+        }
         let item = self.items.entry(Some(path.clone())).or_insert(fresh);
         match (&mut item.act, act) {
             (Act::Object { content }, Act::Object { content: more }) => *content |= more,
-            // Its deletion waits for the next batch, and so does the mark.
             (Act::FormerName, _) => return,
             (old, new) => *old = new,
         }
+        item.meta = meta.or(item.meta);
         item.covers.extend(covers.cloned());
     }
 

@@ -3,7 +3,9 @@
 //! The same engine decides what a walk lists and which events matter.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use driftless_filter::{Chain, ParseOptions, ReadFile, Rules, Side, decide};
@@ -82,8 +84,10 @@ impl SourceRules {
             from0: false,
             protocol: driftless_transfer::TransferOptions::default().protocol,
             root: root.path().as_os_str().as_bytes().to_vec(),
-            home_cvsignore: None,
-            cvsignore: None,
+            home_cvsignore: std::env::var_os("HOME")
+                .map(|home| Path::new(&home).join(".cvsignore"))
+                .and_then(|file| std::fs::read(file).ok()),
+            cvsignore: std::env::var_os("CVSIGNORE").map(OsString::into_encoded_bytes),
         };
         let rules = Rules::parse(given, &options, &mut OperatorFiles)?;
         Ok(Self { rules: Arc::new(rules), root: root.clone() })
