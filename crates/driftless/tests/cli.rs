@@ -314,6 +314,8 @@ fn the_log_is_json_on_request() {
         for line in log.lines() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
+            let target = line["target"].as_str().unwrap_or_default();
+            assert!(!target.contains("::"), "a module of ours is no target: {line}");
         }
         live.ends_well("TERM");
     }
