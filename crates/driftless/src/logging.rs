@@ -49,6 +49,8 @@ impl LogOptions {
             tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
         let log = tracing_subscriber::registry().with(filter);
         if self.json_log || self.log_format == LogFormat::Json {
+            // A bug shows as a line like all others to whoever parses them.
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
             log.with(lines.json().flatten_event(true).with_span_list(false)).init();
         } else {
             let colours = std::io::stderr().is_terminal();

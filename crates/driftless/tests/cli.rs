@@ -310,14 +310,16 @@ fn the_log_is_json_on_request() {
     let dir = folder();
     for word in ["--json-log", "--log-format=json"] {
         let live = Live::start(dir.path(), &[word, "source", "copy"]);
-        let log = live.log();
+        // Read when nothing writes any more, lest a line be read half.
+        let log = live.log.clone();
+        live.ends_well("TERM");
+        let log = fs::read_to_string(log).unwrap();
         for line in log.lines() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
             let target = line["target"].as_str().unwrap_or_default();
             assert!(!target.contains("::"), "a module of ours is no target: {line}");
         }
-        live.ends_well("TERM");
     }
 }
 
