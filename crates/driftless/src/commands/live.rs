@@ -156,7 +156,7 @@ fn start(fleet: &Fleet, mirrors: Vec<MirrorConfig>) -> anyhow::Result<()> {
 
 fn report(changes: &Changes) {
     let count = changes.kept.len();
-    tracing::info!("read the configuration again; {count} mirrors are unchanged");
+    tracing::info!("read the configuration again; unchanged mirrors: {count}");
     for name in &changes.stopped {
         tracing::info!(mirror = name.as_str(), "stopped");
     }
