@@ -16,6 +16,9 @@ use crate::mirrors::{Mirrors, Operated};
 use crate::report::{self, Failure};
 use crate::request::{Choice, Flush, Resume};
 
+/// A year, lest a deadline overflow the clock.
+const LONGEST_FLUSH: Duration = Duration::from_secs(365 * 86400);
+
 type All = Arc<dyn Mirrors>;
 type One = Arc<dyn Operated>;
 
@@ -71,6 +74,7 @@ async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
         let text = format!("timeout: {} is no number of seconds", request.timeout);
         Refused::new(StatusCode::BAD_REQUEST, text)
     })?;
+    let timeout = timeout.min(LONGEST_FLUSH);
     let (chosen, target) = choose(&mirrors, request.mirror.as_deref())?;
     // All at the same time: the second must not get only what the first left of the time.
     let waits: Vec<_> = chosen
@@ -78,7 +82,9 @@ async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
         .map(|mirror| {
             let target = target.clone();
             spawn_blocking(move || {
-                mirror.flush(target.as_deref(), timeout).map_err(|lines| named(&mirror, lines))
+                mirror.flush(target.as_deref(), timeout).map_err(|lines| {
+                    lines.into_iter().map(|line| named(mirror.name(), line)).collect::<Vec<_>>()
+                })
             })
         })
         .collect();
@@ -122,8 +128,7 @@ async fn each(
     waiting(move || {
         for mirror in chosen {
             tell(mirror.as_ref(), target.as_deref()).map_err(|error| {
-                let text = format!("mirror {}: {error}", mirror.name());
-                Refused::new(StatusCode::NOT_FOUND, text)
+                Refused::new(StatusCode::NOT_FOUND, named(mirror.name(), error))
             })?;
         }
         Ok(done())
@@ -149,17 +154,9 @@ fn choose(mirrors: &All, name: Option<&str>) -> Result<(Vec<One>, Option<String>
     }
 }
 
-/// Lines with the mirror's name in front, as several mirrors may be behind.
-fn named(mirror: &One, lines: Vec<String>) -> Vec<String> {
-    let name = mirror.name();
-    lines
-        .into_iter()
-        .map(
-            |line| {
-                if line.starts_with("mirror ") { line } else { format!("mirror {name}: {line}") }
-            },
-        )
-        .collect()
+/// A line with the mirror's name in front, unless it is there already.
+fn named(mirror: &str, line: String) -> String {
+    if line.starts_with("mirror ") { line } else { format!("mirror {mirror}: {line}") }
 }
 
 /// Runs what may wait for a lock or a mirror on a thread of its own.

@@ -68,7 +68,7 @@ pub struct Target {
     pub passes: u64,
     /// Files whose content was sent.
     pub files_sent: u64,
-    /// The last failure, also when later batches went well.
+    /// What went wrong last, while it matters.
     pub last_error: Option<String>,
     /// Seconds until the next attempt.
     pub next_retry: Option<f64>,

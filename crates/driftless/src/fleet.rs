@@ -6,6 +6,7 @@
 //! * A mirror whose configuration has not changed keeps running through a reload.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use driftless_control::{Mirrors, Operated};
 use driftless_live::config::MirrorConfig;
@@ -18,6 +19,11 @@ pub struct Fleet {
     running: Mutex<Vec<Arc<Mirror>>>,
 }
 
+/// How long a mirror that is to end is waited for while commands hold it. Only `flush` holds one
+/// for longer than a moment.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// What a reload did.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -27,8 +33,10 @@ pub struct Changes {
     pub stopped: Vec<String>,
     /// Names of mirrors that began.
     pub started: Vec<String>,
-    /// Mirrors that should have begun and could not.
+    /// Mirrors that should have begun and could not; a predecessor runs again.
     pub failed: Vec<(String, StartError)>,
+    /// Names of mirrors that should have ended but somebody flushes; they run on.
+    pub busy: Vec<String>,
 }
 
 impl Fleet {
@@ -37,30 +45,31 @@ impl Fleet {
         let mut changes = Changes::default();
         let (kept, ended): (Vec<_>, Vec<_>) =
             self.running().into_iter().partition(|mirror| configs.contains(mirror.config()));
-        changes.stopped = ended.iter().map(|mirror| mirror.config().name.clone()).collect();
+        let ended_configs: Vec<_> = ended.iter().map(|mirror| mirror.config().clone()).collect();
+        // From here no command finds those that end.
         self.replace(kept.clone());
-        stop_all(ended);
+        let busy = stop_all(ended);
+        changes.busy = busy.iter().map(|mirror| mirror.config().name.clone()).collect();
+        let stopped = ended_configs.iter().map(|config| config.name.clone());
+        changes.stopped = stopped.filter(|name| !changes.busy.contains(name)).collect();
         let mut running = Vec::with_capacity(configs.len());
         for config in configs {
             let name = config.name.clone();
             if let Some(mirror) = kept.iter().find(|mirror| *mirror.config() == config) {
                 running.push(Arc::clone(mirror));
                 changes.kept.push(name);
-                continue;
-            }
-            match Mirror::start(config) {
-                Ok(mirror) => {
-                    running.push(Arc::new(mirror));
-                    changes.started.push(name);
-                }
-                Err(error) => changes.failed.push((name, error)),
+            } else if !changes.busy.contains(&name) {
+                let before = ended_configs.iter().find(|before| before.name == name);
+                running.extend(start(config, before, &mut changes).map(Arc::new));
             }
         }
+        running.extend(busy);
         self.replace(running);
         changes
     }
 
-    /// Stops all mirrors; returns when they have ended.
+    /// Stops all mirrors; returns when they have ended. One that somebody flushes ends with the
+    /// process.
     pub fn stop(&self) {
         let all = self.running();
         self.replace(Vec::new());
@@ -82,16 +91,49 @@ impl Mirrors for Fleet {
     }
 }
 
-/// Stops mirrors at the same time: each may have to end a batch.
-fn stop_all(mirrors: Vec<Arc<Mirror>>) {
-    std::thread::scope(|scope| {
-        for mirror in mirrors {
-            // A command that still waits for the mirror holds it too; its end is the mirror's.
-            if let Some(mirror) = Arc::into_inner(mirror) {
-                scope.spawn(|| mirror.stop());
-            }
+/// Starts a mirror, or the one that ran before under its name.
+fn start(
+    config: MirrorConfig,
+    before: Option<&MirrorConfig>,
+    changes: &mut Changes,
+) -> Option<Mirror> {
+    let name = config.name.clone();
+    match Mirror::start(config) {
+        Ok(mirror) => {
+            changes.started.push(name);
+            Some(mirror)
         }
-    });
+        Err(error) => {
+            changes.failed.push((name.clone(), error));
+            let again = before.and_then(|before| Mirror::start(before.clone()).ok());
+            changes.started.extend(again.is_some().then_some(name));
+            again
+        }
+    }
+}
+
+/// Stops mirrors at the same time, as each may have to end a batch. Returns those that cannot be
+/// stopped, because commands hold them.
+fn stop_all(mut mirrors: Vec<Arc<Mirror>>) -> Vec<Arc<Mirror>> {
+    let deadline = Instant::now() + PATIENCE;
+    std::thread::scope(|scope| {
+        loop {
+            let mut held = Vec::new();
+            for mirror in mirrors {
+                match Arc::try_unwrap(mirror) {
+                    Ok(mirror) => {
+                        scope.spawn(|| mirror.stop());
+                    }
+                    Err(mirror) => held.push(mirror),
+                }
+            }
+            if held.is_empty() || Instant::now() >= deadline {
+                return held;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+            mirrors = held;
+        }
+    })
 }
 
 #[cfg(test)]
@@ -146,6 +188,38 @@ mod tests {
         let changes = fleet.apply(vec![bad, good]);
         assert_eq!(changes.failed.len(), 1);
         assert_eq!(names(&fleet), ["good"]);
+        fleet.stop();
+    }
+
+    #[test]
+    fn a_changed_mirror_that_cannot_start_leaves_its_predecessor_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = mirror(dir.path(), "a", "x");
+        let mut changed = before.clone();
+        changed.source = dir.path().join("nonexistent");
+        let fleet = Fleet::default();
+        fleet.apply(vec![before.clone()]);
+        let changes = fleet.apply(vec![changed]);
+        assert_eq!(changes.failed.len(), 1);
+        assert_eq!(*Fleet::running(&fleet)[0].config(), before);
+        fleet.stop();
+    }
+
+    #[test]
+    fn a_mirror_that_somebody_waits_for_is_not_doubled() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = mirror(dir.path(), "a", "x");
+        let changed = mirror(dir.path(), "a", "y");
+        let fleet = Fleet::default();
+        fleet.apply(vec![before.clone()]);
+        let waits = Mirrors::running(&fleet);
+        let changes = fleet.apply(vec![changed.clone()]);
+        assert_eq!(changes.busy, ["a"]);
+        assert!(changes.started.is_empty());
+        assert_eq!(*Fleet::running(&fleet)[0].config(), before);
+        drop(waits);
+        let changes = fleet.apply(vec![changed]);
+        assert_eq!(changes.started, ["a"]);
         fleet.stop();
     }
 }

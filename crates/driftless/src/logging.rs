@@ -44,13 +44,17 @@ impl LogOptions {
         };
         // Libraries say what concerns an operator through our own lines.
         let filter = Targets::new().with_default(LevelFilter::WARN).with_target("driftless", level);
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        // What tracing calls a target is a module of ours; to an operator it is a mirror's.
+        let lines =
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
         let log = tracing_subscriber::registry().with(filter);
         if self.json_log || self.log_format == LogFormat::Json {
-            log.with(lines.json().flatten_event(true)).init();
+            // A bug shows as a line like all others to whoever parses them.
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+            log.with(lines.json().flatten_event(true).with_span_list(false)).init();
         } else {
             let colours = std::io::stderr().is_terminal();
-            log.with(lines.compact().with_target(false).with_ansi(colours)).init();
+            log.with(lines.compact().with_ansi(colours)).init();
         }
     }
 }

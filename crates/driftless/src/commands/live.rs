@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory};
 use driftless_control::Server;
 use driftless_live::config::{MirrorConfig, PasswordSource};
 use driftless_transfer::connect::password::read_password_file;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::control_socket::ControlOption;
 use crate::destination::{parse_source, parse_target};
-use crate::fleet::Fleet;
+use crate::fleet::{Changes, Fleet};
 use crate::logging::LogOptions;
 use crate::options::flags::{FlagError, MirrorFlags};
 use crate::options::{Circumstances, Draft, TargetDraft};
@@ -58,7 +57,7 @@ impl Live {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         self.log.start();
         // Before anything starts, so that no signal finds it half started.
-        let mut signals = end_signals()?;
+        let mut signals = self.signals()?;
         let run_by = circumstances()?;
         let Config { socket, mirrors } = self.read(&run_by)?;
         check_passwords(&mirrors)?;
@@ -113,12 +112,23 @@ impl Live {
         draft.finish(source, targets).map_err(anyhow::Error::msg)
     }
 
+    /// Signals to listen to; a second one to end does so at once. Without a file to read again,
+    /// SIGHUP is left to what it means for any command of a terminal.
+    fn signals(&self) -> anyhow::Result<Signals> {
+        let ending = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: the first signal only sets the flag that the second finds set.
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&ending))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&ending)))
+                .context("cannot listen to signals")?;
+        }
+        let reload = self.config.as_ref().map(|_| SIGHUP);
+        Signals::new([SIGTERM, SIGINT].into_iter().chain(reload))
+            .context("cannot listen to signals")
+    }
+
     /// Reads the file again; what is wrong with it leaves everything as it runs.
     fn reload(&self, fleet: &Fleet, run_by: &Circumstances, socket: &Path) {
-        if self.config.is_none() {
-            tracing::warn!("SIGHUP: there is no file to read again; mirrors keep running");
-            return;
-        }
         let read = self.read(run_by).and_then(|config| {
             check_passwords(&config.mirrors)?;
             Ok(config)
@@ -144,31 +154,25 @@ fn start(fleet: &Fleet, mirrors: Vec<MirrorConfig>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report(changes: &crate::fleet::Changes) {
+fn report(changes: &Changes) {
     let count = changes.kept.len();
-    tracing::info!("read the configuration again; {count} mirrors are unchanged");
+    tracing::info!("read the configuration again; unchanged mirrors: {count}");
     for name in &changes.stopped {
         tracing::info!(mirror = name.as_str(), "stopped");
     }
     for name in &changes.started {
         tracing::info!(mirror = name.as_str(), "started");
     }
+    for name in &changes.busy {
+        tracing::warn!(
+            mirror = name.as_str(),
+            "runs on as before, as a flush waits for it; send SIGHUP again when that has ended"
+        );
+    }
     for (name, error) in &changes.failed {
         let error: &dyn std::error::Error = error;
         tracing::error!(mirror = name.as_str(), error, "not started; send SIGHUP to try again");
     }
-}
-
-/// The signals that are listened to. A second one to end does so at once.
-fn end_signals() -> anyhow::Result<Signals> {
-    let ending = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // In this order: the first signal only sets the flag that the second finds set.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&ending))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&ending)))
-            .context("cannot listen to signals")?;
-    }
-    Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot listen to signals")
 }
 
 /// Refuses to start with a password that others can read, or with none where one was promised.
@@ -199,9 +203,7 @@ fn umask() -> anyhow::Result<u32> {
     }
 }
 
+/// An error that ends with the exit code of wrong usage, in one line.
 fn usage(kind: ErrorKind, text: String) -> anyhow::Error {
-    let mut whole = Cli::command();
-    whole.build();
-    let live = whole.find_subcommand_mut("live").expect("live is a subcommand");
-    live.error(kind, text).into()
+    clap::Error::raw(kind, text + "\n").into()
 }

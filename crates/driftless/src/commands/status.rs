@@ -112,9 +112,7 @@ fn write_mirror(text: &mut String, mirror: &report::Mirror) {
 }
 
 fn write_trouble(text: &mut String, target: &report::Target) {
-    // An old error of a target that is fine by now would only alarm.
-    let fine = ["live", "full-pass"].contains(&target.state.as_str());
-    if let Some(error) = target.last_error.as_ref().filter(|_| !fine) {
+    if let Some(error) = &target.last_error {
         let next = target.next_retry.map(|wait| format!("; next attempt in {}", lag(wait)));
         line(text, &format!("    ! {error}{}", next.unwrap_or_default()));
     }

@@ -10,8 +10,9 @@ use driftless_live::config::{Destination, MaxDelete, MirrorConfig, PasswordSourc
 use driftless_transfer::TransferOptions;
 use zeroize::Zeroizing;
 
-/// What a description means depends on where it was written and who runs it.
-#[derive(Debug, Clone)]
+/// What a description means depends on where it was written and who runs it. No `Debug`, as there
+/// is a password in it.
+#[derive(Clone)]
 pub struct Circumstances {
     /// Relative names start here.
     pub base: PathBuf,
@@ -30,7 +31,7 @@ impl Circumstances {
 }
 
 /// A mirror without its source and targets; starts with the defaults.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Draft {
     /// Where and by whom it was written.
     pub circumstances: Circumstances,

@@ -169,3 +169,229 @@ fn negative(row: &'static OptionRow) -> Option<Arg> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Args;
+    use driftless_filter::Given;
+    use driftless_live::config::{Destination, MaxDelete, MirrorConfig};
+    use driftless_transfer::connect::url::DaemonUrl;
+    use driftless_transfer::options::{ChecksumKind, CompressChoice};
+
+    use super::super::draft::{Circumstances, TargetDraft};
+    use super::*;
+
+    fn apply(words: &[&str]) -> Result<Draft, String> {
+        let command = MirrorFlags::augment_args(Command::new("live").no_binary_name(true));
+        let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;
+        let flags = MirrorFlags::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        let at = Circumstances { base: "/base".into(), umask: 0o022, password: None };
+        let mut draft = Draft::new(at);
+        flags.apply(&mut draft).map_err(|error| error.to_string())?;
+        Ok(draft)
+    }
+
+    #[track_caller]
+    fn rules(words: &[&str], expected: &[Given]) {
+        assert_eq!(apply(words).unwrap().rules, expected, "{words:?}");
+    }
+
+    #[track_caller]
+    fn refused(words: &[&str], expected: &str) {
+        assert_eq!(apply(words).err().as_deref(), Some(expected), "{words:?}");
+    }
+
+    fn include(pattern: &str) -> Given {
+        Given::Include(pattern.into())
+    }
+
+    fn exclude(pattern: &str) -> Given {
+        Given::Exclude(pattern.into())
+    }
+
+    #[test]
+    fn rules_keep_their_order_across_different_options() {
+        rules(
+            &["--exclude", "a", "--include=b", "-f", "- c", "--exclude=d", "--include", "e"],
+            &[
+                exclude("a"),
+                include("b"),
+                Given::Filter(b"- c".to_vec()),
+                exclude("d"),
+                include("e"),
+            ],
+        );
+        rules(
+            &["--include", "a", "--exclude-from=r", "--exclude", "b", "-C", "--include-from", "/s"],
+            &[
+                include("a"),
+                Given::ExcludeFrom(b"/base/r".to_vec()),
+                exclude("b"),
+                Given::CvsExclude,
+                Given::IncludeFrom(b"/s".to_vec()),
+            ],
+        );
+        rules(
+            &["-FF", "--exclude=x"],
+            &[Given::PerDirFilter(1), Given::PerDirFilter(1), exclude("x")],
+        );
+    }
+
+    #[test]
+    fn patterns_may_look_like_options() {
+        rules(&["--exclude", "-x", "--exclude=--delete"], &[exclude("-x"), exclude("--delete")]);
+    }
+
+    #[test]
+    fn patterns_are_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        let command = MirrorFlags::augment_args(Command::new("live").no_binary_name(true));
+        let words = ["--exclude".into(), OsString::from_vec(b"\xff\xfe*".to_vec())];
+        let matches = command.try_get_matches_from(words).unwrap();
+        let mut draft = apply(&[]).unwrap();
+        MirrorFlags::from_arg_matches(&matches).unwrap().apply(&mut draft).unwrap();
+        assert_eq!(draft.rules, [Given::Exclude(b"\xff\xfe*".to_vec())]);
+    }
+
+    #[test]
+    fn the_last_word_on_a_switch_counts() {
+        assert!(apply(&[]).unwrap().delete);
+        assert!(!apply(&["--delete", "--no-delete"]).unwrap().delete);
+        assert!(apply(&["--no-delete", "--delete"]).unwrap().delete);
+        let options = apply(&["-a", "--no-o", "--no-group"]).unwrap().options;
+        assert!(options.perms && !options.owner && !options.group);
+        assert!(apply(&["--no-owner", "-a"]).unwrap().options.owner);
+        assert_eq!(apply(&["-W", "--no-W"]).unwrap().options.whole_file, Some(false));
+    }
+
+    #[test]
+    fn a_cluster_that_sysadmins_type_is_understood() {
+        let options = apply(&["-zrtopg", "-H", "-lD"]).unwrap().options;
+        assert_eq!(options.compress, CompressChoice::Negotiate);
+        assert!(options.hard_links && options.devices && options.links);
+    }
+
+    #[test]
+    fn values_mean_what_rsync_means() {
+        let draft = apply(&[
+            "--max-delete=20%",
+            "--settle",
+            "500ms",
+            "--timeout=60",
+            "--contimeout=0",
+            "--bwlimit=1m",
+            "--cc=md5",
+            "--zc",
+            "lz4",
+            "-z",
+            "--protocol=31",
+            "--chmod=Du+w",
+            "--chmod",
+            "F-w",
+            "--checksum-seed=7",
+            "--address=127.0.0.1",
+            "--password-file",
+            "p",
+        ])
+        .unwrap();
+        assert_eq!(draft.max_delete, MaxDelete::Share(20));
+        assert_eq!(draft.settle, Duration::from_millis(500));
+        assert_eq!(draft.password_file, Some("/base/p".into()));
+        let options = draft.options;
+        assert_eq!(options.timeout, Some(Duration::from_secs(60)));
+        assert_eq!(options.connect_timeout, None);
+        assert_eq!(options.bwlimit, Some(1 << 20));
+        assert_eq!(options.checksum_choice, Some(ChecksumKind::Md5));
+        assert_eq!(options.compress, CompressChoice::Lz4);
+        assert_eq!((options.protocol, options.checksum_seed), (31, Some(7)));
+        assert!(options.chmod.is_some() && options.bind_address.is_some());
+        assert_eq!(apply(&["--max-delete=none"]).unwrap().max_delete, MaxDelete::Unlimited);
+        assert_eq!(apply(&["--max-delete=7"]).unwrap().max_delete, MaxDelete::Count(7));
+        assert_eq!(apply(&["--zl=3"]).unwrap().options.compress, CompressChoice::Negotiate);
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_their_option() {
+        refused(&["--protocol=29"], "--protocol: 29 is none of 30, 31, 32");
+        refused(
+            &["--cc=foo"],
+            "--checksum-choice: 'foo' is none of auto, xxh128, xxh3, xxh64, md5, md4, sha1",
+        );
+        refused(
+            &["--bwlimit=100b"],
+            "--bwlimit: 100b is too small (min: 512 bytes, or 0 for unlimited)",
+        );
+        refused(&["-B", "1m"], "--block-size: 1m is too large (max: 128K)");
+        refused(&["--chmod=zz"], "--chmod: 'zz' is no change of a mode like Du+rwx,F644 or go-w");
+        refused(
+            &["--poll-interval=10ms"],
+            "--poll-interval: less than 1s would keep the disk busy",
+        );
+        refused(&["--address=here"], "--address: 'here': invalid IP address syntax");
+    }
+
+    #[test]
+    fn each_option_without_support_is_refused_by_its_name() {
+        for row in OPTIONS.iter().filter(|row| !row.supported()) {
+            let word = row.flag();
+            let words: Vec<&str> = match row.form.value_name() {
+                Some(_) => vec![&word, "1"],
+                None => vec![&word],
+            };
+            refused(&words, &format!("{word} is not supported by driftless live yet"));
+        }
+        refused(&["-aA"], "--acls is not supported by driftless live yet");
+        refused(&["--no-acls"], "--no-acls is not supported by driftless live yet");
+    }
+
+    /// A value that is not the default.
+    fn sample(row: &OptionRow) -> &'static str {
+        match row.name {
+            "max-delete" => "7",
+            "checksum-choice" => "md5",
+            "compress-choice" => "zstd",
+            "protocol" => "31",
+            "address" => "127.0.0.1",
+            "chmod" => "go-w",
+            "settle" | "poll-interval" | "timeout" | "contimeout" => "77s",
+            "bwlimit" | "block-size" => "2K",
+            _ => "5",
+        }
+    }
+
+    fn config(words: &[&str]) -> MirrorConfig {
+        let url = DaemonUrl::parse("h::m").unwrap();
+        let target = TargetDraft { destination: Destination::Daemon(url), password_file: None };
+        apply(words).unwrap().finish("/web".into(), vec![target]).unwrap()
+    }
+
+    #[test]
+    fn each_option_with_support_changes_the_mirror() {
+        // A mirror is recursive whatever is said.
+        for row in OPTIONS.iter().filter(|row| row.supported() && row.name != "recursive") {
+            let (flag, negation) = (row.flag(), format!("--no-{}", row.name));
+            let words: Vec<Vec<&str>> = match row.form {
+                Form::Value(_) | Form::List(_) => vec![vec![&flag, sample(row)]],
+                Form::On => vec![vec![&flag]],
+                // Default on or default off: one of the two changes something.
+                Form::Switch => vec![vec![&flag], vec![&negation]],
+                Form::Letter => vec![vec![&flag], vec!["--no-devices", &flag, "--no-specials"]],
+            };
+            assert!(words.iter().any(|words| config(words) != config(&[])), "{flag}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut seen = std::collections::HashSet::new();
+        for row in OPTIONS {
+            let letters = row.short.map(String::from);
+            let names = row.aliases.iter().map(|alias| (*alias).to_owned());
+            for name in names.chain([row.name.to_owned()]).chain(letters) {
+                assert!(seen.insert(name.clone()), "{name} is there twice");
+            }
+        }
+    }
+}

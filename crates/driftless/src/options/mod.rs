@@ -13,6 +13,7 @@ mod duration;
 pub mod flags;
 mod size;
 pub mod table;
+mod values;
 
 pub use draft::{Circumstances, Draft, TargetDraft};
 pub use duration::parse_duration;
