@@ -7,4 +7,5 @@ mod lists;
 mod options;
 mod properties;
 mod purity;
+mod replay;
 mod session;

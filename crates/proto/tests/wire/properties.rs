@@ -419,3 +419,14 @@ proptest! {
         decoders::ALL.iter().for_each(|(_, decode)| decode(&input));
     }
 }
+
+#[test]
+fn every_decoder_has_a_fuzz_target() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).expect("the fuzz manifest");
+    for (name, _) in decoders::ALL {
+        let target = fuzz.join(format!("fuzz_targets/{name}.rs"));
+        assert!(target.is_file(), "{} is absent", target.display());
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in the manifest");
+    }
+}
