@@ -11,7 +11,10 @@ use std::os::unix::fs::FileExt;
 
 /// A regular file, open for reading.
 #[derive(Debug)]
-pub struct SourceFile(File);
+pub struct SourceFile {
+    file: File,
+    opened: Meta,
+}
 
 /// Whether somebody has a file open for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +39,16 @@ impl SourceFile {
             Err(Errno::NXIO | Errno::NODEV) => return Err(not_regular()),
             answer => answer?,
         };
-        let file = Self(File::from(file));
-        match file.meta()?.kind {
-            Kind::File => Ok(file),
+        let opened = meta::of_stat(&rustix::fs::fstat(&file)?)?;
+        match opened.kind {
+            Kind::File => Ok(Self { file: File::from(file), opened }),
             _ => Err(not_regular()),
         }
+    }
+
+    /// Its attributes when it was opened.
+    pub fn opened(&self) -> &Meta {
+        &self.opened
     }
 
     /// Its attributes now.
@@ -51,7 +59,7 @@ impl SourceFile {
     /// Reads at `offset`: how many bytes, zero at the end of the file.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.0.read_at(buffer, offset) {
+            match self.file.read_at(buffer, offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 answer => return answer,
             }
@@ -73,7 +81,7 @@ impl SourceFile {
 
 impl AsFd for SourceFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 

@@ -21,4 +21,6 @@ pub mod source;
 pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 pub use error::{PushError, PushFailure};
 pub use options::TransferOptions;
-pub use push::{ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree};
+pub use push::{
+    ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree,
+};

@@ -152,10 +152,11 @@ impl Link {
             if self.pending() > 0 {
                 interests |= PollFlags::OUT;
             }
-            if self.wait(interests, cancelled)?.contains(PollFlags::IN) {
-                if let Some(received) = self.read_some()? {
-                    return Ok(Some(received));
-                }
+            let ready = self.wait(interests, cancelled)?;
+            if ready.contains(PollFlags::IN)
+                && let Some(received) = self.read_some()?
+            {
+                return Ok(Some(received));
             }
         }
     }

@@ -40,11 +40,8 @@ pub(crate) fn login(
     args: &[Vec<u8>],
     driver: &mut dyn Driver,
 ) -> Result<u8, PushError> {
-    let ours = Greeting {
-        protocol: options.protocol,
-        sub: 0,
-        digests: Digest::PREFERENCE.to_vec(),
-    };
+    let ours =
+        Greeting { protocol: options.protocol, sub: 0, digests: Digest::PREFERENCE.to_vec() };
     let mut flight = Vec::with_capacity(128);
     ours.put(&mut flight);
     flight.extend_from_slice(peer.url.module.as_bytes());
@@ -278,7 +275,7 @@ fn refusal(line: &[u8], url: &DaemonUrl, user: &str) -> PushError {
 }
 
 fn error_text(line: &[u8]) -> Vec<u8> {
-    line.strip_prefix(b"@ERROR").map_or(line, |rest| {
-        rest.strip_prefix(b": ").unwrap_or(rest)
-    }).to_vec()
+    line.strip_prefix(b"@ERROR")
+        .map_or(line, |rest| rest.strip_prefix(b": ").unwrap_or(rest))
+        .to_vec()
 }

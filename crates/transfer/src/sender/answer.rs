@@ -83,7 +83,9 @@ impl Answerer {
         };
         link.output.append(|out| self.tokens.end(out));
         sent.intact = content.unchanged() && complete;
-        if sent.intact && let Some(digest) = &computed {
+        if sent.intact
+            && let Some(digest) = &computed
+        {
             content.keep_digest(self.kind, digest.as_bytes());
         }
         let digest = match (&known, &computed) {
@@ -157,7 +159,14 @@ impl Answerer {
                     uncovered.extend(piece);
                 }
                 search.feed(piece, &mut |token| {
-                    put_token(token, &layout, &mut self.tokens, &mut uncovered, sent, &mut link.output);
+                    put_token(
+                        token,
+                        &layout,
+                        &mut self.tokens,
+                        &mut uncovered,
+                        sent,
+                        &mut link.output,
+                    );
                 });
             }
             offset += chunk.len() as u64;

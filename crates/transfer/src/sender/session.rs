@@ -287,6 +287,10 @@ impl<'a> Session<'a> {
 
     /// Writes everything and waits for something to arrive.
     pub(crate) fn wait(&mut self) -> Result<(), PushError> {
+        if !self.link.input.is_empty() {
+            // Read while writing, or behind the handshake.
+            return self.sort_input();
+        }
         let driver = &*self.driver;
         match self.link.receive(&|| driver.cancelled())? {
             Some(Received::Bytes) => self.sort_input(),
@@ -300,10 +304,11 @@ impl<'a> Session<'a> {
 
     /// Writes and reads what goes without waiting.
     pub(crate) fn exchange(&mut self) -> Result<(), PushError> {
-        match self.link.exchange()? {
-            Some(Received::Bytes) => self.sort_input(),
+        let received = self.link.exchange()?;
+        match received {
+            _ if !self.link.input.is_empty() => self.sort_input(),
             Some(Received::End) => Err(self.left()),
-            None => Ok(()),
+            Some(Received::Bytes) | None => Ok(()),
         }
     }
 
@@ -382,7 +387,10 @@ impl<'a> Session<'a> {
     fn error_text(&mut self, level: Level, text: &[u8]) -> Result<(), PushError> {
         let text = trimmed(text);
         self.driver.message(level, text);
-        self.last_error = text.to_vec();
+        // The summary line says less than the text that it follows.
+        if self.last_error.is_empty() || !text.starts_with(b"rsync error: ") {
+            self.last_error = text.to_vec();
+        }
         // The daemon takes half a second to leave after it has said so.
         match refused_option(text) {
             Some(option) => Err(PushError::Refused { option, text: text.to_vec() }),

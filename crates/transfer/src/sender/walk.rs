@@ -88,9 +88,7 @@ impl<'a> Walk<'a> {
             match session.step()? {
                 Step::Handled => session.relieve()?,
                 Step::Finished => return Ok(()),
-                Step::Starved
-                    if session.lists_complete || session.lists.ahead() >= MAX_AHEAD =>
-                {
+                Step::Starved if session.lists_complete || session.lists.ahead() >= MAX_AHEAD => {
                     session.wait()?;
                 }
                 Step::Starved => {
@@ -120,12 +118,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn send_list(
-        &mut self,
-        mut listing: Listing,
-        directory: Entry,
-        session: &mut Session<'_>,
-    ) {
+    fn send_list(&mut self, mut listing: Listing, directory: Entry, session: &mut Session<'_>) {
         let io_error = check(&mut listing, session);
         let mut entries = listing.entries;
         flist::sort(&mut entries);
@@ -157,11 +150,7 @@ impl<'a> Walk<'a> {
     }
 
     /// One list with everything, for a server that does not recurse incrementally.
-    fn send_everything(
-        &mut self,
-        root: Entry,
-        session: &mut Session<'_>,
-    ) -> Result<(), PushError> {
+    fn send_everything(&mut self, root: Entry, session: &mut Session<'_>) -> Result<(), PushError> {
         let mut entries = vec![root];
         let mut directories = vec![None];
         let mut io_error = 0;

@@ -110,8 +110,7 @@ impl SourceCache {
             match state.chunks.get(&key) {
                 Some(Some(chunk)) => return Ok(Arc::clone(chunk)),
                 Some(None) => {
-                    state =
-                        self.shared.loaded.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state = self.shared.loaded.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 None => break,
             }

@@ -70,8 +70,7 @@ impl SourceCache {
                 answer => answer,
             },
         };
-        // Behind the question about writers: what they had written by then shows here.
-        let opened = file.meta().map_err(Refusal::Io)?;
+        let opened = *file.opened();
         if !expected.is(&opened) {
             return Err(Refusal::Changed);
         }

@@ -1,8 +1,10 @@
 //! A directory tree on this machine as the source of a full pass.
 
 use std::io;
+use std::sync::Arc;
 
 use driftless_delta::FileSum;
+use driftless_filter::{Chain, ReadFile, RuleError, Rules, Side};
 use driftless_fs::{Dir, DirEntry, Root, SourceFile, is_absent};
 use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::{Kind, Meta, RelPath};
@@ -39,6 +41,7 @@ pub struct DiskTree {
     specials: bool,
     hard_links: bool,
     digests: Option<ChecksumKind>,
+    filter: Option<Filter>,
     /// Names of the directory being listed; kept for its memory.
     names: Vec<DirEntry>,
 }
@@ -53,8 +56,23 @@ impl DiskTree {
             specials: options.specials,
             hard_links: options.hard_links,
             digests: None,
+            filter: None,
             names: Vec::new(),
         }
+    }
+
+    /// Leaves out what `rules` hide; `files` reads the files that hold rules.
+    ///
+    /// # Errors
+    /// A rule in a file of the root that is none.
+    pub fn with_filter(
+        mut self,
+        rules: Arc<Rules>,
+        mut files: Box<dyn ReadFile>,
+    ) -> Result<Self, RuleError> {
+        let root = Chain::root(rules, Side::Sender, files.as_mut())?;
+        self.filter = Some(Filter { root, inner: Vec::new(), files });
+        Ok(self)
     }
 
     fn wants(&self, kind: Kind) -> bool {
@@ -66,10 +84,23 @@ impl DiskTree {
         }
     }
 
-    /// `None`: it is of a kind that is not transferred.
-    fn entry(&self, dir: &Dir, name: &[u8], path: &[u8]) -> io::Result<Option<Entry>> {
+    /// `None`: it is hidden, or of a kind that is not transferred.
+    fn entry(
+        &self,
+        dir: &Dir,
+        found: &DirEntry,
+        path: &[u8],
+        chain: Option<&Chain>,
+    ) -> io::Result<Option<Entry>> {
+        let hidden =
+            |kind| chain.is_some_and(|chain| chain.check(path, kind == Kind::Dir).is_excluded());
+        let name = found.name.as_slice();
+        // The kind that came with the name saves asking about what is hidden.
+        if found.kind.is_some_and(hidden) {
+            return Ok(None);
+        }
         let meta = dir.lstat(name)?;
-        if !self.wants(meta.kind) {
+        if !self.wants(meta.kind) || found.kind != Some(meta.kind) && hidden(meta.kind) {
             return Ok(None);
         }
         let target = match meta.kind {
@@ -111,22 +142,53 @@ impl TreeSource for DiskTree {
                 return listing;
             }
         };
+        let chain = match self.filter.as_mut().map(|filter| filter.enter(dir)).transpose() {
+            Ok(chain) => chain,
+            Err(bad) => {
+                listing.problems.push(problem(dir_name, io::Error::other(bad)));
+                return listing;
+            }
+        };
         let mut path = Vec::new();
         listing.entries.reserve(names.len());
-        for DirEntry { name, .. } in &names {
+        for found in &names {
             path.clear();
             if let Some(dir) = dir {
                 path.extend_from_slice(dir.as_bytes());
                 path.push(b'/');
             }
-            path.extend_from_slice(name);
-            match self.entry(&open, name, &path) {
+            path.extend_from_slice(&found.name);
+            match self.entry(&open, found, &path, chain.as_ref()) {
                 Ok(entry) => listing.entries.extend(entry),
                 Err(error) => listing.problems.push(problem(&path, error)),
             }
         }
         self.names = names;
         listing
+    }
+}
+
+/// The rules in force along the way to the directory that was listed last.
+struct Filter {
+    root: Chain,
+    /// Directories below the root, each in the one before.
+    inner: Vec<(RelPath, Chain)>,
+    files: Box<dyn ReadFile>,
+}
+
+impl Filter {
+    /// The rules in `dir`. A depth-first walk reads each directory's rule files once.
+    fn enter(&mut self, dir: Option<&RelPath>) -> Result<Chain, RuleError> {
+        let Some(dir) = dir else { return Ok(self.root.clone()) };
+        self.inner.retain(|(outer, _)| dir.is_below(outer));
+        let known = self.inner.len();
+        for way in dir.ancestors().chain([dir.clone()]).skip(known) {
+            let outer = self.inner.last().map_or(&self.root, |(_, chain)| chain);
+            let chain = outer.enter(&way, self.files.as_mut())?;
+            self.inner.push((way, chain));
+        }
+        let (_, chain) = self.inner.last().expect("the directory itself was pushed");
+        Ok(chain.clone())
     }
 }
 

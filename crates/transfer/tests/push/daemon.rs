@@ -18,6 +18,11 @@ pub struct Daemon {
 impl Daemon {
     /// Serves module `m`, with these further lines of configuration.
     pub fn start(lines: &str) -> Self {
+        Self::start_with("", lines)
+    }
+
+    /// With further lines for all modules, too.
+    pub fn start_with(global: &str, lines: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let module = dir.path().join("m");
         fs::create_dir(&module).unwrap();
@@ -25,7 +30,7 @@ impl Daemon {
         let config = dir.path().join("rsyncd.conf");
         let text = format!(
             "address = 127.0.0.1\nport = {port}\nuse chroot = no\nuid = 0\ngid = 0\n\
-             log file = {log}\nmunge symlinks = no\n[m]\npath = {path}\nread only = no\n{lines}\n",
+             log file = {log}\nmunge symlinks = no\n{global}\n[m]\npath = {path}\nread only = no\n{lines}\n",
             log = dir.path().join("log").display(),
             path = module.display(),
         );

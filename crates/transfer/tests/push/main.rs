@@ -1,6 +1,7 @@
 //! Pushes to a real rsync daemon.
 
 mod daemon;
+mod hostile;
 mod list;
 mod setup;
 mod tree;

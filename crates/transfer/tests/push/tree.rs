@@ -101,7 +101,8 @@ pub fn plant(dir: &Path) {
     fs::create_dir(dir.join("a.x")).unwrap();
     fs::write(dir.join("small"), "hello").unwrap();
     fs::write(dir.join("nothing"), "").unwrap();
-    let big: Vec<u8> = (0..700_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let big: Vec<u8> =
+        (0..700_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     fs::write(deep.join("big"), &big).unwrap();
     fs::write(dir.join("a/new\nline \u{e4}*[x]"), "odd").unwrap();
     for at in 0..40 {
