@@ -216,6 +216,9 @@ impl Engine {
             let (parent, name) = left.position;
             self.put(node, parent, &name);
             self.suspect(parent, &name);
+            if self.nodes.is_floating(node) {
+                self.pairs.set_adrift(node, Instant::now());
+            }
         }
     }
 

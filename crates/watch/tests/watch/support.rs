@@ -54,13 +54,27 @@ impl Watched {
 
     /// Watches after the tree was prepared.
     pub fn with(options: WatchOptions, prepare: impl FnOnce(&Path)) -> Self {
+        Self::prepared(options, prepare, |start| with_ordinary_queue(start))
+    }
+
+    /// For use inside `with_short_queue`.
+    pub fn unguarded() -> Self {
+        Self::prepared(WatchOptions::default(), |_| (), |start| start())
+    }
+
+    fn prepared(
+        options: WatchOptions,
+        prepare: impl FnOnce(&Path),
+        guard: impl FnOnce(&mut dyn FnMut() -> Watcher) -> Watcher,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         std::fs::create_dir(&root).unwrap();
         prepare(&root);
         let kept = Arc::new(Kept::default());
-        let start = || Watcher::start(&root, options, kept.clone()).unwrap();
-        let watcher = with_ordinary_queue(start);
+        let mut options = Some(options);
+        let watcher =
+            guard(&mut || Watcher::start(&root, options.take().unwrap(), kept.clone()).unwrap());
         Self { watcher, kept, root, dir }
     }
 
