@@ -165,8 +165,8 @@ fn pump_up(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
             break;
         }
         let rate = shared.rate.load(Ordering::SeqCst);
-        if rate > 0 {
-            thread::sleep(Duration::from_micros(allowed as u64 * 1_000_000 / rate));
+        if let Some(pause) = (allowed as u64 * 1_000_000).checked_div(rate) {
+            thread::sleep(Duration::from_micros(pause));
         }
         if allowed < count {
             let _ = from.shutdown(Shutdown::Both);
