@@ -82,6 +82,11 @@ impl Ops {
         }
     }
 
+    /// A number from the same source as the changes, for what a test decides between them.
+    pub fn number(&mut self, range: std::ops::Range<usize>) -> usize {
+        self.random.usize(range)
+    }
+
     /// How many changes were made.
     pub fn len(&self) -> usize {
         self.history.len()

@@ -1,5 +1,7 @@
 //! Random changes against a live mirror with three stock daemons.
 
+use std::time::Duration;
+
 use driftless_testkit::arb::Ops;
 use driftless_testkit::scenario::Stage;
 
@@ -16,12 +18,12 @@ fn after_random_changes_and_a_flush_all_trees_are_identical() {
     let mut ops = Ops::new(seed, &stage.source(), &stage.outside());
     ops.burst(100);
     let run = stage.live(&["--hard-links"]);
-    let mut rounds = fastrand::Rng::with_seed(seed);
     while ops.len() < CHANGES {
-        for _ in 0..rounds.usize(1..6) {
-            ops.burst(rounds.usize(1..60));
+        for _ in 0..ops.number(1..6) {
+            let count = ops.number(1..60);
+            ops.burst(count);
             // Lets the mirror work on part of it, so that changes also meet batches in flight.
-            std::thread::sleep(std::time::Duration::from_millis(rounds.u64(0..30)));
+            std::thread::sleep(Duration::from_millis(ops.number(0..30) as u64));
         }
         run.flush_everywhere();
         let found = stage.differences();
