@@ -6,7 +6,6 @@
 //! * A mirror whose configuration has not changed keeps running through a reload.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use driftless_control::{Mirrors, Operated};
 use driftless_live::config::MirrorConfig;
@@ -19,11 +18,6 @@ pub struct Fleet {
     running: Mutex<Vec<Arc<Mirror>>>,
 }
 
-/// How long a mirror that is to end is waited for while commands hold it. Only `flush` holds one
-/// for longer than a moment.
-const PATIENCE: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
 /// What a reload did.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -35,8 +29,6 @@ pub struct Changes {
     pub started: Vec<String>,
     /// Mirrors that should have begun and could not; a predecessor runs again.
     pub failed: Vec<(String, StartError)>,
-    /// Names of mirrors that should have ended but somebody flushes; they run on.
-    pub busy: Vec<String>,
 }
 
 impl Fleet {
@@ -48,32 +40,28 @@ impl Fleet {
         let ended_configs: Vec<_> = ended.iter().map(|mirror| mirror.config().clone()).collect();
         // From here no command finds those that end.
         self.replace(kept.clone());
-        let busy = stop_all(ended);
-        changes.busy = busy.iter().map(|mirror| mirror.config().name.clone()).collect();
-        let stopped = ended_configs.iter().map(|config| config.name.clone());
-        changes.stopped = stopped.filter(|name| !changes.busy.contains(name)).collect();
+        stop_all(&ended);
+        changes.stopped = ended_configs.iter().map(|config| config.name.clone()).collect();
         let mut running = Vec::with_capacity(configs.len());
         for config in configs {
             let name = config.name.clone();
             if let Some(mirror) = kept.iter().find(|mirror| *mirror.config() == config) {
                 running.push(Arc::clone(mirror));
                 changes.kept.push(name);
-            } else if !changes.busy.contains(&name) {
+            } else {
                 let before = ended_configs.iter().find(|before| before.name == name);
                 running.extend(start(config, before, &mut changes).map(Arc::new));
             }
         }
-        running.extend(busy);
         self.replace(running);
         changes
     }
 
-    /// Stops all mirrors; returns when they have ended. One that somebody flushes ends with the
-    /// process.
+    /// Stops all mirrors; returns when they have ended.
     pub fn stop(&self) {
         let all = self.running();
         self.replace(Vec::new());
-        stop_all(all);
+        stop_all(&all);
     }
 
     fn running(&self) -> Vec<Arc<Mirror>> {
@@ -112,28 +100,13 @@ fn start(
     }
 }
 
-/// Stops mirrors at the same time, as each may have to end a batch. Returns those that cannot be
-/// stopped, because commands hold them.
-fn stop_all(mut mirrors: Vec<Arc<Mirror>>) -> Vec<Arc<Mirror>> {
-    let deadline = Instant::now() + PATIENCE;
+/// Stops mirrors at the same time, as each may have to end a batch.
+fn stop_all(mirrors: &[Arc<Mirror>]) {
     std::thread::scope(|scope| {
-        loop {
-            let mut held = Vec::new();
-            for mirror in mirrors {
-                match Arc::try_unwrap(mirror) {
-                    Ok(mirror) => {
-                        scope.spawn(|| mirror.stop());
-                    }
-                    Err(mirror) => held.push(mirror),
-                }
-            }
-            if held.is_empty() || Instant::now() >= deadline {
-                return held;
-            }
-            std::thread::sleep(LOOK_AGAIN);
-            mirrors = held;
+        for mirror in mirrors {
+            scope.spawn(|| mirror.stop());
         }
-    })
+    });
 }
 
 #[cfg(test)]
