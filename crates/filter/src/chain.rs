@@ -164,9 +164,6 @@ impl Chain {
         warnings: &mut Vec<Warning>,
     ) -> Result<(), RuleError> {
         let rule = slots[at].rule.clone();
-        if !self.applies_to_slot(&rule) {
-            return Ok(());
-        }
         let known: Vec<&[u8]> = slots.iter().map(|slot| slot.rule.file_name()).collect();
         let base = Base::Dir(dir, rule.depth + 1);
         let mut loader = Loader::new(&self.rules.options, files, base, &known);
@@ -188,10 +185,6 @@ impl Chain {
 
     fn applies(&self, rule: &Rule) -> bool {
         applies(rule.traits.sides, self.side, self.rules.options.delete_excluded)
-    }
-
-    fn applies_to_slot(&self, rule: &PerDir) -> bool {
-        applies(rule.merge.traits.sides, self.side, false)
     }
 
     fn answer(&self, question: Question<'_>) -> Verdict {

@@ -24,6 +24,6 @@ mod rules;
 mod text;
 
 pub use chain::{Chain, Side, Verdict, decide};
-pub use error::{Place, RuleError, SyntaxError, Warning};
+pub use error::{FileName, Place, RuleError, SyntaxError, Warning};
 pub use merge::ReadFile;
 pub use rules::{Given, ModuleRules, ParseOptions, Rules, may_protect_below};

@@ -93,8 +93,7 @@ impl Marker {
                 Mark::Tree(path)
             }
             Hint::Renamed { from, to, is_dir } => {
-                let both =
-                    view.rules.includes(&from, is_dir) && view.rules.includes(&to, is_dir);
+                let both = view.rules.includes(&from, is_dir) && view.rules.includes(&to, is_dir);
                 if !both {
                     // Its halves are marked as a departure and an arrival.
                     return (is_dir && view.rules.includes(&to, true)).then_some(Mark::Tree(to));

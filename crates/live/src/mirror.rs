@@ -271,9 +271,8 @@ impl Mirror {
         let all = self.shared.lanes.iter();
         let Some(wanted) = target else { return Ok(all.collect()) };
         // By its whole name, or by what it ends in, which for daemons is the module.
-        let matches = |lane: &&Arc<Lane>| {
-            lane.url == wanted || lane.url.ends_with(&format!("/{wanted}"))
-        };
+        let matches =
+            |lane: &&Arc<Lane>| lane.url == wanted || lane.url.ends_with(&format!("/{wanted}"));
         let found: Vec<_> = all.filter(matches).collect();
         if found.is_empty() {
             let known: Vec<&str> = self.shared.lanes.iter().map(|lane| &*lane.url).collect();
@@ -456,9 +455,7 @@ impl Shared {
     fn wait(&self, time: Duration) {
         let source = self.source();
         if source.lost.is_none() && !self.stop.load(Ordering::Relaxed) {
-            drop(
-                self.changed.wait_timeout(source, time).unwrap_or_else(PoisonError::into_inner),
-            );
+            drop(self.changed.wait_timeout(source, time).unwrap_or_else(PoisonError::into_inner));
         }
     }
 }

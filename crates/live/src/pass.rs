@@ -3,7 +3,7 @@
 use std::io;
 
 use driftless_fs::{Root, is_absent};
-use driftless_transfer::{Listing, TreeSource};
+use driftless_transfer::{Listing, Problem, TreeSource};
 use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::{Kind, Meta, RelPath, Timestamp};
 
@@ -22,8 +22,6 @@ pub struct PassSource<'a> {
     unknown_since: Option<Timestamp>,
     /// Every name listed.
     pub presence: Presence,
-    /// What could not be listed, and why.
-    pub unreadable: Vec<(RelPath, String)>,
 }
 
 impl<'a> PassSource<'a> {
@@ -43,7 +41,6 @@ impl<'a> PassSource<'a> {
             hard_links,
             unknown_since,
             presence: Presence::default(),
-            unreadable: Vec::new(),
         }
     }
 
@@ -71,8 +68,7 @@ impl<'a> PassSource<'a> {
                 Ok(meta) => meta,
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => {
-                    listing.io_error |= 1;
-                    self.unreadable.push((path, error.to_string()));
+                    listing.problems.push(Problem { name: path.as_bytes().into(), error });
                     continue;
                 }
             };
@@ -110,15 +106,11 @@ impl TreeSource for PassSource<'_> {
 
     fn list(&mut self, dir: Option<&RelPath>) -> Listing {
         let mut listing = Listing::default();
-        match self.read(dir, &mut listing) {
-            Ok(()) => {}
-            Err(error) if is_absent(&error) => {}
-            Err(error) => {
-                listing.io_error |= 1;
-                if let Some(dir) = dir {
-                    self.unreadable.push((dir.clone(), error.to_string()));
-                }
-            }
+        if let Err(error) = self.read(dir, &mut listing) {
+            let name = dir.map_or(&b"."[..], RelPath::as_bytes).into();
+            // Whatever stands there instead of a directory has an event of its own.
+            let error = if is_absent(&error) { io::ErrorKind::NotFound.into() } else { error };
+            listing.problems.push(Problem { name, error });
         }
         listing
     }

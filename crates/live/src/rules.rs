@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use driftless_filter::{Chain, ParseOptions, ReadFile, Rules, Side, Verdict, decide};
+use driftless_filter::{Chain, ParseOptions, ReadFile, Rules, Side, decide};
 use driftless_fs::Root;
 use driftless_tree::RelPath;
 
@@ -22,7 +22,8 @@ struct BelowRoot<'a>(&'a Root);
 
 impl ReadFile for BelowRoot<'_> {
     fn read(&mut self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let Ok(path) = RelPath::parse(path) else { return Ok(None) };
+        // Rules may name files above the root, absolutely.
+        let Ok(path) = RelPath::parse(path) else { return OperatorFiles.read(path) };
         let file = match self.0.open_file(&path) {
             Ok(file) => file,
             Err(error) if driftless_fs::is_absent(&error) => return Ok(None),
@@ -77,8 +78,12 @@ impl SourceRules {
     ) -> Result<Self, driftless_filter::RuleError> {
         use std::os::unix::ffi::OsStrExt;
         let options = ParseOptions {
+            delete_excluded: false,
+            from0: false,
+            protocol: driftless_transfer::TransferOptions::default().protocol,
             root: root.path().as_os_str().as_bytes().to_vec(),
-            ..ParseOptions::default()
+            home_cvsignore: None,
+            cvsignore: None,
         };
         let rules = Rules::parse(given, &options, &mut OperatorFiles)?;
         Ok(Self { rules: Arc::new(rules), root: root.clone() })
@@ -96,7 +101,10 @@ impl SourceRules {
             return true;
         }
         let mut files = BelowRoot(&self.root);
-        decide(&self.rules, Side::Sender, path, is_dir, &mut files).unwrap_or(true)
+        match decide(&self.rules, Side::Sender, path, is_dir, &mut files) {
+            Ok(verdict) => !verdict.is_excluded(),
+            Err(_) => true,
+        }
     }
 
     /// Whether the path is a per-directory rule file, which decides about its neighbours.
@@ -150,7 +158,7 @@ impl Chains {
             return true;
         }
         match self.chain(dir) {
-            Some(chain) => chain.check(path.as_bytes(), is_dir) != Verdict::Excluded,
+            Some(chain) => !chain.check(path.as_bytes(), is_dir).is_excluded(),
             None => true,
         }
     }

@@ -1,8 +1,7 @@
 //! The watcher's thread: read, take, walk, deliver; and what waits for an empty queue.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::compare::LimitState;
-use crate::disk::{Identity, Lister, Stamp};
+use crate::disk::Lister;
 use crate::hint::{Hint, Sink, What};
 use crate::kernel::Kernel;
 use crate::nodes::{NodeId, Nodes, Place};
@@ -21,21 +20,12 @@ use crate::pairs::Pairs;
 use crate::polled::{PolledDirs, Reason};
 use crate::record::take_record;
 use crate::recovery::Recovery;
+use crate::root::Root;
 use crate::shared::{Request, Shared};
 use crate::walk::{Purpose, Walk};
 
 /// Directories gone through, verified, compared or given up between two reads of the queue.
 const SLICE: usize = 256;
-
-/// The directory that is watched.
-pub(crate) struct Root {
-    pub path: PathBuf,
-    pub dir: OwnedFd,
-    /// Why it is lost.
-    pub lost: Option<String>,
-    /// Its own attributes, while it has no watch.
-    pub stamp: Option<Stamp>,
-}
 
 pub(crate) struct Engine {
     pub root: Root,
@@ -81,7 +71,7 @@ impl Engine {
         sink: Arc<dyn Sink>,
         shared: Arc<Shared>,
     ) -> Result<Self, Errno> {
-        let nodes = Nodes::new(Identity::of(&root.dir)?);
+        let nodes = Nodes::new(root.identity);
         let polled = PolledDirs::new(options.poll_interval);
         let mut engine = Self {
             root,
@@ -115,12 +105,17 @@ impl Engine {
     }
 
     fn arm_root(&mut self) -> Result<(), Errno> {
-        let dir = rustix::io::fcntl_dupfd_cloexec(&self.root.dir, 0)?;
+        let dir = self.root.open()?;
         let root = self.nodes.root();
         match self.arm(dir.as_fd()) {
             Ok(wd) => self.nodes.set_watch(root, wd),
             Err((reason @ Reason::Limit, _)) => self.polled.insert(root, reason, Instant::now()),
             Err((_, error)) => return Err(error),
+        }
+        if let Some(above) = self.root.path.parent() {
+            // Whoever holds the root open hides its deletion from a watch of itself. Without a right
+            // to read the directory above, barriers notice.
+            self.root.above = self.kernel.watch_above(above).ok();
         }
         self.walks.push_back(Walk::new(root, Purpose::Start));
         Ok(())
@@ -305,13 +300,7 @@ impl Engine {
         if self.root.lost.is_some() {
             return;
         }
-        let found = rustix::fs::stat(&self.root.path).map(|stat| Identity::from_stat(&stat));
-        self.root.lost = match found {
-            Ok(found) if Some(found) == self.nodes.identity(self.nodes.root()) => None,
-            Ok(_) => Some("another directory is in its place".into()),
-            Err(Errno::NOENT | Errno::NOTDIR) => Some("it was deleted or moved away".into()),
-            Err(error) => Some(format!("it cannot be reached: {error}")),
-        };
+        self.root.lost = self.root.whereabouts();
     }
 
     /// A hint on a name in a directory; returns its path when it has one.

@@ -32,6 +32,12 @@ impl Engine {
         if record.mask.contains(ReadFlags::QUEUE_OVERFLOW) {
             return self.overflowed();
         }
+        if Some(record.wd) == self.root.above {
+            if record.name == self.root.name() {
+                self.check_root();
+            }
+            return;
+        }
         // Without a node: the rest of a watch that was ended.
         let Some(node) = self.nodes.by_wd(record.wd) else { return };
         if record.name.is_empty() {
@@ -80,9 +86,9 @@ impl Engine {
         }
         if mask.contains(ReadFlags::ATTRIB) {
             self.hints.push(Hint::RootAttributes);
+        } else {
+            self.check_root();
         }
-        // Our own descriptor keeps a deleted root alive: only its link count tells (ATTRIB).
-        self.check_root();
     }
 
     /// An event of a name in the directory.
@@ -125,7 +131,7 @@ impl Engine {
     fn appeared(&mut self, parent: NodeId, name: &[u8]) {
         match self.settle_in(parent, name) {
             Some(Settled::New(node, _)) => self.announce_new(node),
-            Some(Settled::Moved(node, _)) => {
+            Some(Settled::Moved { node, .. }) => {
                 self.hint_subtree(node);
                 self.reattached(node);
             }
@@ -166,28 +172,30 @@ impl Engine {
     fn arrived(&mut self, parent: NodeId, record: &Record<'_>, what: What) {
         let name = record.name;
         let left = self.pairs.arrive(record.cookie);
+        let mut renamed = false;
         if let (Some(left), Place::At(above)) = (&left, self.nodes.place(parent)) {
             let to = RelPath::child(above.as_ref(), name);
             if let (Some(from), Ok(to)) = (left.from.clone(), to) {
                 self.hint_renamed(from, to, what.is_dir(), left.hint);
+                renamed = true;
             }
         }
         self.split_hint();
         self.hint_child(parent, name, what);
         if what.is_dir() {
-            self.dir_arrived(parent, name, left);
+            self.dir_arrived(parent, name, left, renamed);
         }
     }
 
-    fn dir_arrived(&mut self, parent: NodeId, name: &[u8], left: Option<Leaving>) {
+    fn dir_arrived(&mut self, parent: NodeId, name: &[u8], left: Option<Leaving>, renamed: bool) {
         let floated = left
             .as_ref()
             .and_then(|left| left.node)
             .filter(|&node| self.nodes.is_alive(node) && self.nodes.is_floating(node));
         match self.settle_in(parent, name) {
             Some(Settled::New(node, _)) => self.announce_new(node),
-            Some(Settled::Moved(node, _)) => {
-                if Some(node) != floated {
+            Some(Settled::Moved { node, floated, .. }) => {
+                if !renamed || !floated {
                     self.hint_subtree(node);
                 }
                 self.reattached(node);

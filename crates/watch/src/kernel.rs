@@ -1,6 +1,7 @@
 //! One inotify instance: its queue and its watches.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
@@ -17,6 +18,13 @@ const MASK: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::ATTRIB)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
+
+/// What is asked of the directory above the root: whether the root's name means something else.
+const MASK_ABOVE: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::ONLYDIR);
 
 /// A read returns whole records, up to 272 bytes each.
@@ -38,6 +46,11 @@ impl Kernel {
     pub fn watch(&self, dir: BorrowedFd<'_>) -> Result<i32, Errno> {
         // By its descriptor, so that no rename can slip in between opening and watching.
         inotify::add_watch(&self.instance, format!("/proc/self/fd/{}", dir.as_raw_fd()), MASK)
+    }
+
+    /// Watches the directory above the root.
+    pub fn watch_above(&self, dir: &Path) -> Result<i32, Errno> {
+        inotify::add_watch(&self.instance, dir, MASK_ABOVE)
     }
 
     /// Ends a watch; that it has ended by itself is no error.

@@ -37,6 +37,7 @@ mod pairs;
 mod polled;
 mod record;
 mod recovery;
+mod root;
 mod settle;
 mod shared;
 mod walk;

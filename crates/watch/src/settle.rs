@@ -25,7 +25,7 @@ pub(crate) enum Settled {
     /// The directory that was known there; without a descriptor when it could not be opened.
     Known(NodeId, Option<OwnedFd>),
     /// A directory that was known elsewhere, or floated.
-    Moved(NodeId, OwnedFd),
+    Moved { node: NodeId, dir: OwnedFd, floated: bool },
     /// A directory that has just been armed, or polled: it is to be listed.
     New(NodeId, OwnedFd),
     /// No directory.
@@ -50,8 +50,10 @@ impl Engine {
             return Err(Unreachable::Gone);
         }
         let opened = match self.nodes.place(node) {
-            Place::At(None) => rustix::io::fcntl_dupfd_cloexec(&self.root.dir, 0),
-            Place::At(Some(path)) => disk::open_dir(&self.root.dir, path.as_bytes()),
+            Place::At(None) => self.root.open(),
+            Place::At(Some(path)) => {
+                self.root.open().and_then(|root| disk::open_dir(root, path.as_bytes()))
+            }
             Place::Floating(top) => return Err(Unreachable::Floating(top)),
             Place::TooDeep => return Err(Unreachable::TooDeep),
         };
@@ -138,13 +140,14 @@ impl Engine {
                 if let Some(here) = here {
                     self.displace(here);
                 }
+                let floated = self.nodes.is_floating(node);
                 if let Some((old_parent, old_name)) = self.nodes.position(node) {
                     let old_name = old_name.to_vec();
                     self.suspect(old_parent, &old_name);
                     self.nodes.float(node);
                 }
                 self.nodes.attach(node, parent, name);
-                Settled::Moved(node, dir)
+                Settled::Moved { node, dir, floated }
             }
             None => {
                 let here = here.filter(|&here| self.keeps_polled(here, identity));
@@ -288,7 +291,7 @@ impl Engine {
         };
         match self.settle(dir.as_fd(), parent, name) {
             Settled::New(node, _) => self.announce_new(node),
-            Settled::Moved(node, _) => {
+            Settled::Moved { node, .. } => {
                 self.hint_subtree(node);
                 self.reattached(node);
             }

@@ -97,7 +97,7 @@ impl Engine {
                 walk.note_found();
                 self.enter(walk, node, dir);
             }
-            Settled::Moved(node, dir) => {
+            Settled::Moved { node, dir, .. } => {
                 walk.note_found();
                 self.hint_subtree(node);
                 self.reattached(node);

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::engine::{Engine, Root};
+use crate::engine::Engine;
 use crate::hint::Sink;
 use crate::kernel::Kernel;
 use crate::limits;
 use crate::options::{WatchError, WatchOptions, WatchStats};
+use crate::root::Root;
 use crate::shared::Shared;
 
 /// Watches one directory tree on a thread of its own, until it is stopped, dropped or the root is lost.
@@ -40,14 +40,18 @@ impl Watcher {
         let path = root.to_path_buf();
         let setup =
             |act, error: Errno| WatchError::Setup { path: path.clone(), act, source: error.into() };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| match error {
-            Errno::NOTDIR => WatchError::NotADirectory { path: path.clone() },
-            error => WatchError::Root { path: path.clone(), source: error.into() },
-        })?;
+        let root = root
+            .canonicalize()
+            .map_err(|source| WatchError::Root { path: path.clone(), source })
+            .and_then(|canonical| {
+                Root::new(canonical).map_err(|error| match error {
+                    Errno::NOTDIR => WatchError::NotADirectory { path: path.clone() },
+                    error => WatchError::Root { path: path.clone(), source: error.into() },
+                })
+            })?;
         let kernel = Kernel::new().map_err(|error| {
             // The same error says that this process has no descriptor left.
-            if error == Errno::MFILE && rustix::io::fcntl_dupfd_cloexec(&dir, 0).is_ok() {
+            if error == Errno::MFILE && root.open().is_ok() {
                 let present = limits::present(limits::MAX_USER_INSTANCES);
                 let sufficient = present.saturating_mul(2).max(128);
                 return WatchError::Instances { path: path.clone(), present, sufficient };
@@ -56,7 +60,6 @@ impl Watcher {
         })?;
         let shared = Shared::new().map_err(|error| setup("create an event descriptor", error))?;
         let shared = Arc::new(shared);
-        let root = Root { path: path.clone(), dir, lost: None, stamp: None };
         let engine = Engine::new(root, kernel, options, sink, Arc::clone(&shared))
             .map_err(|error| setup("set an inotify watch", error))?;
         let ending = Ending(Arc::clone(&shared));

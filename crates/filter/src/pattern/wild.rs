@@ -46,9 +46,8 @@ impl ByteSet {
         self
     }
 
-    fn without_slash(mut self) -> Self {
-        self.0[usize::from(b'/' / 64)] &= !(1 << (b'/' % 64));
-        self
+    fn remove(&mut self, byte: u8) {
+        self.0[usize::from(byte / 64)] &= !(1 << (byte % 64));
     }
 }
 
@@ -223,8 +222,9 @@ fn compile_class(mut rest: &[u8]) -> Option<(ByteSet, &[u8])> {
         }
         first = false;
     }
-    let set = if inverted { set.inverted() } else { set };
-    Some((set.without_slash(), rest))
+    let mut set = if inverted { set.inverted() } else { set };
+    set.remove(b'/');
+    Some((set, rest))
 }
 
 /// The POSIX classes, as in the C locale.
@@ -244,4 +244,61 @@ fn named_class(name: &[u8]) -> Option<fn(&u8) -> bool> {
         b"xdigit" => u8::is_ascii_hexdigit,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Straight from the definition, by recursion.
+    fn reference(tokens: &[Token], text: &[u8]) -> bool {
+        let Some((token, rest)) = tokens.split_first() else {
+            return text.is_empty();
+        };
+        match token {
+            Token::Star | Token::DoubleStar => {
+                let crosses = *token == Token::DoubleStar;
+                reference(rest, text)
+                    || text.split_first().is_some_and(|(&byte, after)| {
+                        (crosses || byte != b'/') && reference(tokens, after)
+                    })
+            }
+            one => text.split_first().is_some_and(|(&byte, after)| {
+                let fits = match one {
+                    Token::Byte(b) => *b == byte,
+                    Token::Any => byte != b'/',
+                    Token::Class(set) => byte != b'/' && set.contains(byte),
+                    Token::Star | Token::DoubleStar => false,
+                };
+                fits && reference(rest, after)
+            }),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn positions_agree_with_recursion(
+            pattern in "[ab/?*]{0,9}|[ab]\\*{0,2}[ab?/\\[]{0,3}\\*{0,3}(\\[[^!]?[ab-]{1,3}\\])?b{0,2}",
+            filler in 0..2_usize,
+            text in "[ab/]{0,10}",
+            cut in 0..10_usize,
+        ) {
+            // Long patterns take the way with many words of positions.
+            let (pattern, text) = match filler {
+                0 => (pattern, text),
+                _ => ("x".repeat(70) + &pattern, "x".repeat(70) + &text),
+            };
+            let wild = Wild::compile(pattern.as_bytes());
+            let expected = |text: &[u8]| {
+                wild.tokens.as_ref().is_some_and(|tokens| reference(tokens, text))
+            };
+            let text = text.as_bytes();
+            let (start, end) = text.split_at(cut.min(text.len()));
+            prop_assert_eq!(wild.matches(&[start, end], false), expected(text));
+            let anywhere = expected(text)
+                || (0..text.len()).any(|at| text[at] == b'/' && expected(&text[at + 1..]));
+            prop_assert_eq!(wild.matches(&[start, end], true), anywhere);
+        }
+    }
 }

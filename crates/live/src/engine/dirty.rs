@@ -290,13 +290,7 @@ impl DirtySet {
     }
 
     /// Takes up to `limit` ripe marks into flight.
-    pub fn take(
-        &mut self,
-        now: Duration,
-        settle: Duration,
-        hurry: bool,
-        limit: usize,
-    ) -> Taken {
+    pub fn take(&mut self, now: Duration, settle: Duration, hurry: bool, limit: usize) -> Taken {
         let ripe = |mark: &Mark| mark.ripe_at(settle, hurry) <= now;
         let mut taken = Taken::default();
         let mut left = limit.max(1);

@@ -12,10 +12,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_transfer::source::{Expected, WriterPolicy};
 use driftless_transfer::{
-    Content, Driver, Level, ListPush, Listed, Outcome, Peer, PushError, PushFailure, Refusal,
-    SentOutcome, TransferOptions, TreePush, push_list, push_tree, read_password_file,
+    Content, Driver, Level, ListPush, Listed, Outcome, Peer, Problem, PushError, PushFailure, Refusal,
+    SentOutcome, TransferOptions, TreePush, push_list, push_tree,
 };
 use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::path::printable;
@@ -188,11 +190,7 @@ fn refusal(refused: &Refusal) -> Failure {
 
 impl Target for RsyncTarget {
     fn wants(&self) -> Wants {
-        Wants {
-            delete: self.delete,
-            hard_links: self.options.hard_links,
-            renames: self.deletes(),
-        }
+        Wants { delete: self.delete, hard_links: self.options.hard_links, renames: self.deletes() }
     }
 
     fn apply(&mut self, batch: &Batch, view: &View, lane: &Lane) -> BatchReport {
@@ -292,15 +290,13 @@ impl Target for RsyncTarget {
         let hard_links = self.options.hard_links;
         let mut source =
             PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since);
-        let mut driver = PassDriver::new(view, lane);
+        let mut driver = PassDriver::new(view, lane, unknown_since.is_some());
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         report.traffic.sent += outcome.bytes_sent;
         report.traffic.received += outcome.bytes_received;
         report.traffic.files += outcome.transferred_count;
         report.presence = source.presence;
-        let unreadable = source.unreadable.into_iter();
-        report.failed.extend(unreadable.map(|(path, why)| (path, Failure::lasting(why))));
         driver.report(&prefix(&self.peer.url), &mut report);
         if let Some(error) = error {
             report.end = Err(self.lane_error(&error));
@@ -333,7 +329,7 @@ impl RsyncTarget {
     ) -> Result<(), LaneError> {
         let hard_links = self.options.hard_links;
         let mut source = PassSource::new(&view.root, &view.rules, &view.links, hard_links, None);
-        let mut driver = PassDriver::new(view, lane);
+        let mut driver = PassDriver::new(view, lane, false);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         report.traffic.sent += outcome.bytes_sent;
@@ -397,14 +393,14 @@ impl ListDriver<'_> {
         self.states.get_mut(at)
     }
 
-    fn item(&self, item: &Listed<'_>) -> Option<&Item> {
+    fn planned(&self, item: &Listed<'_>) -> Option<&Item> {
         self.batch.items.get(*self.items.get(item.index)?)
     }
 }
 
 impl Driver for ListDriver<'_> {
     fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
-        let Some(planned) = self.item(item) else { return Err(Refusal::Vanished) };
+        let Some(planned) = self.planned(item) else { return Err(Refusal::Vanished) };
         // The daemon may ask for a former name when the target has neither.
         let planned = match (planned.act, planned.group) {
             (Act::FormerName, Some(group)) => self
@@ -418,7 +414,8 @@ impl Driver for ListDriver<'_> {
         let (Some(path), Some(meta)) = (&planned.path, &planned.meta) else {
             return Err(Refusal::Vanished);
         };
-        self.view.cache.open(&self.view.root, path, meta, planned.settled)
+        let writers = if planned.settled { WriterPolicy::Ignore } else { WriterPolicy::Refuse };
+        self.view.cache.open(&self.view.root, path, Expected::Meta(meta), writers)
     }
 
     fn applied(&mut self, item: &Listed<'_>) {
@@ -558,14 +555,16 @@ impl Judge<'_> {
 struct PassDriver<'a> {
     view: &'a View,
     lane: &'a Lane,
+    /// Some files are listed with a size that is not theirs.
+    false_sizes: bool,
     failed: Vec<(RelPath, Failure)>,
     texts: Vec<(Level, Vec<u8>)>,
     deleted: u64,
 }
 
 impl<'a> PassDriver<'a> {
-    fn new(view: &'a View, lane: &'a Lane) -> Self {
-        Self { view, lane, failed: Vec::new(), texts: Vec::new(), deleted: 0 }
+    fn new(view: &'a View, lane: &'a Lane, false_sizes: bool) -> Self {
+        Self { view, lane, false_sizes, failed: Vec::new(), texts: Vec::new(), deleted: 0 }
     }
 
     fn report(self, prefix: &[u8], report: &mut PassReport) {
@@ -594,17 +593,29 @@ impl<'a> PassDriver<'a> {
 impl Driver for PassDriver<'_> {
     fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
         let Some(path) = item.path() else { return Err(Refusal::Vanished) };
+        let open =
+            |expected| self.view.cache.open(&self.view.root, &path, expected, WriterPolicy::Refuse);
+        if !self.false_sizes {
+            return open(Expected::Entry(item.entry));
+        }
         let meta = self.view.root.lstat(&path).map_err(|error| {
             if driftless_fs::is_absent(&error) { Refusal::Vanished } else { Refusal::Io(error) }
         })?;
-        let false_or_same = item.entry.size >= meta.size;
-        if meta.kind != Kind::File || meta.mtime != item.entry.mtime || !false_or_same {
+        if meta.kind != Kind::File || meta.mtime != item.entry.mtime {
             return Err(Refusal::Changed);
         }
-        self.view.cache.open(&self.view.root, &path, &meta, false)
+        open(Expected::Meta(&meta))
     }
 
     fn applied(&mut self, _item: &Listed<'_>) {}
+
+    fn unlisted(&mut self, problem: &Problem) {
+        let vanished = problem.error.kind() == std::io::ErrorKind::NotFound;
+        if let (false, Ok(path)) = (vanished, RelPath::parse(&problem.name)) {
+            let why = format!("cannot be listed: {}", problem.error);
+            self.failed.push((path, Failure::lasting(why)));
+        }
+    }
 
     fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
         let Some(path) = item.path() else { return };

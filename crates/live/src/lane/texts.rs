@@ -145,7 +145,10 @@ mod tests {
         names("could not make way for new regular file: k", &[b"k"]);
         names(r#"skipping non-regular file "g""#, &[b"g"]);
         names(r#"ERROR: daemon refused to receive file "k/n.key""#, &[b"k/n.key"]);
-        names(r#"[receiver] write failed on "d/b" (in full): No space left on device (28)"#, &[b"d/b"]);
+        names(
+            r#"[receiver] write failed on "d/b" (in full): No space left on device (28)"#,
+            &[b"d/b"],
+        );
         names(r#"failed to set times on "a\#012b\#377" (in m): x"#, &[b"a\nb\xff"]);
         names(r#"failed to set times on "say "hi" now" (in m): x"#, &[b"say \"hi\" now"]);
         names("ERROR: module is read only", &[]);

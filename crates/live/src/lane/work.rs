@@ -133,9 +133,8 @@ impl Worker<'_> {
                 return Work::Stop;
             }
             let now = self.lane.now();
-            let held = inner.paused.is_some()
-                || inner.source_lost.is_some()
-                || inner.waiting_for_watches;
+            let held =
+                inner.paused.is_some() || inner.source_lost.is_some() || inner.waiting_for_watches;
             let wait = if held {
                 None
             } else if let Some(left) = inner.backoff_until.and_then(|at| at.checked_sub(now)) {
@@ -412,4 +411,3 @@ fn wall_clock() -> Timestamp {
     let back = since.saturating_sub(Duration::from_secs(2));
     Timestamp { secs: i64::try_from(back.as_secs()).unwrap_or(0), nanos: back.subsec_nanos() }
 }
-

@@ -2,6 +2,8 @@
 
 pub mod cache;
 pub mod content;
+pub mod tree;
 
 pub use cache::SourceCache;
 pub use content::{Expected, WriterPolicy};
+pub use tree::{DiskTree, entry_of};

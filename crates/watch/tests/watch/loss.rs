@@ -64,8 +64,11 @@ fn uncovered(before: &Snapshot, after: &Snapshot, hints: &[Hint]) -> Vec<String>
     let differing: Vec<_> = names.into_iter().filter(|n| before.get(*n) != after.get(*n)).collect();
     let cover = Cover::new(hints);
     let went = |dir: &RelPath| {
-        let ino = |snapshot: &Snapshot| snapshot.get(dir.as_bytes()).map(|seen| seen.ino);
-        cover.has(dir) && ino(before) != ino(after)
+        // A number alone may be used again for something else.
+        let object = |snapshot: &Snapshot| {
+            snapshot.get(dir.as_bytes()).map(|seen| (seen.ino, fs_is_dir(seen)))
+        };
+        cover.has(dir) && object(before) != object(after)
     };
     let is_reached = |name: &Vec<u8>| {
         if cover.has(&path(name)) {

@@ -3,4 +3,5 @@
 mod behaviour;
 mod limits;
 mod loss;
+mod root;
 mod support;

@@ -130,3 +130,26 @@ pub fn until_stats(watcher: &Watcher, wanted: impl Fn(&WatchStats) -> bool) -> W
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// A mount, taken away in the end.
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    pub fn bind(what: &Path, at: &Path) -> Self {
+        rustix::mount::mount_bind(what, at).expect("this test mounts: run it as root");
+        Self(at.to_path_buf())
+    }
+
+    pub fn tmpfs(at: &Path) -> Self {
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", at, "tmpfs", flags, None)
+            .expect("this test mounts: run it as root");
+        Self(at.to_path_buf())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::empty()).unwrap();
+    }
+}
