@@ -52,19 +52,59 @@ pub struct Usage {
 /// When the process table cannot be read.
 pub fn group_usage(group: u32) -> io::Result<Usage> {
     let mut sum = Usage::default();
+    for (_, fields) in processes()? {
+        if fields.get(2).is_some_and(|field| *field == group.to_string()) {
+            sum.cpu_seconds += ticks(fields.get(11..=14).unwrap_or_default());
+            let pages = fields.get(21).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+            sum.resident_bytes += pages * rustix::param::page_size() as u64;
+        }
+    }
+    Ok(sum)
+}
+
+/// Bytes that the living processes of process group `group` have read by system calls.
+///
+/// # Errors
+/// When the process table cannot be read.
+pub fn bytes_read(group: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for (path, fields) in processes()? {
+        if fields.get(2).is_some_and(|field| *field == group.to_string()) {
+            let text = fs::read_to_string(path.join("io")).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+            sum += line.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(sum)
+}
+
+/// Seconds of processor time that the finished and awaited children of this process have used.
+pub fn finished_children_cpu() -> f64 {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = fields(&text).unwrap_or_default();
+    ticks(fields.get(13..=14).unwrap_or_default())
+}
+
+/// The folders of all processes in the process table, with the fields of their `stat`.
+fn processes() -> io::Result<Vec<(PathBuf, Vec<String>)>> {
+    let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();
         let Ok(text) = fs::read_to_string(path.join("stat")) else { continue };
-        // The command name may hold blanks and parentheses: fields are counted behind the last one.
-        let Some((_, rest)) = text.rsplit_once(") ") else { continue };
-        let fields: Vec<&str> = rest.split(' ').collect();
-        let number = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok());
-        if number(2) != Some(u64::from(group)) {
-            continue;
+        if let Some(fields) = fields(&text) {
+            all.push((path, fields));
         }
-        let ticks: u64 = (11..=14).filter_map(number).sum();
-        sum.cpu_seconds += ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-        sum.resident_bytes += number(21).unwrap_or(0) * rustix::param::page_size() as u64;
     }
-    Ok(sum)
+    Ok(all)
+}
+
+/// The fields of a `stat` from the state on: the command's name before it may hold anything.
+fn fields(stat: &str) -> Option<Vec<String>> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some(rest.split_whitespace().map(str::to_owned).collect())
+}
+
+fn ticks(fields: &[String]) -> f64 {
+    let ticks: u64 = fields.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }

@@ -1,6 +1,6 @@
 //! Networks that count, cut and lie: a forwarding proxy, and a peer that only plays a script.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -25,6 +25,10 @@ struct Shared {
     /// Bytes that may still go up before every connection is cut; negative means no limit.
     credit: AtomicI64,
     closed: AtomicBool,
+    /// Bytes per second and direction; 0 means no limit.
+    rate: AtomicU64,
+    /// The digest names that both sides are told of in the greetings, instead of the true ones.
+    digests: Option<String>,
 }
 
 impl Proxy {
@@ -34,6 +38,20 @@ impl Proxy {
     /// When no port can be had.
     #[track_caller]
     pub fn start(upstream: u16) -> Self {
+        Self::launch(upstream, None)
+    }
+
+    /// The same, but either side's greeting offers only `digests` for authentication.
+    ///
+    /// # Panics
+    /// As [`Proxy::start`].
+    #[track_caller]
+    pub fn offering(upstream: u16, digests: &str) -> Self {
+        Self::launch(upstream, Some(digests.to_owned()))
+    }
+
+    #[track_caller]
+    fn launch(upstream: u16, digests: Option<String>) -> Self {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
@@ -44,6 +62,8 @@ impl Proxy {
             connections: AtomicU64::new(0),
             credit: AtomicI64::new(-1),
             closed: AtomicBool::new(false),
+            rate: AtomicU64::new(0),
+            digests,
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
@@ -74,6 +94,11 @@ impl Proxy {
     /// [`Proxy::heal`].
     pub fn cut_after(&self, bytes: u32) {
         self.shared.credit.store(i64::from(bytes), Ordering::SeqCst);
+    }
+
+    /// Forwards at most `bytes` per second up, from now on; 0 means as fast as it goes.
+    pub fn limit_rate(&self, bytes: u64) {
+        self.shared.rate.store(bytes, Ordering::SeqCst);
     }
 
     /// Forwards everything again.
@@ -111,8 +136,24 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
+/// Passes a greeting on with other digest names in it, when there are any to tell.
+fn pass_greeting(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared) -> io::Result<()> {
+    let Some(digests) = &shared.digests else { return Ok(()) };
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while byte != *b"\n" && line.len() < 256 {
+        from.read_exact(&mut byte)?;
+        line.extend_from_slice(&byte);
+    }
+    let words: Vec<&[u8]> = line.trim_ascii().split(|&b| b == b' ').take(2).collect();
+    to.write_all(&[&words.join(&b' ')[..], b" ", digests.as_bytes(), b"\n"].concat())
+}
+
 fn pump_up(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
+    if pass_greeting(&mut from, &mut to, shared).is_err() {
+        return;
+    }
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let credit = shared.credit.load(Ordering::SeqCst);
         let allowed = if credit < 0 { count } else { count.min(credit as usize) };
@@ -122,6 +163,10 @@ fn pump_up(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
         shared.up.fetch_add(allowed as u64, Ordering::SeqCst);
         if to.write_all(&buffer[..allowed]).is_err() {
             break;
+        }
+        let rate = shared.rate.load(Ordering::SeqCst);
+        if let Some(pause) = (allowed as u64 * 1_000_000).checked_div(rate) {
+            thread::sleep(Duration::from_micros(pause));
         }
         if allowed < count {
             let _ = from.shutdown(Shutdown::Both);
@@ -134,6 +179,9 @@ fn pump_up(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
 
 fn pump_down(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
+    if pass_greeting(&mut from, &mut to, shared).is_err() {
+        return;
+    }
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         shared.down.fetch_add(count as u64, Ordering::SeqCst);
         if to.write_all(&buffer[..count]).is_err() {

@@ -106,3 +106,14 @@ fn a_push_through_a_proxy_is_counted() {
     assert!(proxy.bytes_up() > 100_000 && proxy.bytes_up() < 102_000, "{}", proxy.bytes_up());
     assert_eq!(proxy.connections(), 1);
 }
+
+#[test]
+fn a_proxy_can_force_each_digest_of_authentication() {
+    for digest in ["sha512", "sha256", "sha1", "md5", "md4"] {
+        let stage = Stage::with("unused", web_nodes(1));
+        stage.write("page", digest);
+        let proxy = Proxy::offering(stage.daemons[0].port(), digest);
+        push(&stage, &stage.daemons[0].url_through(proxy.port(), "web1"));
+        stage.targets_equal_source();
+    }
+}
