@@ -16,8 +16,8 @@ use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
 use driftless_transfer::source::{Expected, WriterPolicy};
 use driftless_transfer::{
-    Content, Driver, Level, ListPush, Listed, Outcome, Peer, Problem, PushError, PushFailure, Refusal,
-    SentOutcome, TransferOptions, TreePush, push_list, push_tree,
+    Content, Driver, Level, ListPush, Listed, Outcome, Peer, Problem, PushError, PushFailure,
+    Refusal, SentOutcome, TransferOptions, TreePush, push_list, push_tree,
 };
 use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::path::printable;
