@@ -179,20 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_that_somebody_waits_for_is_not_doubled() {
+    fn a_changed_mirror_is_replaced_although_somebody_waits_for_it() {
         let dir = tempfile::tempdir().unwrap();
         let before = mirror(dir.path(), "a", "x");
         let changed = mirror(dir.path(), "a", "y");
         let fleet = Fleet::default();
-        fleet.apply(vec![before.clone()]);
-        let waits = Mirrors::running(&fleet);
+        fleet.apply(vec![before]);
+        let _waits = Mirrors::running(&fleet);
         let changes = fleet.apply(vec![changed.clone()]);
-        assert_eq!(changes.busy, ["a"]);
-        assert!(changes.started.is_empty());
-        assert_eq!(*Fleet::running(&fleet)[0].config(), before);
-        drop(waits);
-        let changes = fleet.apply(vec![changed]);
-        assert_eq!(changes.started, ["a"]);
+        assert_eq!((changes.stopped, changes.started), (vec!["a".into()], vec!["a".into()]));
+        assert_eq!(*Fleet::running(&fleet)[0].config(), changed);
         fleet.stop();
     }
 }

@@ -63,9 +63,12 @@ impl ReadFile for OperatorFiles {
     }
 }
 
-/// The walk state of the directories that one batch or pass visits.
+/// The walk state of the directories that one batch or pass visits, for one end of it.
 pub struct Chains {
-    rules: SourceRules,
+    rules: Arc<Rules>,
+    side: Side,
+    /// Where per-directory files are read.
+    root: Root,
     known: HashMap<Option<RelPath>, Option<Chain>>,
 }
 
@@ -132,7 +135,17 @@ impl SourceRules {
 
     /// The walk state for one batch or pass.
     pub fn chains(&self) -> Chains {
-        Chains { rules: self.clone(), known: HashMap::new() }
+        self.chains_at(Side::Sender, &self.root)
+    }
+
+    /// The walk state of the receiving side, whose tree is `target` and has rule files of its own.
+    pub fn protection(&self, target: &Root) -> Chains {
+        self.chains_at(Side::Receiver, target)
+    }
+
+    fn chains_at(&self, side: Side, root: &Root) -> Chains {
+        let rules = Arc::clone(&self.rules);
+        Chains { rules, side, root: root.clone(), known: HashMap::new() }
     }
 }
 
@@ -141,13 +154,13 @@ impl Chains {
         if let Some(chain) = self.known.get(&dir.cloned()) {
             return chain.clone();
         }
-        let mut files = BelowRoot(&self.rules.root);
+        let mut files = BelowRoot(&self.root);
         let chain = match dir {
-            None => Chain::root(Arc::clone(&self.rules.rules), Side::Sender, &mut files).ok(),
+            None => Chain::root(Arc::clone(&self.rules), self.side, &mut files).ok(),
             Some(path) => {
                 let above = path.parent();
                 let outer = self.chain(above.as_ref());
-                let mut files = BelowRoot(&self.rules.root);
+                let mut files = BelowRoot(&self.root);
                 outer.and_then(|outer| outer.enter(path, &mut files).ok())
             }
         };
@@ -165,6 +178,26 @@ impl Chains {
             Some(chain) => !chain.check(path.as_bytes(), is_dir).is_excluded(),
             None => true,
         }
+    }
+
+    /// Whether the name `path` in `dir` must not be deleted. `doomed`: the directory itself is being
+    /// deleted. Where a rule file cannot be read, everything is protected.
+    pub fn protects(
+        &mut self,
+        dir: Option<&RelPath>,
+        path: &RelPath,
+        is_dir: bool,
+        doomed: bool,
+    ) -> bool {
+        if self.rules.is_empty() {
+            return false;
+        }
+        let Some(chain) = self.chain(dir) else { return true };
+        let verdict = match doomed {
+            true => chain.check_in_deleted(path.as_bytes(), is_dir),
+            false => chain.check(path.as_bytes(), is_dir),
+        };
+        verdict.is_excluded()
     }
 
     /// Forgets the state of directories that a walk has left, all but the root's.

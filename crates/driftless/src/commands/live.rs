@@ -163,12 +163,6 @@ fn report(changes: &Changes) {
     for name in &changes.started {
         tracing::info!(mirror = name.as_str(), "started");
     }
-    for name in &changes.busy {
-        tracing::warn!(
-            mirror = name.as_str(),
-            "runs on as before, as a flush waits for it; send SIGHUP again when that has ended"
-        );
-    }
     for (name, error) in &changes.failed {
         let error: &dyn std::error::Error = error;
         tracing::error!(mirror = name.as_str(), error, "not started; send SIGHUP to try again");
