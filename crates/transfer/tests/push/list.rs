@@ -8,15 +8,20 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use driftless_fs::Root;
+use driftless_transfer::options::ChecksumKind;
 use driftless_transfer::source::{Expected, SourceCache, WriterPolicy, entry_of};
 use driftless_transfer::{
-    Content, Driver, Level, ListPush, Listed, Outcome, PushFailure, Refusal, SentOutcome, push_list,
+    Content, Driver, Level, ListPush, Listed, Outcome, PushFailure, Refusal, SentOutcome,
+    TransferOptions, push_list,
 };
 use driftless_tree::flist::{DirFlags, Entry, HardLink};
 use driftless_tree::{Meta, RelPath};
 
 use crate::daemon::{Daemon, options};
 use crate::tree::{name, plant};
+
+/// What happens to a file while it is read.
+type Act = Box<dyn FnOnce(&Path)>;
 
 /// A source directory with the session's side of things.
 struct Lane {
@@ -26,7 +31,7 @@ struct Lane {
     /// Names that are refused.
     held_back: HashSet<String>,
     /// Runs once, when the content of this name is read.
-    meddle: RefCell<Option<(String, Box<dyn FnOnce(&Path)>)>>,
+    meddle: RefCell<Option<(String, Act)>>,
     metas: Vec<Option<Meta>>,
     applied: Vec<String>,
     sent: Vec<String>,
@@ -131,13 +136,13 @@ impl Lane {
     }
 }
 
-struct Meddled<'a> {
+struct Meddled {
     content: Box<dyn Content>,
-    act: Option<Box<dyn FnOnce(&Path) + 'a>>,
+    act: Option<Act>,
     path: std::path::PathBuf,
 }
 
-impl Content for Meddled<'_> {
+impl Content for Meddled {
     fn len(&self) -> u64 {
         self.content.len()
     }
@@ -438,6 +443,24 @@ fn rules_protect_what_is_below_a_vanished_directory() {
     assert_eq!(lane.deleted, ["k/f"]);
     assert!(daemon.module().join("k/s.key").exists());
     assert!(daemon.module().join("unlisted").exists(), "a list without content deletes nothing");
+}
+
+#[test]
+fn without_checksums_a_changed_file_is_still_not_published() {
+    let daemon = Daemon::start("");
+    let mut lane = Lane::new();
+    lane.write("a", &"new ".repeat(200_001));
+    let act = |path: &Path| fs::write(path, "other").unwrap();
+    *lane.meddle.borrow_mut() = Some(("a".to_owned(), Box::new(act)));
+    let options = TransferOptions {
+        checksum_choice: Some(ChecksumKind::None),
+        whole_file: Some(true),
+        ..options()
+    };
+    let list = lane.list(&["a"]);
+    let outcome = push_list(&daemon.peer(), &options, list, &mut lane).unwrap();
+    assert_eq!(lane.sent, ["a Spoiled", "a Refused(Spoiled)"]);
+    assert!(!daemon.module().join("a").exists(), "{outcome:?}");
 }
 
 #[test]

@@ -4,13 +4,18 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use driftless_filter::{Given, ParseOptions, ReadFile, Rules};
 use driftless_fs::Root;
+use driftless_transfer::chmod::Chmod;
 use driftless_transfer::source::{DiskTree, Expected, SourceCache, WriterPolicy};
 use driftless_transfer::{
-    Content, Driver, Level, Listed, Outcome, Refusal, SentOutcome, TransferOptions, TreePush,
-    push_tree,
+    Content, Driver, ItemChange, Level, Listed, Listing, Outcome, Problem, Refusal, SentOutcome,
+    TransferOptions, TreePush, TreeSource, push_tree,
 };
+use driftless_tree::RelPath;
+use driftless_tree::flist::Entry;
 
 use crate::daemon::{Daemon, options};
 
@@ -23,6 +28,7 @@ pub struct Recorder {
     pub deleted: Vec<(String, bool)>,
     pub texts: Vec<(Level, String)>,
     pub unlisted: Vec<String>,
+    pub items: Vec<String>,
 }
 
 impl Recorder {
@@ -35,6 +41,7 @@ impl Recorder {
             deleted: Vec::new(),
             texts: Vec::new(),
             unlisted: Vec::new(),
+            items: Vec::new(),
         }
     }
 }
@@ -55,6 +62,10 @@ impl Driver for Recorder {
 
     fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
         self.sent.push((name(item), format!("{outcome:?}")));
+    }
+
+    fn item(&mut self, item: &Listed<'_>, _: ItemChange) {
+        self.items.push(name(item));
     }
 
     fn unlisted(&mut self, problem: &driftless_transfer::Problem) {
@@ -135,4 +146,201 @@ fn a_full_pass_makes_the_target_the_same() {
 
     let again = push(&daemon, source.path(), &options(), deleting());
     assert_eq!((again.transferred_count, again.item_count), (0, 0));
+}
+
+#[test]
+fn a_wide_tree_with_hard_links_across_directories_keeps_moving() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    // More directories than entries may be ahead, most of them tiny, groups far apart.
+    for at in 0..300 {
+        let dir = source.path().join(format!("d{at}/sub"));
+        fs::create_dir_all(&dir).unwrap();
+        for file in 0..at % 20 {
+            fs::write(dir.join(format!("f{file}")), format!("{at} {file}")).unwrap();
+        }
+        fs::write(dir.join("linked"), format!("{at}")).unwrap();
+        let other = source.path().join(format!("d{}", (at * 7) % (at + 1)));
+        fs::hard_link(dir.join("linked"), other.join(format!("to{at}"))).unwrap();
+    }
+    push(&daemon, source.path(), &options(), deleting());
+    daemon.assert_same(source.path());
+    assert_eq!(push(&daemon, source.path(), &options(), deleting()).item_count, 0);
+}
+
+#[test]
+fn one_list_serves_where_recursion_is_not_incremental() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    plant(source.path());
+    let options = TransferOptions { delay_updates: true, ..options() };
+    push(&daemon, source.path(), &options, deleting());
+    daemon.assert_same(source.path());
+    assert_eq!(push(&daemon, source.path(), &options, deleting()).item_count, 0);
+}
+
+#[test]
+fn what_the_source_lost_is_deleted() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    plant(source.path());
+    push(&daemon, source.path(), &options(), deleting());
+    fs::remove_dir_all(source.path().join("a/b")).unwrap();
+    fs::remove_file(source.path().join("fifo")).unwrap();
+    let mut recorder = Recorder::new(source.path());
+    let mut tree = DiskTree::new(Root::open(source.path()).unwrap(), &options());
+    let outcome =
+        push_tree(&daemon.peer(), &options(), deleting(), &mut tree, &mut recorder).unwrap();
+    daemon.assert_same(source.path());
+    assert_eq!(outcome.deleted_count, recorder.deleted.len() as u64);
+    assert!(recorder.deleted.contains(&("a/b".to_owned(), true)));
+    assert!(recorder.deleted.contains(&("fifo".to_owned(), false)));
+}
+
+/// A tree whose directory `d` cannot be listed.
+struct Unlistable(DiskTree);
+
+impl TreeSource for Unlistable {
+    fn root(&mut self) -> std::io::Result<Entry> {
+        self.0.root()
+    }
+
+    fn list(&mut self, dir: Option<&RelPath>) -> Listing {
+        let mut listing = self.0.list(dir);
+        if dir.is_some_and(|dir| dir.as_bytes() == b"d") {
+            listing.entries.clear();
+            let error = std::io::ErrorKind::PermissionDenied.into();
+            listing.problems.push(Problem { name: (*b"d").into(), error });
+        }
+        listing
+    }
+}
+
+#[test]
+fn nothing_is_deleted_where_the_source_cannot_be_listed() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("d")).unwrap();
+    fs::write(source.path().join("d/f"), "1").unwrap();
+    push(&daemon, source.path(), &options(), deleting());
+    let mut recorder = Recorder::new(source.path());
+    let tree = DiskTree::new(Root::open(source.path()).unwrap(), &options());
+    let mut tree = Unlistable(tree);
+    let outcome =
+        push_tree(&daemon.peer(), &options(), deleting(), &mut tree, &mut recorder).unwrap();
+    assert_eq!(recorder.unlisted, ["d"]);
+    assert_eq!(recorder.deleted, []);
+    assert_eq!((outcome.io_error, outcome.exit_code()), (1, 23));
+    assert!(daemon.module().join("d/f").exists());
+}
+
+struct NoFiles;
+
+impl ReadFile for NoFiles {
+    fn read(&mut self, _: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn hidden_names_stay_at_both_ends() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    for name in ["a", "b.tmp", "d/c", "d/x.tmp", "skip/inner"] {
+        let path = source.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    fs::write(daemon.module().join("their.tmp"), "kept").unwrap();
+    let given = [Given::Exclude(b"*.tmp".to_vec()), Given::Exclude(b"skip/".to_vec())];
+    let parse = ParseOptions {
+        delete_excluded: false,
+        from0: false,
+        protocol: 32,
+        root: b"/".to_vec(),
+        home_cvsignore: None,
+        cvsignore: None,
+    };
+    let rules = Arc::new(Rules::parse(&given, &parse, &mut NoFiles).unwrap());
+    let filter_texts = rules.wire_texts(32, false).unwrap();
+    let mut tree = DiskTree::new(Root::open(source.path()).unwrap(), &options())
+        .with_filter(rules, Box::new(NoFiles))
+        .unwrap();
+    let tree_push = TreePush { filter_texts, ..deleting() };
+    let mut recorder = Recorder::new(source.path());
+    push_tree(&daemon.peer(), &options(), tree_push, &mut tree, &mut recorder).unwrap();
+    let mut sent: Vec<_> = recorder.sent.iter().map(|(name, _)| name.as_str()).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, ["a", "d/c"]);
+    assert!(daemon.module().join("their.tmp").exists());
+    assert!(!daemon.module().join("skip").exists());
+}
+
+#[test]
+fn a_checksum_audit_changes_nothing_and_names_what_differs() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("same"), "equal").unwrap();
+    fs::write(source.path().join("other"), "before").unwrap();
+    push(&daemon, source.path(), &options(), deleting());
+    // Equal size and time: only the content tells.
+    let mtime = fs::metadata(source.path().join("other")).unwrap().modified().unwrap();
+    let rotten = fs::File::create(daemon.module().join("other")).unwrap();
+    std::io::Write::write_all(&mut &rotten, b"rotten").unwrap();
+    rotten.set_modified(mtime).unwrap();
+    let audit = TreePush { dry_run: true, checksum: true, ..deleting() };
+    let mut recorder = Recorder::new(source.path());
+    let mut tree = DiskTree::new(Root::open(source.path()).unwrap(), &options());
+    push_tree(&daemon.peer(), &options(), audit, &mut tree, &mut recorder).unwrap();
+    assert_eq!(recorder.items, ["other"]);
+    assert_eq!(recorder.sent, []);
+    assert_eq!(fs::read(daemon.module().join("other")).unwrap(), b"rotten");
+}
+
+#[test]
+fn modes_are_changed_on_the_way() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("f"), "1").unwrap();
+    let chmod = Some(Chmod::parse("F640,D2750", 0o022).unwrap());
+    push(&daemon, source.path(), &TransferOptions { chmod, ..options() }, deleting());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&daemon.module().join("f")), 0o640);
+    assert_eq!(mode(&daemon.module()), 0o2750);
+}
+
+#[test]
+fn a_renamed_directory_is_linked_from_its_old_place() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("old")).unwrap();
+    fs::write(source.path().join("old/f"), "content").unwrap();
+    push(&daemon, source.path(), &options(), deleting());
+    fs::rename(source.path().join("old"), source.path().join("new [1]")).unwrap();
+
+    let below = source.path().join("new [1]");
+    let mut peer = daemon.peer();
+    peer.url.path = b"new [1]".to_vec();
+    let tree_push = TreePush { link_dest: vec![b"/old".to_vec()], ..TreePush::default() };
+    let mut recorder = Recorder::new(&below);
+    let mut tree = DiskTree::new(Root::open(&below).unwrap(), &options());
+    let outcome = push_tree(&peer, &options(), tree_push, &mut tree, &mut recorder).unwrap();
+    assert_eq!((outcome.transferred_count, recorder.texts), (0, vec![]));
+    push(&daemon, source.path(), &options(), deleting());
+    daemon.assert_same(source.path());
+}
+
+#[test]
+fn a_full_pass_acknowledges_each_file() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    plant(source.path());
+    let mut recorder = Recorder::new(source.path());
+    let mut tree = DiskTree::new(Root::open(source.path()).unwrap(), &options());
+    let tree_push = TreePush { acknowledgements: true, ..deleting() };
+    let outcome =
+        push_tree(&daemon.peer(), &options(), tree_push, &mut tree, &mut recorder).unwrap();
+    daemon.assert_same(source.path());
+    let directories = 6;
+    assert_eq!(recorder.applied.len() as u64, outcome.listed_count - directories);
 }
