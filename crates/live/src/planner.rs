@@ -14,6 +14,7 @@
 //! * Every mark taken is covered by an item, a tree or `unreadable`, except marks whose deletion waits
 //!   for the next batch.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -119,9 +120,7 @@ impl<'a> Planner<'a> {
         if self.root_wanted || !self.items.is_empty() {
             self.root_item();
         }
-        if self.wishes.hard_links {
-            self.hard_links();
-        }
+        self.hard_links();
         self.put_off_basis_deletions();
         self.parents();
         self.finish()
@@ -329,7 +328,8 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Brings all names of an inode together, whichever of them was marked.
+    /// Brings all names of an inode, whichever of them was marked: a change shows in all of them.
+    /// Together as a group where the target keeps hard links, else each for itself.
     fn hard_links(&mut self) {
         let linked: Vec<(RelPath, Meta)> = self
             .items
@@ -362,11 +362,11 @@ impl<'a> Planner<'a> {
                     self.item(name, Act::Object { content: false }, Some(meta), None);
                 }
             }
-            let group = self.group_of(&path);
+            let group = self.wishes.hard_links.then(|| self.group_of(&path));
             let content = names.iter().any(|name| self.content_wanted(name));
             for name in &names {
                 if let Some(item) = self.items.get_mut(&Some(name.clone())) {
-                    item.group = Some(group);
+                    item.group = group.or(item.group);
                     item.act = Act::Object { content };
                     item.meta = Some(meta);
                 }
@@ -461,13 +461,21 @@ impl<'a> Planner<'a> {
             covers: Vec::new(),
             settled: false,
         };
-        let item = self.items.entry(Some(path.clone())).or_insert(fresh);
-        match (&mut item.act, act) {
-            (Act::Object { content }, Act::Object { content: more }) => *content |= more,
-            // Its deletion waits for the next batch, and so does the mark.
-            (Act::FormerName, _) => return,
-            (old, new) => *old = new,
-        }
+        let item = match self.items.entry(Some(path.clone())) {
+            Entry::Vacant(place) => place.insert(fresh),
+            Entry::Occupied(place) => {
+                let item = place.into_mut();
+                match (&mut item.act, act) {
+                    (Act::Object { content }, Act::Object { content: more }) => *content |= more,
+                    // Its deletion waits for the next batch, and so does the mark.
+                    (Act::FormerName, _) => return,
+                    (old, new) => *old = new,
+                }
+                // It came back, or went, between two looks: the later one counts.
+                (item.meta, item.link_target) = (fresh.meta, fresh.link_target);
+                item
+            }
+        };
         item.covers.extend(covers.cloned());
     }
 
