@@ -87,7 +87,7 @@ fn write(path: &Path, content: &str) {
 }
 
 #[test]
-fn edits_of_every_kind_arrive_at_all_targets() {
+fn edits_of_every_kind_have_arrived_after_a_pass() {
     for hard_links in [false, true] {
         let mut scene = Scene::new();
         let seed = Ops::seed_from_environment();
@@ -97,8 +97,10 @@ fn edits_of_every_kind_arrive_at_all_targets() {
         for _ in 0..8 {
             ops.burst(25);
             scene.settles(&ops.report(&[]));
-            // An edit through a new link to a file that had one name when it was last looked at is
-            // known under the new name only: the other waits for a pass.
+            // Known wrong: batches alone do not get there. An edit through a new link to a file that
+            // had one name when it was last looked at is known under the new name only, and rarely
+            // a directory's deletion is lost where a file in it was renamed. A pass mends both, so
+            // this test proves batches followed by a pass, not batches.
             scene.mirror.as_ref().expect("it was started").resync(None).unwrap();
             scene.settles(&ops.report(&[]));
             scene.identical(hard_links, &ops.report(&[]));
