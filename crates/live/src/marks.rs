@@ -107,28 +107,29 @@ impl Marker {
 }
 
 fn meaning(view: &View, path: &RelPath, what: What) -> (Need, Writing) {
-    let need = if what.intersects(What::CREATED | What::MODIFIED | What::CLOSED_WRITE) {
-        Need::Content
-    } else if what.contains(What::ARRIVED) {
+    if what.contains(What::CLOSED_WRITE) {
+        return (Need::Content, Writing::Closed);
+    }
+    if what.contains(What::MODIFIED) {
+        return (Need::Content, Writing::Open);
+    }
+    if what.contains(What::CREATED) {
+        // A regular file is created by opening it, so a close will come. A further name of a file
+        // changes no content, and a symbolic link or a special file is complete at once.
+        return match view.root.lstat(path) {
+            Ok(meta) if meta.kind == Kind::File && meta.link_count == 1 => {
+                (Need::Content, Writing::Open)
+            }
+            Ok(meta) if meta.kind == Kind::File => (Need::Arrived, Writing::Unknown),
+            _ => (Need::Content, Writing::Unknown),
+        };
+    }
+    let need = if what.contains(What::ARRIVED) {
         Need::Arrived
     } else if what.contains(What::ATTRIBUTES) {
         Need::Attributes
     } else {
         Need::Gone
     };
-    let writing = if what.contains(What::CLOSED_WRITE) {
-        Writing::Closed
-    } else if what.contains(What::MODIFIED) {
-        Writing::Open
-    } else if what.contains(What::CREATED) && !what.is_dir() {
-        // A regular file is created by opening it, so a close will come; a link, a symbolic link or
-        // a special file is complete at once.
-        match view.root.lstat(path) {
-            Ok(meta) if meta.kind == Kind::File && meta.link_count == 1 => Writing::Open,
-            _ => Writing::Unknown,
-        }
-    } else {
-        Writing::Unknown
-    };
-    (need, writing)
+    (need, Writing::Unknown)
 }

@@ -57,6 +57,8 @@ pub struct Planner<'a> {
     items: BTreeMap<Option<RelPath>, Item>,
     /// Directories that are gone here and listed for the sake of former names below them.
     stand_ins: HashSet<RelPath>,
+    /// Names under which content changed, whether the target holds them or not.
+    changed: HashSet<RelPath>,
     root_covers: Vec<RelPath>,
     root_wanted: bool,
     batch: Batch,
@@ -94,6 +96,7 @@ impl<'a> Planner<'a> {
             dirs: HashMap::new(),
             items: BTreeMap::new(),
             stand_ins: HashSet::new(),
+            changed: HashSet::new(),
             root_covers: Vec::new(),
             root_wanted: taken.root,
             batch: Batch::default(),
@@ -122,9 +125,7 @@ impl<'a> Planner<'a> {
         if self.root_wanted || !self.items.is_empty() {
             self.root_item();
         }
-        if self.wishes.hard_links {
-            self.hard_links();
-        }
+        self.hard_links();
         self.parents();
         self.finish()
     }
@@ -269,6 +270,9 @@ impl<'a> Planner<'a> {
 
     fn object(&mut self, path: &RelPath, meta: Meta, need: Need, covers: Option<&RelPath>) {
         let held = self.presence.contains(path) || !self.wishes.delete;
+        if need == Need::Content {
+            self.changed.insert(path.clone());
+        }
         let former = if need == Need::Arrived && !held { self.former_name(path) } else { None };
         let content = held && need != Need::Attributes;
         self.item(path, Act::Object { content }, Some(meta), covers);
@@ -334,7 +338,8 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Brings all names of an inode together, whichever of them was marked.
+    /// Brings all names of an inode, whichever of them was marked: a change shows in all of them.
+    /// Together as a group where the target keeps hard links, else each for itself.
     fn hard_links(&mut self) {
         let linked: Vec<(RelPath, Meta)> = self
             .items
@@ -375,11 +380,14 @@ impl<'a> Planner<'a> {
                     self.item(name, Act::Object { content: false }, Some(meta), None);
                 }
             }
-            let group = self.group_of(&path);
-            let content = names.iter().any(|name| self.content_wanted(name));
+            let group = self.wishes.hard_links.then(|| self.group_of(&path));
+            let changed = names.iter().any(|name| self.changed.contains(name));
+            let held = names.iter().any(|name| self.presence.contains(name));
+            let content =
+                (changed && held) || names.iter().any(|name| self.content_wanted(name));
             for name in &names {
                 if let Some(item) = self.items.get_mut(&Some(name.clone())) {
-                    item.group = Some(group);
+                    item.group = group.or(item.group);
                     item.act = Act::Object { content };
                     item.meta = Some(meta);
                 }
@@ -461,13 +469,14 @@ impl<'a> Planner<'a> {
             // Its deletion waits for the next batch, and so does the mark.
             return;
         }
-        let item = self.items.entry(Some(path.clone())).or_insert(fresh);
+        let item = self.items.entry(Some(path.clone())).or_insert_with(|| fresh.clone());
         match (&mut item.act, act) {
             (Act::Object { content }, Act::Object { content: more }) => *content |= more,
             (Act::FormerName, _) => return,
             (old, new) => *old = new,
         }
-        item.meta = meta.or(item.meta);
+        // It came back, or went, between two looks: the later one counts.
+        (item.meta, item.link_target) = (fresh.meta, fresh.link_target);
         item.covers.extend(covers.cloned());
     }
 

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 
 use super::writer::{Object, Trouble, Trust, Writer};
 use crate::batch::{Act, Batch, Item};
-use crate::lane::report::{BatchReport, ItemEnd, LaneError};
+use crate::lane::report::{BatchReport, Failure, ItemEnd, LaneError};
 
 /// Names of one inode, and where the target has it.
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl<'a> Apply<'a> {
             // It is looked at when its new name is.
             (Act::FormerName, _) => Ok(()),
             (Act::Directory | Act::Object { .. }, None) => {
-                unreachable!("only gone names have none")
+                Err(Trouble::Name(Failure::transient("it was not looked at")))
             }
         }
     }
