@@ -1,26 +1,21 @@
 //! The two ways to push over a daemon connection, and what comes of it.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
-use driftless_proto::filterlist;
-use driftless_proto::flist::ListOptions;
 use driftless_tree::RelPath;
 use driftless_tree::flist::Entry;
 use zeroize::Zeroizing;
 
-use crate::connect::handshake::{self, Setup};
-use crate::connect::socket;
+use crate::attempt::Attempt;
 use crate::connect::url::DaemonUrl;
 use crate::driver::Driver;
-use crate::error::{PushError, PushFailure};
-use crate::link::Link;
+use crate::error::PushFailure;
 use crate::options::{ChecksumKind, TransferOptions};
-use crate::sender::lists::Lists;
 use crate::sender::partial;
-use crate::sender::session::Session;
 use crate::sender::walk::Walk;
-use crate::server_args::{PushKind, daemon_args};
+use crate::server_args::PushKind;
 
 /// A daemon and who we are to it.
 #[derive(Clone)]
@@ -193,11 +188,12 @@ pub fn push_list(
     driver: &mut dyn Driver,
 ) -> Result<Outcome, Box<PushFailure>> {
     let entries = std::mem::take(&mut push.entries);
-    let attempt = Attempt { peer, options, kind: PushKind::List(&push) };
-    attempt.run(driver, |session, list_options| {
-        let list = partial::arrange(entries, options.chmod.as_ref())?;
-        partial::send(&list, list_options, &mut session.link.output, session.outcome);
-        session.lists.push(list);
+    let list = partial::arrange(entries, options.chmod.as_ref())
+        .map_err(|error| Box::new(PushFailure { error, outcome: Outcome::default() }))?;
+    let list = Rc::new(list);
+    let attempt = Attempt { peer, options, kind: PushKind::List(&push), list: Some(&list) };
+    attempt.run(driver, |session, _| {
+        session.lists.push(Rc::clone(&list));
         session.lists_complete = true;
         session.serve()
     })
@@ -214,128 +210,11 @@ pub fn push_tree(
     source: &mut dyn TreeSource,
     driver: &mut dyn Driver,
 ) -> Result<Outcome, Box<PushFailure>> {
-    let attempt = Attempt { peer, options, kind: PushKind::Tree(&push) };
+    let attempt = Attempt { peer, options, kind: PushKind::Tree(&push), list: None };
     attempt.run(driver, |session, list_options| {
         if push.checksum {
             source.carry_digests(session.setup.checksum);
         }
         Walk::new(source, list_options.clone(), options.chmod.as_ref()).run(session)
     })
-}
-
-/// What a session is made from.
-struct Attempt<'a> {
-    peer: &'a Peer,
-    options: &'a TransferOptions,
-    kind: PushKind<'a>,
-}
-
-impl Attempt<'_> {
-    fn run(
-        &self,
-        driver: &mut dyn Driver,
-        body: impl FnOnce(&mut Session<'_>, &ListOptions) -> Result<(), PushError>,
-    ) -> Result<Outcome, Box<PushFailure>> {
-        let started = Instant::now();
-        let mut outcome = Outcome::default();
-        let result = self.connect(driver, &mut outcome, body);
-        outcome.total_time = started.elapsed();
-        match result {
-            Ok(()) => {
-                outcome.clean_end = true;
-                Ok(outcome)
-            }
-            Err(error) => Err(Box::new(PushFailure { error, outcome })),
-        }
-    }
-
-    fn connect(
-        &self,
-        driver: &mut dyn Driver,
-        outcome: &mut Outcome,
-        body: impl FnOnce(&mut Session<'_>, &ListOptions) -> Result<(), PushError>,
-    ) -> Result<(), PushError> {
-        let started = Instant::now();
-        let deadline = self.options.connect_timeout.map(|limit| started + limit);
-        let url = &self.peer.url;
-        let socket = socket::connect(url, self.options, deadline, &|| driver.cancelled())?;
-        outcome.connect_time = started.elapsed();
-        let mut link = Link::new(socket, deadline, self.options.timeout, self.options.bwlimit);
-        let result = self.talk(&mut link, driver, outcome, body);
-        outcome.bytes_sent = link.bytes_sent;
-        outcome.bytes_received = link.bytes_received;
-        result
-    }
-
-    fn talk(
-        &self,
-        link: &mut Link,
-        driver: &mut dyn Driver,
-        outcome: &mut Outcome,
-        body: impl FnOnce(&mut Session<'_>, &ListOptions) -> Result<(), PushError>,
-    ) -> Result<(), PushError> {
-        self.check_filters()?;
-        let started = Instant::now();
-        let (options, url) = (self.options, &self.peer.url);
-        let args = daemon_args(options, self.kind, &url.module, &url.path);
-        let protocol = handshake::login(link, self.peer, options, &args, driver)?;
-        outcome.protocol = protocol;
-        outcome.login_time = started.elapsed();
-        let setup = handshake::setup(link, protocol, options, driver)?;
-        link.start_frames();
-        self.put_filters(link);
-        let list_options = self.list_options(&setup);
-        let lists = Lists::new(setup.compat.inc_recurse());
-        let dry_run = self.kind.dry_run();
-        let level = options.compress_level;
-        let mut session = Session::new(link, driver, outcome, setup, lists, level, dry_run);
-        body(&mut session, &list_options)
-    }
-
-    fn filters(&self) -> &[Vec<u8>] {
-        match self.kind {
-            PushKind::List(list) => list.filter_texts.as_deref().unwrap_or_default(),
-            PushKind::Tree(tree) => &tree.filter_texts,
-        }
-    }
-
-    fn check_filters(&self) -> Result<(), PushError> {
-        let bad = |text: &&Vec<u8>| !(1..=filterlist::MAX_RULE_LEN).contains(&text.len());
-        match self.filters().iter().find(bad) {
-            None => Ok(()),
-            Some(text) => Err(PushError::List(format!("a filter rule of {} bytes", text.len()))),
-        }
-    }
-
-    fn put_filters(&self, link: &mut Link) {
-        if !self.kind.sends_filters() {
-            return;
-        }
-        let texts = self.filters();
-        link.output.append(|out| {
-            for text in texts {
-                filterlist::put_rule(out, text);
-            }
-            filterlist::put_end(out);
-        });
-    }
-
-    fn list_options(&self, setup: &Setup) -> ListOptions {
-        let options = self.options;
-        ListOptions {
-            protocol: setup.protocol,
-            compat: setup.compat,
-            owner: options.owner,
-            group: options.group,
-            devices: options.devices,
-            specials: options.specials,
-            links: options.links,
-            hard_links: options.hard_links,
-            checksum_len: self.kind.checksum().then(|| setup.checksum.digest_len()),
-            numeric_ids: options.numeric_ids,
-            relative: matches!(self.kind, PushKind::List(_)),
-            missing_args: matches!(self.kind, PushKind::List(list) if list.missing_args),
-            ..ListOptions::default()
-        }
-    }
 }

@@ -24,9 +24,9 @@ impl PushKind<'_> {
         }
     }
 
-    /// Whether incremental recursion is offered.
-    pub(crate) fn incremental(self, options: &TransferOptions) -> bool {
-        matches!(self, Self::Tree(_)) && !options.delay_updates
+    /// Whether incremental recursion is offered. The server declines it where it cannot.
+    fn incremental(self) -> bool {
+        matches!(self, Self::Tree(_))
     }
 
     pub(crate) fn dry_run(self) -> bool {
@@ -88,7 +88,7 @@ fn letters(options: &TransferOptions, kind: PushKind<'_>) -> Vec<u8> {
     let mut word = vec![b'-'];
     word.extend(table.iter().filter(|(on, _)| *on).map(|(_, letter)| letter));
     word.extend_from_slice(b"e.");
-    if kind.incremental(options) {
+    if kind.incremental() {
         word.push(b'i');
     }
     word.extend_from_slice(b"LsfxCIvu");

@@ -2,11 +2,14 @@
 //! Protocol reference, "Daemon text handshake" and "Setup exchange".
 //!
 //! Every flight leaves in one write, and nothing waits that need not: greeting and module go out at
-//! once, and arguments follow an answer to a challenge without waiting for its verdict.
+//! once, arguments follow an answer to a challenge without waiting for its verdict, and what is
+//! behind them follows a daemon of protocol 32 without waiting for its flags, which are known: all
+//! such daemons grant what the arguments ask for.
 
 use driftless_proto::Decode;
 use driftless_proto::auth::{self, Digest};
 use driftless_proto::greeting::{Greeting, ServerLine, take_line};
+use driftless_proto::mux::Mux;
 use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 
 use crate::connect::url::DaemonUrl;
@@ -32,12 +35,22 @@ pub(crate) struct Setup {
     pub(crate) seed: i32,
 }
 
-/// Enters the module and hands over the arguments. Returns the protocol version.
+/// The flags of any daemon that speaks protocol 32, as far as they shape what a client sends; only
+/// incremental recursion remains open.
+pub(crate) const ANTICIPATED: CompatFlags =
+    CompatFlags(CompatFlags::VARINT_FLIST_FLAGS | CompatFlags::ID0_NAMES | CompatFlags::SAFE_FLIST);
+
+/// The first protocol whose daemons have [`ANTICIPATED`].
+pub(crate) const ANTICIPATED_FROM: u8 = 32;
+
+/// Enters the module and hands over the arguments, with what `put_behind` adds to them when it is
+/// told the protocol version. Returns that version.
 pub(crate) fn login(
     link: &mut Link,
     peer: &Peer,
     options: &TransferOptions,
     args: &[Vec<u8>],
+    put_behind: impl FnOnce(&mut Mux, u8),
     driver: &mut dyn Driver,
 ) -> Result<u8, PushError> {
     let ours =
@@ -65,6 +78,7 @@ pub(crate) fn login(
             ServerLine::Motd(text) => driver.message(Level::Motd, &text),
             ServerLine::Ok => {
                 link.output.unframed(&flight);
+                put_behind(&mut link.output, protocol);
                 return Ok(protocol);
             }
             ServerLine::AuthRequired(challenge) => {
@@ -80,6 +94,7 @@ pub(crate) fn login(
                 auth::put_response(&mut answer, user.as_bytes(), &proof);
                 answer.append(&mut flight);
                 link.output.unframed(&answer);
+                put_behind(&mut link.output, protocol);
                 return verdict(link, &peer.url, user, protocol, driver);
             }
             ServerLine::Exit => {
@@ -137,14 +152,28 @@ fn greeting(link: &mut Link, driver: &mut dyn Driver) -> Result<Greeting, PushEr
     }
 }
 
-/// Reads the setup exchange and sends our side of it, unless `promised` flags were already
-/// answered in advance.
+/// Writes our side of the setup exchange, for a server with [`CompatFlags::varint_flist_flags`].
+pub(crate) fn put_setup(options: &TransferOptions, output: &mut Mux) {
+    let mut flight = Vec::with_capacity(64);
+    Offer::of(options).put(&mut flight);
+    output.unframed(&flight);
+}
+
+/// How a setup exchange can end.
+pub(crate) enum SetupEnd {
+    Agreed(Setup),
+    /// The server lacks flags that were anticipated, and what was sent makes no sense to it.
+    Disappointed,
+}
+
+/// Reads the setup exchange and sends our side of it, unless that was done in anticipation.
 pub(crate) fn setup(
     link: &mut Link,
     protocol: u8,
+    anticipated: bool,
     options: &TransferOptions,
     driver: &mut dyn Driver,
-) -> Result<Setup, PushError> {
+) -> Result<SetupEnd, PushError> {
     // A failure behind the verdict is still told as a line.
     while link.input.len() < 6 && b"@ERROR".starts_with(&link.input) {
         more(link, driver)?;
@@ -154,6 +183,9 @@ pub(crate) fn setup(
         return Err(PushError::Daemon { text: error_text(&text) });
     }
     let compat = need(link, driver, CompatFlags::take)?;
+    if anticipated && compat.0 & ANTICIPATED.0 != ANTICIPATED.0 {
+        return Ok(SetupEnd::Disappointed);
+    }
     let mut setup = Setup {
         protocol,
         compat,
@@ -163,9 +195,9 @@ pub(crate) fn setup(
     };
     if compat.varint_flist_flags() {
         let ours = Offer::of(options);
-        let mut flight = Vec::with_capacity(64);
-        ours.put(&mut flight);
-        link.output.unframed(&flight);
+        if !anticipated {
+            put_setup(options, &mut link.output);
+        }
         if let Some(checksums) = &ours.checksums {
             let theirs = need(link, driver, |input| setup::take_names(input).map(<[u8]>::to_vec))?;
             let known = setup::checksums(&theirs);
@@ -180,7 +212,7 @@ pub(crate) fn setup(
         }
     }
     setup.seed = need(link, driver, setup::take_seed)?;
-    Ok(setup)
+    Ok(SetupEnd::Agreed(setup))
 }
 
 /// `None`: to be negotiated.

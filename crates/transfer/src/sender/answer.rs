@@ -153,22 +153,12 @@ impl Answerer {
             if let Some(sum) = &mut sum {
                 sum.update(chunk);
             }
-            // The search sees pieces, so that what it puts out at once stays small.
-            for piece in chunk.chunks(PIECE) {
-                if self.shows_blocks {
-                    uncovered.extend(piece);
-                }
-                search.feed(piece, &mut |token| {
-                    put_token(
-                        token,
-                        &layout,
-                        &mut self.tokens,
-                        &mut uncovered,
-                        sent,
-                        &mut link.output,
-                    );
-                });
+            if self.shows_blocks {
+                uncovered.extend(chunk);
             }
+            search.feed(chunk, &mut |token| {
+                put_token(token, &layout, &mut self.tokens, &mut uncovered, sent, &mut link.output);
+            });
             offset += chunk.len() as u64;
             if !link.relieve(cancelled)? {
                 return Err(PushError::Closed { phase: link.phase });

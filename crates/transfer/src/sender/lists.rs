@@ -2,6 +2,7 @@
 //! recursion", numbering.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use driftless_tree::flist::Entry;
 
@@ -41,7 +42,7 @@ impl FileList {
 
 /// The lists that are still open, oldest first.
 pub(crate) struct Lists {
-    open: VecDeque<FileList>,
+    open: VecDeque<Rc<FileList>>,
     next_first: u32,
     incremental: bool,
     /// Entries of the lists behind the oldest one.
@@ -60,7 +61,8 @@ impl Lists {
     }
 
     /// Adds the list that begins with [`Lists::next_first`].
-    pub(crate) fn push(&mut self, list: FileList) {
+    pub(crate) fn push(&mut self, list: impl Into<Rc<FileList>>) {
+        let list = list.into();
         self.next_first = list.end().saturating_add(u32::from(self.incremental));
         if !self.open.is_empty() {
             self.ahead += list.entries.len();

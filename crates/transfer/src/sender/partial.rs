@@ -8,7 +8,6 @@ use driftless_tree::flist::{Entry, HardLink, compare};
 
 use crate::chmod::Chmod;
 use crate::error::PushError;
-use crate::push::Outcome;
 use crate::sender::ids::Ids;
 use crate::sender::lists::FileList;
 
@@ -45,18 +44,11 @@ pub(crate) fn arrange(mut given: Vec<Entry>, chmod: Option<&Chmod>) -> Result<Fi
 }
 
 /// Writes the list with all that follows it.
-pub(crate) fn send(
-    list: &FileList,
-    options: &ListOptions,
-    output: &mut Mux,
-    outcome: &mut Outcome,
-) {
+pub(crate) fn put(list: &FileList, options: &ListOptions, output: &mut Mux) {
     let mut writer = ListWriter::new(options.clone());
     let mut ids = Ids::default();
     for entry in &list.entries {
         output.append(|out| writer.entry(entry, out));
-        outcome.listed_count += 1;
-        outcome.total_size += entry.size;
         if !options.numeric_ids {
             ids.note(entry);
         }

@@ -167,6 +167,31 @@ fn silence_ends_a_session() {
     }
 }
 
+#[test]
+fn a_daemon_without_the_usual_flags_gets_a_second_connection() {
+    let source = source();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        let (mut first, _) = listener.accept().unwrap();
+        // None of the flags that every known daemon of this protocol has.
+        first.write_all(b"@RSYNCD: 32.0 md5\n@RSYNCD: OK\n\x00").unwrap();
+        let _ = std::io::copy(&mut first, &mut std::io::sink());
+        let (mut second, _) = listener.accept().unwrap();
+        second.write_all(b"@RSYNCD: 32.0 md5\n@RSYNCD: OK\n").unwrap();
+        second.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut said = Vec::new();
+        second.read_to_end(&mut said).unwrap();
+        said
+    });
+    let url = DaemonUrl::parse(&format!("rsync://127.0.0.1:{port}/m")).unwrap();
+    let peer = Peer { url, default_user: "u".to_owned(), password: None };
+    let error = push(&peer, &source, &options()).unwrap_err().error;
+    assert!(matches!(error, PushError::Closed { .. }), "{error:?}");
+    let said = thread.join().unwrap();
+    assert!(said.ends_with(b".\0m/\0\0"), "nothing follows the arguments");
+}
+
 /// Wants out as soon as it is asked the second time.
 struct Leaving(std::cell::Cell<u32>);
 

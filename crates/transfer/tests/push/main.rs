@@ -1,5 +1,6 @@
 //! Pushes to a real rsync daemon.
 
+mod args;
 mod daemon;
 mod hostile;
 mod list;
