@@ -20,8 +20,10 @@ pub struct CompareOptions {
     pub hard_links: bool,
     /// Whether users and groups are compared.
     pub owners: bool,
-    /// Whether modification times are compared, to the nanosecond.
+    /// Whether modification times are compared.
     pub times: bool,
+    /// Whether times are compared to the nanosecond; protocol 30 carries only whole seconds.
+    pub nanoseconds: bool,
     /// Whether a link text with a stock daemon's prefix equals the one without.
     pub through_munged_links: bool,
     /// Names that are left out on both sides wherever they stand, with all that is below.
@@ -34,6 +36,7 @@ impl Default for CompareOptions {
             hard_links: false,
             owners: true,
             times: true,
+            nanoseconds: true,
             through_munged_links: true,
             excluded: Vec::new(),
         }
@@ -145,7 +148,8 @@ fn entry_differences(
         number("owner", format!("{}:{}", x.uid(), x.gid()), format!("{}:{}", y.uid(), y.gid()));
     }
     if options.times {
-        let time = |m: &Metadata| format!("{}.{:09}", m.mtime(), m.mtime_nsec());
+        let fraction = |m: &Metadata| if options.nanoseconds { m.mtime_nsec() } else { 0 };
+        let time = |m: &Metadata| format!("{}.{:09}", m.mtime(), fraction(m));
         number("mtime", time(x), time(y));
     }
     match kind_x {

@@ -1,16 +1,19 @@
 //! Kernel settings that a test changes for a moment, and processes as the kernel counts them.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
-use std::{fs, io};
 
 /// A kernel setting with another value until the guard is dropped.
 ///
 /// The setting belongs to the whole machine: hold the guard only around the start of the process
-/// that is to see it, and not in two tests at a time.
+/// that is to see it. Guards of all processes exclude each other by a lock on a file; otherwise one
+/// could take the other's value for the original and leave it behind.
 #[derive(Debug)]
 pub struct Sysctl {
     file: PathBuf,
     before: String,
+    _lock: File,
 }
 
 impl Sysctl {
@@ -20,12 +23,15 @@ impl Sysctl {
     /// When the setting cannot be read or written, which needs root.
     #[track_caller]
     pub fn set(name: &str, value: u64) -> Self {
+        let lock = File::create(std::env::temp_dir().join("driftless-sysctl.lock"))
+            .expect("the folder for temporary files is writable");
+        lock.lock().expect("a file can be locked");
         let file = PathBuf::from("/proc/sys").join(name.replace('.', "/"));
         let before =
             fs::read_to_string(&file).unwrap_or_else(|e| panic!("cannot read {name}: {e}"));
         fs::write(&file, value.to_string())
             .unwrap_or_else(|e| panic!("this test needs root to set {name}: {e}"));
-        Self { file, before }
+        Self { file, before, _lock: lock }
     }
 }
 

@@ -44,7 +44,7 @@ fn is_refused(command: LiveCommand, words: &[&str]) {
 fn a_wrong_password() {
     let stage = Stage::book(DRIFTLESS, 1);
     peer::write_private(&stage.password_file(), "wrong\n");
-    backs_off(&stage, &stage.url(0), &["auth failed on module web1", "web1user"]);
+    backs_off(&stage, &stage.url(0), &["authentication", "web1user", "web1"]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_unknown_module() {
 #[test]
 fn a_read_only_module() {
     let stage = Stage::with_module(DRIFTLESS, |module| module.set("read only", "yes"));
-    backs_off(&stage, &stage.url(0), &["read only", "web1"]);
+    backs_off(&stage, &stage.url(0), &["read only"]);
 }
 
 #[test]
@@ -113,14 +113,14 @@ fn a_daemon_that_is_not_rsync() {
     let stage = Stage::book(DRIFTLESS, 1);
     let peer = FakePeer::start(vec![Step::Send(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), Step::Hold]);
     let url = stage.daemons[0].url_through(peer.port(), "web1");
-    backs_off(&stage, &url, &["not", "rsync"]);
+    backs_off(&stage, &url, &["no rsync daemon", "SSH-2.0"]);
 }
 
 #[test]
 fn a_peer_that_closes_at_once() {
     let stage = Stage::book(DRIFTLESS, 1);
     let peer = FakePeer::start(vec![]);
-    backs_off(&stage, &stage.daemons[0].url_through(peer.port(), "web1"), &["127.0.0.1"]);
+    backs_off(&stage, &stage.daemons[0].url_through(peer.port(), "web1"), &["closed"]);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_peer_that_closes_in_the_middle_of_a_transfer() {
     let proxy = Proxy::start(stage.daemons[0].port());
     proxy.cut_after(100_000);
     stage.write("large", plant::noise(1, 1_000_000));
-    backs_off(&stage, &stage.daemons[0].url_through(proxy.port(), "web1"), &["127.0.0.1"]);
+    backs_off(&stage, &stage.daemons[0].url_through(proxy.port(), "web1"), &["closed"]);
 }
 
 #[test]

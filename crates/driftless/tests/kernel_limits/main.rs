@@ -1,8 +1,7 @@
-//! Kernel queues and limits at their end. A program of its own, one test at a time: the settings
-//! belong to the whole machine.
+//! Kernel queues and limits at their end. A program of its own, because the settings belong
+//! to the whole machine: another test's mirror must not start while they are changed.
 
 use std::fs;
-use std::sync::Mutex;
 
 use driftless_testkit::arb::Ops;
 use driftless_testkit::kernel::Sysctl;
@@ -11,18 +10,15 @@ use driftless_testkit::scenario::Stage;
 
 const DRIFTLESS: &str = env!("CARGO_BIN_EXE_driftless");
 
-/// Held by each test that changes a setting.
-static SETTINGS: Mutex<()> = Mutex::new(());
-
 #[test]
 fn an_overflowing_event_queue_loses_nothing() {
-    let _settings = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
-    let stage = Stage::book(DRIFTLESS, 1);
+    let mut stage = Stage::book(DRIFTLESS, 1);
+    stage.compare.hard_links = true;
     plant::forest(&stage.source(), 40, 400, 100);
     let mut run = {
         // The queue keeps the length that was set when it was made.
         let _short = Sysctl::set("fs.inotify.max_queued_events", 64);
-        stage.live(&[])
+        stage.live(&["--hard-links"])
     };
     let seed = Ops::seed_from_environment();
     let mut ops = Ops::new(seed, &stage.source(), &stage.outside()).visible_edits_only();
@@ -39,7 +35,6 @@ fn an_overflowing_event_queue_loses_nothing() {
 
 #[test]
 fn a_start_beyond_the_watch_limit_says_so_and_loses_nothing() {
-    let _settings = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let stage = Stage::book(DRIFTLESS, 1);
     plant::forest(&stage.source(), 200, 400, 100);
     let run = {
