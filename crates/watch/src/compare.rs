@@ -67,7 +67,9 @@ impl Engine {
                 }
                 None => self.check_root(),
             },
-            Err(_) => {}
+            // To be looked at once it has a place again.
+            Err(Unreachable::Floating(top)) => self.nodes.touch(top),
+            Err(Unreachable::Gone | Unreachable::TooDeep) => {}
         }
     }
 

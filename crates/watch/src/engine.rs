@@ -14,6 +14,7 @@ use crate::compare::LimitState;
 use crate::disk::Lister;
 use crate::hint::{Hint, Sink, What};
 use crate::kernel::Kernel;
+use crate::limits;
 use crate::nodes::{NodeId, Nodes, Place};
 use crate::options::{WatchOptions, WatchStats};
 use crate::pairs::Pairs;
@@ -24,8 +25,10 @@ use crate::root::Root;
 use crate::shared::{Request, Shared};
 use crate::walk::{Purpose, Walk};
 
-/// Directories gone through, verified, compared or given up between two reads of the queue.
-const SLICE: usize = 256;
+/// Directories gone through, verified, compared or given up between two reads of the queue, at most.
+const LONGEST_SLICE: usize = 256;
+/// The part of the queue that the events of one slice may fill: ending a watch makes one.
+const QUEUE_PART: u64 = 4;
 
 pub(crate) struct Engine {
     pub root: Root,
@@ -57,9 +60,21 @@ pub(crate) struct Engine {
     /// Directories that a barrier wants compared.
     round: Vec<NodeId>,
     overflows: u64,
+    slice: usize,
+    /// The barrier that a recovery was last hastened for.
+    hastened: u64,
     records: Vec<u8>,
     sink: Arc<dyn Sink>,
     shared: Arc<Shared>,
+}
+
+/// How much to do at once with a queue of this length.
+fn slice(queue_len: u64) -> usize {
+    match usize::try_from(queue_len / QUEUE_PART) {
+        // Unknown, then: it cannot be that short.
+        Ok(0) | Err(_) => LONGEST_SLICE,
+        Ok(part) => part.min(LONGEST_SLICE),
+    }
 }
 
 impl Engine {
@@ -96,6 +111,8 @@ impl Engine {
             last: None,
             round: Vec::new(),
             overflows: 0,
+            slice: slice(limits::present(limits::MAX_QUEUED_EVENTS)),
+            hastened: 0,
             records: Vec::new(),
             sink,
             shared,
@@ -144,7 +161,7 @@ impl Engine {
             let mut busy = read || self.has_work();
             self.work();
             if !busy {
-                busy = self.settle_down(self.shared.is_awaited(asked));
+                busy = self.settle_down(asked);
             }
             self.deliver();
             self.shared.publish(self.stats());
@@ -156,7 +173,9 @@ impl Engine {
             if !busy {
                 // Nothing was left to do after a read that found the queue empty and came after the
                 // request.
-                self.shared.complete(asked);
+                if !self.recovery.is_open() {
+                    self.shared.complete(asked);
+                }
                 if let Err(error) = self.wait() {
                     return format!("cannot wait for the kernel's queue: {error}");
                 }
@@ -184,8 +203,8 @@ impl Engine {
 
     /// A slice of what need not wait for an empty queue.
     fn work(&mut self) {
-        self.walk_slice(SLICE);
-        let keep = self.doomed.len().saturating_sub(SLICE);
+        self.walk_slice(self.slice);
+        let keep = self.doomed.len().saturating_sub(self.slice);
         for wd in self.doomed.split_off(keep) {
             // The directory may have come back and kept its watch.
             if self.nodes.by_wd(wd).is_none() {
@@ -195,10 +214,10 @@ impl Engine {
     }
 
     /// One thing of what waits for an empty queue; false when there is none.
-    fn settle_down(&mut self, is_awaited: bool) -> bool {
+    fn settle_down(&mut self, asked: u64) -> bool {
         let now = Instant::now();
         if !self.suspects.is_empty() {
-            self.verify_suspects(SLICE);
+            self.verify_suspects(self.slice);
             return true;
         }
         if !self.unlisted.is_empty() {
@@ -215,13 +234,17 @@ impl Engine {
             }
             return true;
         }
-        if self.recovery.due(now).is_some_and(|due| is_awaited || due <= now) {
+        // A barrier does not wait for the pause, but only once: losing events again and again while
+        // one is awaited must be no hot loop either.
+        let hasten = asked > self.hastened && self.shared.is_awaited(asked);
+        if self.recovery.due(now).is_some_and(|due| hasten || due <= now) {
+            self.hastened = asked;
             self.recovery.start(now);
             self.walks.push_back(Walk::new(self.nodes.root(), Purpose::Recovery));
             return true;
         }
         let mut compared = false;
-        for _ in 0..SLICE {
+        for _ in 0..self.slice {
             let Some(node) = self.round.pop().or_else(|| self.polled.take_due(now)) else { break };
             self.poll_dir(node);
             compared = true;

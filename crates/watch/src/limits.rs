@@ -4,6 +4,8 @@ use crate::options::LimitReached;
 
 /// The setting that bounds the watches of a user.
 pub(crate) const MAX_USER_WATCHES: &str = "fs.inotify.max_user_watches";
+/// The setting that bounds the events of an instance that wait to be read.
+pub(crate) const MAX_QUEUED_EVENTS: &str = "fs.inotify.max_queued_events";
 /// The setting that bounds the instances of a user.
 pub(crate) const MAX_USER_INSTANCES: &str = "fs.inotify.max_user_instances";
 

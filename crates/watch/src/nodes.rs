@@ -205,10 +205,16 @@ impl Nodes {
     }
 
     /// Takes it, with all below it, out of its place.
+    ///
+    /// Where it was below another floating node that was touched, it may be what was touched.
     pub fn float(&mut self, id: NodeId) {
         let parent = self.slots[id.slot as usize].parent;
         if parent == NOWHERE {
             return;
+        }
+        if let Place::Floating(top) = self.place(id) {
+            let touched = self.slots[top.slot as usize].touched;
+            self.slots[id.slot as usize].touched |= touched;
         }
         let name = &self.slots[id.slot as usize].name;
         if let Ok(at) = self.search(&self.slots[parent as usize], name) {
@@ -333,6 +339,20 @@ mod tests {
         assert_eq!(path_of(&nodes, c), b"z/y/c");
         assert_eq!(nodes.child(a, b"b"), None);
         assert!(nodes.is_within(c, z) && !nodes.is_within(c, a));
+    }
+
+    #[test]
+    fn what_leaves_a_touched_node_is_touched() {
+        let mut nodes = Nodes::new(ID);
+        let a = nodes.insert(nodes.root(), b"a", ID);
+        let b = nodes.insert(a, b"b", ID);
+        let c = nodes.insert(a, b"c", ID);
+        nodes.float(a);
+        nodes.float(c);
+        nodes.touch(a);
+        nodes.float(b);
+        assert!(nodes.take_touched(b) && !nodes.take_touched(b));
+        assert!(nodes.take_touched(a) && !nodes.take_touched(c));
     }
 
     #[test]
