@@ -1,3 +1,32 @@
-//! The `driftless` command.
+//! The `driftless` command: command line, configuration file, log and signals.
+//!
+//! What a mirror does is in `driftless-live`, how it is asked in `driftless-control`; here is only
+//! what connects them with a person or a service manager.
 
-fn main() {}
+mod cli;
+mod commands;
+mod config;
+mod control_socket;
+mod destination;
+mod fleet;
+mod logging;
+mod options;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            // Usage errors are clap's: with its layout, and code 2.
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                usage.exit();
+            }
+            eprintln!("driftless: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

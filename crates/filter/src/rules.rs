@@ -196,6 +196,14 @@ impl Rules {
         self.items.iter().any(|item| matches!(item, Item::PerDir(_)))
     }
 
+    /// The names of the files that bring a directory rules of its own.
+    pub fn per_dir_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.items.iter().filter_map(|item| match item {
+            Item::PerDir(slot) => Some(slot.file_name()),
+            _ => None,
+        })
+    }
+
     /// Whether extended attributes are selected by rules, which turns the defaults for their names
     /// off.
     pub fn has_xattr(&self) -> bool {

@@ -10,11 +10,25 @@ use std::os::unix::fs::FileExt;
 /// Bytes that pass through memory at once when the kernel cannot copy.
 const BUFFER_LEN: usize = 256 * 1024;
 
+/// Bytes that the kernel copies between two questions whether to go on.
+const STEP_LEN: usize = 8 * 1024 * 1024;
+
 /// Copies the first `len` bytes of `source` to the start of the empty file `target`: sharing its
 /// blocks, else copied by the kernel, else through memory. Returns how many bytes there were.
 ///
 /// Whether the source changed meanwhile is for the caller to find out.
 pub fn copy_content(source: &SourceFile, target: &File, len: u64) -> io::Result<u64> {
+    copy_content_while(source, target, len, || true)
+}
+
+/// As [`copy_content`], but asks `go_on` every few megabytes and stops when it says no. Returns how
+/// many bytes were copied until then.
+pub fn copy_content_while(
+    source: &SourceFile,
+    target: &File,
+    len: u64,
+    go_on: impl Fn() -> bool,
+) -> io::Result<u64> {
     if source.meta()?.size == len && ioctl_ficlone(target, source).is_ok() {
         // It may have grown between the two calls.
         let cloned = target.metadata()?.len();
@@ -23,15 +37,20 @@ pub fn copy_content(source: &SourceFile, target: &File, len: u64) -> io::Result<
         }
         return Ok(cloned.min(len));
     }
-    let copied = copy_in_kernel(source, target, len)?;
-    copy_through_memory(source, target, copied, len)
+    let copied = copy_in_kernel(source, target, len, &go_on)?;
+    copy_through_memory(source, target, copied, len, &go_on)
 }
 
 /// Copies as far as the kernel does: to `len`, the end of the source, or where it refuses.
-fn copy_in_kernel(source: &SourceFile, target: &File, len: u64) -> io::Result<u64> {
+fn copy_in_kernel(
+    source: &SourceFile,
+    target: &File,
+    len: u64,
+    go_on: impl Fn() -> bool,
+) -> io::Result<u64> {
     let (mut from, mut to) = (0, 0);
-    while from < len {
-        let step = usize::try_from(len - from).unwrap_or(usize::MAX).min(1 << 30);
+    while from < len && go_on() {
+        let step = usize::try_from(len - from).unwrap_or(usize::MAX).min(STEP_LEN);
         match copy_file_range(source, Some(&mut from), target, Some(&mut to), step) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
@@ -50,10 +69,11 @@ fn copy_through_memory(
     target: &File,
     start: u64,
     len: u64,
+    go_on: impl Fn() -> bool,
 ) -> io::Result<u64> {
     let mut offset = start;
     let mut buffer = Vec::new();
-    while offset < len {
+    while offset < len && go_on() {
         buffer.resize(BUFFER_LEN, 0);
         let wanted = buffer.len().min(usize::try_from(len - offset).unwrap_or(usize::MAX));
         let count = source.read_at(offset, &mut buffer[..wanted])?;
@@ -81,8 +101,9 @@ mod tests {
         let source = root.open_file(&RelPath::parse(b"source").unwrap()).unwrap();
         type Copy = fn(&SourceFile, &File, u64) -> io::Result<u64>;
         let through_memory: Copy =
-            |source, target, len| copy_through_memory(source, target, 0, len);
-        for copy in [copy_content as Copy, copy_in_kernel, through_memory] {
+            |source, target, len| copy_through_memory(source, target, 0, len, || true);
+        let in_kernel: Copy = |source, target, len| copy_in_kernel(source, target, len, || true);
+        for copy in [copy_content as Copy, in_kernel, through_memory] {
             for (len, expected) in
                 [(0, 0), (300_001, 300_001), (700_000, 700_000), (1 << 40, 700_000)]
             {

@@ -21,6 +21,8 @@ pub struct DirEntry {
     pub name: Vec<u8>,
     /// Its type, when the file system says it in passing; else ask [`Dir::lstat`].
     pub kind: Option<Kind>,
+    /// The inode number, as the listing has it; of a mount point it is the covered directory's.
+    pub ino: u64,
 }
 
 impl Dir {
@@ -50,7 +52,7 @@ impl Dir {
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 let kind = meta::kind_of(entry.file_type());
-                entries.push(DirEntry { name: name.to_vec(), kind });
+                entries.push(DirEntry { name: name.to_vec(), kind, ino: entry.ino() });
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ mod write;
 
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};
-pub use owner::Owners;
+pub use owner::{Owners, Powers};
 pub use replace::Replacement;
 pub use resolve::is_absent;
 pub use root::{FsError, Root, RootId, RootLost};

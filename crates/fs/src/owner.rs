@@ -56,6 +56,40 @@ impl Owners {
     }
 }
 
+/// What this process may set, and what the kernel takes from the modes of what it makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Powers {
+    /// It may give files to any user.
+    pub superuser: bool,
+    /// Groups that it may give its own files to.
+    pub groups: Vec<u32>,
+    /// Permission bits that new files do not get.
+    pub umask: u32,
+}
+
+impl Powers {
+    /// Those of this process now.
+    pub fn of_process() -> Self {
+        let mut groups = vec![rustix::process::getegid().as_raw()];
+        groups.extend(rustix::process::getgroups().unwrap_or_default().iter().map(|g| g.as_raw()));
+        Self { superuser: rustix::process::geteuid().is_root(), groups, umask: umask() }
+    }
+
+    /// Whether it may give its own files to the group.
+    pub fn may_give_to(&self, gid: u32) -> bool {
+        self.superuser || self.groups.contains(&gid)
+    }
+}
+
+/// The usual one where `/proc` is missing. The system call sets it in order to tell it, which other
+/// threads would feel.
+fn umask() -> u32 {
+    const USUAL: u32 = 0o022;
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return USUAL };
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(USUAL)
+}
+
 /// What the cache says, or `ask`, whose failures are not remembered.
 fn cached<K: Hash + Eq, V: Clone>(
     cache: &Cache<K, V>,
@@ -88,6 +122,15 @@ mod tests {
             assert_eq!(owners.gid(b"no such group"), None);
             assert_eq!(owners.uid(b"\xff"), None);
         }
+    }
+
+    #[test]
+    fn the_umask_is_what_new_files_lack() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("f");
+        std::fs::File::create(&path).unwrap();
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+        assert_eq!(mode & 0o777, 0o666 & !Powers::of_process().umask);
     }
 
     #[test]

@@ -69,6 +69,19 @@ pub(crate) fn with_node(
     temporary.rename()
 }
 
+/// Makes a link under a temporary name, then renames it to `path`.
+pub(crate) fn with_link(
+    root: &Root,
+    path: &RelPath,
+    link: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<(), Errno>,
+) -> io::Result<()> {
+    let (temporary, ()) = Temporary::make(root, path, link)?;
+    temporary.put_in_place()?;
+    // Where `path` was a name of the same inode already, renaming did nothing: the temporary is
+    // still there and goes when it is dropped.
+    Ok(())
+}
+
 /// A name that is removed unless it is renamed.
 #[derive(Debug)]
 struct Temporary {
@@ -105,9 +118,13 @@ impl Temporary {
     }
 
     fn rename(mut self) -> io::Result<()> {
-        rustix::fs::renameat(&self.parent, &*self.name, &self.parent, &*self.place)?;
+        self.put_in_place()?;
         self.renamed = true;
         Ok(())
+    }
+
+    fn put_in_place(&self) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.parent, &*self.name, &self.parent, &*self.place)?)
     }
 }
 

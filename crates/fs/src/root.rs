@@ -118,6 +118,27 @@ impl Root {
         }
     }
 
+    /// Whether this directory is `other` or lies below it, as the directories above it are now.
+    pub fn is_within(&self, other: &Root) -> io::Result<bool> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let same = |a: &Meta, b: &Meta| (a.dev, a.ino) == (b.dev, b.ino);
+        let sought = other.meta()?;
+        let mut here = self.meta()?;
+        let mut above = rustix::fs::openat(self, "..", flags, Mode::empty())?;
+        loop {
+            if same(&here, &sought) {
+                return Ok(true);
+            }
+            let next = meta::of_stat(&rustix::fs::fstat(&above)?)?;
+            // Above the topmost directory is that directory itself.
+            if same(&next, &here) {
+                return Ok(false);
+            }
+            here = next;
+            above = rustix::fs::openat(&above, "..", flags, Mode::empty())?;
+        }
+    }
+
     /// The attributes of the root itself.
     pub fn meta(&self) -> io::Result<Meta> {
         meta::of_stat(&rustix::fs::fstat(self)?)

@@ -88,6 +88,14 @@ impl Root {
         })
     }
 
+    /// Makes `to` (missing, or anything but a directory) another name of `from` in one step.
+    pub fn replace_with_link(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
+        let old = resolve::parent(self.as_fd(), from)?;
+        replace::with_link(self, to, |parent, name| {
+            rustix::fs::linkat(&old, from.file_name(), parent, name, AtFlags::empty())
+        })
+    }
+
     /// Puts a device, fifo or socket in the place of `path` (anything but a directory) in one step;
     /// `mode` and `rdev` as for [`Root::mknod`].
     pub fn replace_with_node(

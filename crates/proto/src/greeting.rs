@@ -204,7 +204,8 @@ impl ClientLine {
             Self::EarlyInput(len) => {
                 out.extend_from_slice(format!("#early_input={len}").as_bytes());
             }
-            Self::List => out.extend_from_slice(b"#list"),
+            // As an empty line, which clients have always sent.
+            Self::List => {}
             Self::Module(line) | Self::Unknown(line) => out.extend_from_slice(line),
         }
         out.push(b'\n');

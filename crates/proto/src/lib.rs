@@ -6,7 +6,8 @@
 //!
 //! Invariants
 //! * No input makes a decoder panic; every length meets a limit before an allocation.
-//! * A decoder that answers [`Decode::Incomplete`] has consumed nothing and changed no state.
+//! * A decoder that answers [`Decode::Incomplete`] has consumed nothing and changed no state; only
+//!   [`token::TokenReader`] may keep compressed bytes to itself.
 
 pub mod args;
 pub mod auth;

@@ -66,6 +66,7 @@ impl SumHead {
     pub fn file_len(&self) -> u64 {
         let all = u64::from(self.count) * u64::from(self.block_len);
         match self.remainder {
+            _ if self.count == 0 => 0,
             0 => all,
             last => all.saturating_sub(u64::from(self.block_len)) + u64::from(last),
         }
@@ -129,6 +130,11 @@ mod tests {
         assert_eq!(SumHead::take(&mut &*out, 32, 16), Ok(HEAD));
         assert_eq!(HEAD.file_len(), 5000);
         assert_eq!(HEAD.sums_len(), 48);
+    }
+
+    #[test]
+    fn a_basis_without_blocks_is_empty_whatever_its_last_block() {
+        assert_eq!(SumHead { count: 0, ..HEAD }.file_len(), 0);
     }
 
     #[test]

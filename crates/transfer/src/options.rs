@@ -26,7 +26,7 @@ pub enum CompressChoice {
 }
 
 /// Options of a push. The default is rsync's `-a` with nanoseconds compared.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TransferOptions {
     /// Symbolic links as such; else they are left out of lists by the caller.
     pub links: bool,

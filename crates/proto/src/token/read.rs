@@ -54,7 +54,9 @@ impl TokenReader {
         Self { mode }
     }
 
-    /// Takes the next token. Literal data comes in pieces as it arrives.
+    /// Takes the next token. Literal data comes in pieces as it arrives. Call it again, even with
+    /// no new input, until it is [`Decode::Incomplete`]; unlike other decoders it may have consumed
+    /// compressed data by then.
     ///
     /// # Errors
     /// [`Decode::Incomplete`], corrupt compressed data, or a block number out of range.

@@ -1,0 +1,213 @@
+//! What `GET /api/status` and failed commands answer, as JSON.
+//!
+//! Separate from the engine's types so that neither freezes the other; names and meanings here are
+//! read by scripts and only ever grow.
+
+use driftless_live::status::{MirrorStatus, TargetStatus, WatchStatus};
+use serde::{Deserialize, Serialize};
+
+/// All mirrors of a process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the answering driftless.
+    pub version: String,
+    /// In the order of the configuration.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// One mirror.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// Its name in commands.
+    pub name: String,
+    /// The directory that is mirrored.
+    pub source: String,
+    /// `starting`, `running` or `source-lost`.
+    pub state: String,
+    /// Why it does not run.
+    pub error: Option<String>,
+    /// The watcher.
+    pub watch: Watch,
+    /// In the order of the configuration.
+    pub targets: Vec<Target>,
+}
+
+/// The watcher of a mirror.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Directories watched by the kernel.
+    pub directories: usize,
+    /// Directories that cannot be watched and are compared from time to time.
+    pub polled: usize,
+    /// Events so far.
+    pub events: u64,
+    /// How often the kernel's queue overflowed; each led to a comparison of everything.
+    pub overflows: u64,
+    /// What the operator should change.
+    pub warning: Option<String>,
+}
+
+/// One target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// URL or path.
+    pub url: String,
+    /// `connecting`, `full-pass`, `live`, `catching-up`, `backing-off` or `paused`.
+    pub state: String,
+    /// Age of the oldest change that the target has not acknowledged; 0 when there is none.
+    pub lag_seconds: f64,
+    /// Paths that may differ.
+    pub dirty_paths: u64,
+    /// To the target, since the start.
+    pub bytes_sent: u64,
+    /// From the target, since the start.
+    pub bytes_received: u64,
+    /// Batches acknowledged.
+    pub batches: u64,
+    /// Full passes finished.
+    pub passes: u64,
+    /// Files whose content was sent.
+    pub files_sent: u64,
+    /// What went wrong last, while it matters.
+    pub last_error: Option<String>,
+    /// Seconds until the next attempt.
+    pub next_retry: Option<f64>,
+    /// What the target is known to refuse.
+    pub refusals: Vec<String>,
+}
+
+/// The answer to a command that failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Why, in one line.
+    pub error: String,
+    /// After a flush that came too late: a line for each target that is behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<String>,
+}
+
+impl From<MirrorStatus> for Mirror {
+    fn from(status: MirrorStatus) -> Self {
+        Self {
+            name: status.name,
+            source: status.source,
+            state: status.state.as_str().to_owned(),
+            error: status.error,
+            watch: status.watch.into(),
+            targets: status.targets.into_iter().map(Target::from).collect(),
+        }
+    }
+}
+
+impl From<WatchStatus> for Watch {
+    fn from(watch: WatchStatus) -> Self {
+        Self {
+            directories: watch.directories,
+            polled: watch.polled,
+            events: watch.events,
+            overflows: watch.overflows,
+            warning: watch.warning,
+        }
+    }
+}
+
+impl From<TargetStatus> for Target {
+    fn from(target: TargetStatus) -> Self {
+        Self {
+            url: target.url,
+            state: target.state.as_str().to_owned(),
+            lag_seconds: target.lag.as_secs_f64(),
+            dirty_paths: target.dirty_paths,
+            bytes_sent: target.bytes_sent,
+            bytes_received: target.bytes_received,
+            batches: target.batches,
+            passes: target.passes,
+            files_sent: target.files_sent,
+            last_error: target.last_error,
+            next_retry: target.next_retry.map(|wait| wait.as_secs_f64()),
+            refusals: target.refusals,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use driftless_live::status::{LaneState, MirrorState};
+    use serde_json::json;
+
+    use super::*;
+
+    fn target() -> TargetStatus {
+        TargetStatus {
+            url: "rsync://web1user@127.0.0.1:8731/web1".to_owned(),
+            state: LaneState::BackingOff,
+            lag: Duration::from_millis(1500),
+            dirty_paths: 3,
+            bytes_sent: 4096,
+            bytes_received: 512,
+            batches: 7,
+            passes: 1,
+            files_sent: 5,
+            last_error: Some("connection refused".to_owned()),
+            next_retry: Some(Duration::from_millis(2500)),
+            refusals: vec!["delete".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_json_of_a_status_is_the_one_that_scripts_read() {
+        let status = MirrorStatus {
+            name: "wwwroot".to_owned(),
+            source: "/web/wwwroot".to_owned(),
+            state: MirrorState::Running,
+            error: None,
+            watch: WatchStatus {
+                directories: 300,
+                polled: 0,
+                events: 12,
+                overflows: 0,
+                warning: None,
+            },
+            targets: vec![target()],
+        };
+        let report = Status { version: "0.1.0".to_owned(), mirrors: vec![status.into()] };
+        let expected = json!({
+            "version": "0.1.0",
+            "mirrors": [{
+                "name": "wwwroot",
+                "source": "/web/wwwroot",
+                "state": "running",
+                "error": null,
+                "watch": {
+                    "directories": 300, "polled": 0, "events": 12, "overflows": 0, "warning": null
+                },
+                "targets": [{
+                    "url": "rsync://web1user@127.0.0.1:8731/web1",
+                    "state": "backing-off",
+                    "lag_seconds": 1.5,
+                    "dirty_paths": 3,
+                    "bytes_sent": 4096,
+                    "bytes_received": 512,
+                    "batches": 7,
+                    "passes": 1,
+                    "files_sent": 5,
+                    "last_error": "connection refused",
+                    "next_retry": 2.5,
+                    "refusals": ["delete"],
+                }],
+            }],
+        });
+        assert_eq!(serde_json::to_value(&report).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_target_without_trouble_says_null_for_error_and_retry() {
+        let calm = TargetStatus { last_error: None, next_retry: None, ..target() };
+        let value = serde_json::to_value(Target::from(calm)).unwrap();
+        assert!(value["last_error"].is_null() && value["next_retry"].is_null());
+        assert!(value.as_object().unwrap().contains_key("last_error"));
+        assert!(value.as_object().unwrap().contains_key("next_retry"));
+    }
+}

@@ -1,0 +1,11 @@
+//! One file for each subcommand: its arguments, and what it does with them.
+
+pub mod completions;
+pub mod demo;
+pub mod flush;
+pub mod live;
+pub mod man;
+pub mod pause;
+pub mod resume;
+pub mod resync;
+pub mod status;

@@ -1,0 +1,175 @@
+//! A mirror as far as it has been described.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use driftless_filter::Given;
+use driftless_live::config::{Destination, MaxDelete, MirrorConfig, PasswordSource, TargetConfig};
+use driftless_transfer::TransferOptions;
+use zeroize::Zeroizing;
+
+/// What a description means depends on where it was written and who runs it. No `Debug`, as there
+/// is a password in it.
+#[derive(Clone)]
+pub struct Circumstances {
+    /// Relative names start here.
+    pub base: PathBuf,
+    /// Masks `--chmod` changes that name no class.
+    pub umask: u32,
+    /// `RSYNC_PASSWORD`.
+    pub password: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Circumstances {
+    /// Returns `name` as an absolute path.
+    pub fn absolute(&self, name: &OsStr) -> PathBuf {
+        let joined = self.base.join(name);
+        std::path::absolute(&joined).unwrap_or(joined)
+    }
+}
+
+/// A mirror without its source and targets; starts with the defaults.
+#[derive(Clone)]
+pub struct Draft {
+    /// Where and by whom it was written.
+    pub circumstances: Circumstances,
+    /// Its name; else the source's last component.
+    pub name: Option<String>,
+    /// Filter rules in order.
+    pub rules: Vec<Given>,
+    /// Whether targets lose what the source has not.
+    pub delete: bool,
+    /// The guard against mass deletion.
+    pub max_delete: MaxDelete,
+    /// How long a file that is being written is waited for.
+    pub settle: Duration,
+    /// How often unwatchable directories are compared.
+    pub poll_interval: Duration,
+    /// For targets without their own.
+    pub password_file: Option<PathBuf>,
+    /// What transfers do.
+    pub options: TransferOptions,
+}
+
+/// A target and its own password file.
+#[derive(Debug, Clone)]
+pub struct TargetDraft {
+    /// Where it is.
+    pub destination: Destination,
+    /// Instead of the mirror's.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Draft {
+    /// Returns a mirror with rsync's `-a --delete`.
+    pub fn new(circumstances: Circumstances) -> Self {
+        Self {
+            circumstances,
+            name: None,
+            rules: Vec::new(),
+            delete: true,
+            max_delete: MaxDelete::default(),
+            settle: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(30),
+            password_file: None,
+            options: TransferOptions::default(),
+        }
+    }
+
+    /// Returns the complete configuration.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn finish(
+        self,
+        source: PathBuf,
+        targets: Vec<TargetDraft>,
+    ) -> Result<MirrorConfig, String> {
+        let name = match self.name {
+            Some(name) => name,
+            None => name_after(&source),
+        };
+        check_targets(&source, &targets)?;
+        let has_daemon = targets.iter().any(|t| matches!(t.destination, Destination::Daemon(_)));
+        if self.password_file.is_some() && !has_daemon {
+            return Err("password-file is for targets that are rsync daemons; there is none".into());
+        }
+        let password = |target: &TargetDraft| match &target.destination {
+            Destination::Local(_) => PasswordSource::None,
+            Destination::Daemon(_) => {
+                let file = target.password_file.as_ref().or(self.password_file.as_ref());
+                match (file, &self.circumstances.password) {
+                    (Some(file), _) => PasswordSource::File(file.clone()),
+                    (None, Some(value)) => PasswordSource::Value(value.clone()),
+                    (None, None) => PasswordSource::None,
+                }
+            }
+        };
+        let targets = targets
+            .iter()
+            .map(|target| TargetConfig {
+                destination: target.destination.clone(),
+                password: password(target),
+            })
+            .collect();
+        Ok(MirrorConfig {
+            name,
+            source,
+            targets,
+            rules: self.rules,
+            delete: self.delete,
+            max_delete: self.max_delete,
+            settle: self.settle,
+            options: self.options,
+            poll_interval: self.poll_interval,
+        })
+    }
+}
+
+/// The source's last component, as far as it can be a name in commands.
+fn name_after(source: &Path) -> String {
+    match source.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => "root".to_owned(),
+    }
+}
+
+fn check_targets(source: &Path, targets: &[TargetDraft]) -> Result<(), String> {
+    if targets.is_empty() {
+        return Err("a mirror needs at least one target".to_owned());
+    }
+    for (index, target) in targets.iter().enumerate() {
+        let place = &target.destination;
+        if targets.iter().take(index).any(|earlier| earlier.destination == *place) {
+            return Err(format!("{place} is a target twice"));
+        }
+        if let Destination::Local(path) = place {
+            if path.starts_with(source) {
+                return Err(format!("the target {place} lies in the source {}", source.display()));
+            }
+            if source.starts_with(path) {
+                return Err(format!("the source {} lies in the target {place}", source.display()));
+            }
+        } else {
+            continue;
+        }
+        if target.password_file.is_some() {
+            return Err(format!(
+                "the target {place} is a directory here and takes no password-file"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the bytes of a file name that rules refer to, absolute.
+pub(super) fn rule_file(circumstances: &Circumstances, name: &OsStr) -> Result<Vec<u8>, String> {
+    if name.as_bytes() == b"-" {
+        return Err("rules are read again whenever needed, so they cannot come from standard \
+                    input; give a file"
+            .to_owned());
+    }
+    Ok(circumstances.absolute(name).into_os_string().into_vec())
+}

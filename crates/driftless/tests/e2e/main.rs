@@ -1,0 +1,15 @@
+//! The main job end to end: real files, real kernel events, stock rsync daemons as targets and
+//! stock rsync as judge.
+
+mod bad_input;
+mod book;
+mod failures;
+mod faults;
+mod forced;
+mod property;
+mod refusals;
+mod rules;
+mod torn;
+
+/// The program under test.
+const DRIFTLESS: &str = env!("CARGO_BIN_EXE_driftless");

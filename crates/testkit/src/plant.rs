@@ -1,0 +1,51 @@
+//! Making trees for tests: files, folders, times.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
+
+/// Sets the modification time of `path` itself, also of a symbolic link.
+///
+/// # Panics
+/// When it cannot be set.
+#[track_caller]
+pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds },
+    };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .unwrap_or_else(|e| panic!("cannot set the time of {}: {e}", path.display()));
+}
+
+/// Bytes that no other seed gives and that do not compress.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut bytes = vec![0; len];
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// A tree of `files` files of `len` bytes, spread evenly over `folders` folders in two levels.
+///
+/// # Panics
+/// When it cannot be written.
+#[track_caller]
+pub fn forest(root: &Path, folders: usize, files: usize, len: usize) {
+    let folders = folders.max(1);
+    for folder in 0..folders {
+        let dir = root.join(format!("s{:02}/d{folder:04}", folder % 20));
+        fs::create_dir_all(&dir).expect("the tree can be made");
+        for file in (folder..files).step_by(folders) {
+            fs::write(dir.join(format!("f{file:06}")), noise(file as u64, len))
+                .expect("the tree can be made");
+        }
+    }
+}
+
+/// The path of file number `file` in a [`forest`] of `folders` folders, relative to its root.
+pub fn forest_file(folders: usize, file: usize) -> String {
+    let folder = file % folders;
+    format!("s{:02}/d{folder:04}/f{file:06}", folder % 20)
+}

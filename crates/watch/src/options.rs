@@ -1,0 +1,107 @@
+//! What the caller chooses and what it can ask.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use driftless_tree::RelPath;
+
+/// How to watch.
+pub struct WatchOptions {
+    /// The longest time between two comparisons of a directory that cannot be watched. After a change
+    /// the next one comes within a second, and then ever later.
+    pub poll_interval: Duration,
+    /// Directories that are not watched, with all below them. Asked once for each directory that is
+    /// met, again when one above it was renamed.
+    pub skip: Box<dyn Fn(&RelPath) -> bool + Send + Sync>,
+    /// The most watches to take from the user's allowance; `None` for as many as the kernel gives.
+    pub max_watches: Option<usize>,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_secs(30),
+            skip: Box::new(|_| false),
+            max_watches: None,
+        }
+    }
+}
+
+/// The state of a watcher, for status pages and metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WatchStats {
+    /// Directories known, with the root: `watched + polled`.
+    pub directories: usize,
+    /// Directories with a kernel watch.
+    pub watched: usize,
+    /// Directories without one, compared at intervals.
+    pub polled: usize,
+    /// Events read from the kernel.
+    pub events: u64,
+    /// Times the kernel queue overflowed.
+    pub overflows: u64,
+    /// Whether events were lost and the tree has not been gone through since.
+    pub recovering: bool,
+    /// The limit on watches, while it leaves directories without one.
+    pub limit: Option<LimitReached>,
+}
+
+/// The limit on watches was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitReached {
+    /// The setting to raise.
+    pub sysctl: &'static str,
+    /// Its value.
+    pub present: u64,
+    /// A value that would suffice for the directories known.
+    pub sufficient: u64,
+    /// Directories without a watch.
+    pub unwatched: usize,
+}
+
+/// Why a tree is not, or no longer, watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The root cannot be opened.
+    #[error("cannot open the directory {}", path.display())]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The root is no directory.
+    #[error("{} is not a directory", path.display())]
+    NotADirectory {
+        /// The root.
+        path: PathBuf,
+    },
+    /// The user's inotify instances are used up.
+    #[error(
+        "cannot watch {}: all {present} inotify instances of this user are taken; \
+         raise the limit with sysctl fs.inotify.max_user_instances={sufficient}",
+        path.display()
+    )]
+    Instances {
+        /// The root.
+        path: PathBuf,
+        /// The present value of `fs.inotify.max_user_instances`.
+        present: u64,
+        /// A value that leaves room.
+        sufficient: u64,
+    },
+    /// The kernel refuses something else that watching needs.
+    #[error("cannot {act} to watch {}", path.display())]
+    Setup {
+        /// The root.
+        path: PathBuf,
+        /// What was attempted.
+        act: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The watcher has ended, because of the root or by a failure of its own.
+    #[error("the watcher has ended: {0}")]
+    Ended(String),
+}

@@ -1,0 +1,7 @@
+//! The watcher against the real kernel.
+
+mod behaviour;
+mod limits;
+mod loss;
+mod root;
+mod support;
