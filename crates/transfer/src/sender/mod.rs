@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod ids;
 pub(crate) mod lists;
+mod messages;
 pub(crate) mod partial;
 pub(crate) mod session;
 pub(crate) mod walk;

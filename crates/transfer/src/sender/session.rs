@@ -12,14 +12,14 @@ use std::collections::HashSet;
 
 use driftless_delta::{Layout, Signature};
 use driftless_proto::item::{Item, ItemFlags};
-use driftless_proto::mux::{Demux, Message, Tag};
+use driftless_proto::mux::{Demux, Tag};
 use driftless_proto::ndx::{NdxReader, NdxValue, NdxWriter};
 use driftless_proto::sums::{SumHead, take_blocks};
 use driftless_proto::{Decode, Violation};
 use driftless_tree::Kind;
 
 use crate::connect::handshake::Setup;
-use crate::driver::{Driver, ItemChange, Level, Refusal, SentOutcome};
+use crate::driver::{Driver, ItemChange, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::link::{Link, Received};
 use crate::push::Outcome;
@@ -70,7 +70,7 @@ pub(crate) struct Session<'a> {
     dry_run: bool,
     spoiled: HashSet<u32>,
     /// The peer's last text that says why it may end.
-    last_error: Vec<u8>,
+    pub(super) last_error: Vec<u8>,
     /// io_error bits that arose while answering.
     late_io_error: u32,
 }
@@ -344,82 +344,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn message(&mut self, message: Message) -> Result<(), PushError> {
-        let number = message.number();
-        match message.tag {
-            Tag::ErrorXfer => {
-                self.outcome.error_xfer = true;
-                self.error_text(Level::ErrorXfer, &message.payload)?;
-            }
-            Tag::Error => self.error_text(Level::Error, &message.payload)?,
-            Tag::Warning => self.driver.message(Level::Warning, trimmed(&message.payload)),
-            Tag::Info => self.driver.message(Level::Info, trimmed(&message.payload)),
-            Tag::IoError => self.outcome.io_error |= number.unwrap_or(0) as u32 & 7,
-            Tag::IoTimeout => self.lower_timeout(number.unwrap_or(0)),
-            Tag::Success => {
-                let ndx = number.and_then(|ndx| u32::try_from(ndx).ok());
-                let listed = ndx.and_then(|ndx| self.lists.find(ndx));
-                match listed {
-                    Some(listed) => self.driver.applied(&listed),
-                    None => {
-                        let what = format!("success of number {number:?}, which is in no list");
-                        return Err(self.broken(what, 2));
-                    }
-                }
-            }
-            Tag::Deleted => {
-                let name = message.payload.strip_suffix(&[0]);
-                self.outcome.deleted_count += 1;
-                let is_dir = name.is_some();
-                self.driver.deleted(name.unwrap_or(&message.payload), is_dir);
-            }
-            Tag::ErrorExit => return Err(self.error_exit(number)),
-            Tag::Noop | Tag::Data => {}
-            Tag::NoSend => return Err(self.broken("a receiving side cannot refuse".to_owned(), 2)),
-        }
-        Ok(())
-    }
-
-    fn error_text(&mut self, level: Level, text: &[u8]) -> Result<(), PushError> {
-        let text = trimmed(text);
-        self.driver.message(level, text);
-        // The summary line says less than the text that it follows.
-        if self.last_error.is_empty() || !text.starts_with(b"rsync error: ") {
-            self.last_error = text.to_vec();
-        }
-        // The daemon takes half a second to leave after it has said so.
-        match refused_option(text) {
-            Some(option) => Err(PushError::Refused { option, text: text.to_vec() }),
-            None => Ok(()),
-        }
-    }
-
-    /// Protocol reference, "Tags": a daemon's timeout lowers ours.
-    fn lower_timeout(&mut self, seconds: i32) {
-        if (1..=86_400).contains(&seconds) {
-            let theirs = std::time::Duration::from_secs(seconds as u64);
-            let lower = self.link.timeout().map_or(theirs, |ours| ours.min(theirs));
-            self.link.set_timeout(Some(lower));
-        }
-    }
-
-    /// Protocol reference, "Error exit": answered with an empty one, or the peer waits.
-    fn error_exit(&mut self, code: Option<i32>) -> PushError {
-        self.outcome.peer_exit = Some(code.unwrap_or(0));
-        self.link.output.message(Tag::ErrorExit, &[]);
-        let _ = self.link.exchange();
-        let text = std::mem::take(&mut self.last_error);
-        self.explained(text, code.unwrap_or(12))
-    }
-
-    fn explained(&self, text: Vec<u8>, code: i32) -> PushError {
-        if text.ends_with(b"module is read only") {
-            PushError::ReadOnly
-        } else {
-            PushError::PeerExit { code, text }
-        }
-    }
-
     /// Takes the next number, if it has arrived.
     fn try_take<T>(
         &mut self,
@@ -458,19 +382,7 @@ impl<'a> Session<'a> {
         self.broken(violation.to_string(), violation.exit_code())
     }
 
-    fn broken(&self, what: String, exit: u8) -> PushError {
+    pub(super) fn broken(&self, what: String, exit: u8) -> PushError {
         PushError::Protocol { phase: self.link.phase, what, exit }
     }
-}
-
-/// A text without its line end.
-fn trimmed(text: &[u8]) -> &[u8] {
-    text.strip_suffix(b"\n").unwrap_or(text)
-}
-
-/// The option in "The server is configured to refuse --X".
-fn refused_option(text: &[u8]) -> Option<String> {
-    const WORDS: &[u8] = b"The server is configured to refuse ";
-    let at = text.windows(WORDS.len()).position(|window| window == WORDS)?;
-    Some(String::from_utf8_lossy(&text[at + WORDS.len()..]).trim().to_owned())
 }

@@ -79,6 +79,12 @@ fn all_compressions_agree() {
 }
 
 #[test]
+fn a_chrooted_module_with_a_timeout_serves_as_well() {
+    let daemon = Daemon::start("use chroot = yes\ntimeout = 30");
+    check(&daemon, &TransferOptions { timeout: None, ..options() });
+}
+
+#[test]
 fn a_password_opens_a_module() {
     let secrets = tempfile::NamedTempFile::new().unwrap();
     fs::write(secrets.path(), "alice:s3cret\n").unwrap();
