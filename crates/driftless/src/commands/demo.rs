@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use driftless_live::Mirror;
-use driftless_live::config::{
-    Destination, MaxDelete, MirrorConfig, PasswordSource, TargetConfig,
-};
+use driftless_live::config::{Destination, MaxDelete, MirrorConfig, PasswordSource, TargetConfig};
 use driftless_live::status::LaneState;
 use driftless_transfer::TransferOptions;
 use driftless_transfer::connect::url::DaemonUrl;
@@ -141,7 +139,10 @@ fn write_site(source: &Path) -> anyhow::Result<()> {
         let dir = source.join(format!("section{section}"));
         fs::create_dir_all(&dir)?;
         for page in 0..20 {
-            fs::write(dir.join(format!("page{page}.html")), format!("<h1>{section}.{page}</h1>\n"))?;
+            fs::write(
+                dir.join(format!("page{page}.html")),
+                format!("<h1>{section}.{page}</h1>\n"),
+            )?;
         }
     }
     let assets = source.join("assets");
@@ -155,10 +156,7 @@ fn write_site(source: &Path) -> anyhow::Result<()> {
 fn config(source: &Path, port: u16) -> anyhow::Result<MirrorConfig> {
     let target = |module: &str| {
         let url = DaemonUrl::parse(&format!("rsync://127.0.0.1:{port}/{module}"))?;
-        Ok(TargetConfig {
-            destination: Destination::Daemon(url),
-            password: PasswordSource::None,
-        })
+        Ok(TargetConfig { destination: Destination::Daemon(url), password: PasswordSource::None })
     };
     Ok(MirrorConfig {
         name: "demo".into(),

@@ -92,16 +92,26 @@ fn a_name_that_the_module_excludes_is_told_and_holds_up_nothing() {
     assert!(!stage.target(0).join("k/n.key").exists());
 }
 
+/// The mirror cannot know the module's rules: the folder stays pending, with the reason.
 #[test]
-fn what_the_module_protects_below_a_deleted_folder_stays_and_counts_as_done() {
+fn what_the_module_protects_below_a_deleted_folder_stays_and_is_told() {
     let stage = Stage::with_module(DRIFTLESS, |module| module.set("exclude", "*.key"));
     stage.write("k/page", "1");
-    let run = stage.live(&[]);
+    let mut run = stage.live(&[]);
     fs::write(stage.target(0).join("k/s.key"), "the target's own").unwrap();
     fs::remove_dir_all(stage.at("k")).unwrap();
-    run.flush_everywhere();
+    run.wait_target(0, "the folder is dirty and the reason is told", |target| {
+        target["dirty_paths"] == 1
+            && target["last_error"].as_str().is_some_and(|text| text.contains("delete"))
+    });
     assert!(stage.target(0).join("k/s.key").exists());
     assert!(!stage.target(0).join("k/page").exists());
+    stage.write("later", "1");
+    wait::until("later changes arrive", wait::GENEROUS, || {
+        stage.target(0).join("later").exists().then_some(())
+    });
+    fs::remove_file(stage.target(0).join("k/s.key")).unwrap();
+    stage.settles(&run);
 }
 
 #[test]
