@@ -15,8 +15,9 @@ fn a_written_file_is_created_modified_and_closed() {
     let watched = Watched::new();
     fs::write(watched.path("f"), "x").unwrap();
     let hints = watched.hints();
-    let all = What::CREATED | What::MODIFIED | What::CLOSED_WRITE;
-    assert_eq!(hints, [Hint::Path { path: rel("f"), what: all }]);
+    assert_eq!(what(&hints, "f"), What::CREATED | What::MODIFIED | What::CLOSED_WRITE);
+    let is_on_f = |hint: &Hint| matches!(hint, Hint::Path { path, .. } if *path == rel("f"));
+    assert!(hints.iter().all(is_on_f), "{hints:?}");
     fs::set_permissions(watched.path("f"), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(watched.hints(), [Hint::Path { path: rel("f"), what: What::ATTRIBUTES }]);
     fs::remove_file(watched.path("f")).unwrap();
@@ -54,16 +55,24 @@ fn a_chain_of_new_directories_is_covered_to_its_end() {
 }
 
 #[test]
-fn a_rename_comes_before_the_two_names() {
-    let watched = Watched::with(WatchOptions::default(), |root| {
-        fs::write(root.join("a"), "x").unwrap();
-        fs::write(root.join("b"), "y").unwrap();
+fn a_rename_that_was_read_at_once_comes_before_the_two_names() {
+    let watched = Watched::new();
+    let expected = [
+        renamed("a", "b", false),
+        Hint::Path { path: rel("a"), what: What::GONE },
+        Hint::Path { path: rel("b"), what: What::ARRIVED },
+    ];
+    // The kernel queues the two halves one after the other, so that a read may fall between them.
+    let was_read_at_once = (0..100).any(|_| {
+        fs::write(watched.path("a"), "x").unwrap();
+        watched.hints();
+        fs::rename(watched.path("a"), watched.path("b")).unwrap();
+        let hints = watched.hints();
+        assert_eq!(hints.len(), 3, "{hints:?}");
+        assert!(expected.iter().all(|hint| hints.contains(hint)), "{hints:?}");
+        hints == expected
     });
-    fs::rename(watched.path("a"), watched.path("b")).unwrap();
-    let hints = watched.hints();
-    let a = Hint::Path { path: rel("a"), what: What::GONE };
-    let b = Hint::Path { path: rel("b"), what: What::ARRIVED };
-    assert_eq!(hints, [renamed("a", "b", false), a, b]);
+    assert!(was_read_at_once);
 }
 
 #[test]
@@ -75,7 +84,7 @@ fn a_renamed_directory_keeps_its_watches() {
     fs::rename(watched.path("a/b"), watched.path("z/y")).unwrap();
     fs::write(watched.path("z/y/c/f"), "x").unwrap();
     let hints = watched.hints();
-    assert_eq!(hints[0], renamed("a/b", "z/y", true));
+    assert!(hints.contains(&renamed("a/b", "z/y", true)), "{hints:?}");
     assert!(what(&hints, "z/y/c/f").contains(What::CLOSED_WRITE));
     assert!(!hints.iter().any(|hint| matches!(hint, Hint::Subtree { .. })), "{hints:?}");
     assert_eq!(watched.watcher.stats().watched, 5);
@@ -108,17 +117,24 @@ fn exchanged_directories_keep_their_watches() {
         fs::create_dir_all(root.join("b/in-b")).unwrap();
     });
     let (a, b) = (watched.path("a"), watched.path("b"));
-    rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
-    fs::write(watched.path("b/in-a/f"), "x").unwrap();
-    fs::write(watched.path("a/in-b/f"), "x").unwrap();
-    let hints = watched.hints();
-    for expected in [renamed("a", "b", true), renamed("b", "a", true)] {
-        assert!(hints.contains(&expected), "{hints:?}");
+    // Looked at half way, an exchange ends in hints on subtrees, which is allowed, but not the rule.
+    let mut subtrees = 0;
+    for round in 0..20 {
+        rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
+        let (in_a, in_b) = if round % 2 == 0 { ("b/in-a", "a/in-b") } else { ("a/in-a", "b/in-b") };
+        let (in_a, in_b) = (format!("{in_a}/{round}"), format!("{in_b}/{round}"));
+        fs::write(watched.path(&in_a), "x").unwrap();
+        fs::write(watched.path(&in_b), "x").unwrap();
+        let hints = watched.hints();
+        for expected in [renamed("a", "b", true), renamed("b", "a", true)] {
+            assert!(hints.contains(&expected), "{hints:?}");
+        }
+        assert!(what(&hints, &in_a).contains(What::CREATED), "{hints:?}");
+        assert!(what(&hints, &in_b).contains(What::CREATED), "{hints:?}");
+        subtrees += usize::from(hints.iter().any(|hint| matches!(hint, Hint::Subtree { .. })));
+        assert_eq!(watched.watcher.stats().watched, 5);
     }
-    assert!(what(&hints, "b/in-a/f").contains(What::CREATED), "{hints:?}");
-    assert!(what(&hints, "a/in-b/f").contains(What::CREATED), "{hints:?}");
-    assert!(!hints.iter().any(|hint| matches!(hint, Hint::Subtree { .. })), "{hints:?}");
-    assert_eq!(watched.watcher.stats().watched, 5);
+    assert!(subtrees < 20);
 }
 
 #[test]
@@ -185,7 +201,8 @@ fn a_real_file_with_a_made_up_looking_name_costs_no_subtree() {
     let watched = Watched::new();
     fs::write(watched.path("#123"), "x").unwrap();
     let hints = watched.hints();
-    assert!(matches!(&hints[..], [Hint::Path { .. }]), "{hints:?}");
+    assert!(what(&hints, "#123").contains(What::CLOSED_WRITE), "{hints:?}");
+    assert!(hints.iter().all(|hint| matches!(hint, Hint::Path { .. })), "{hints:?}");
 }
 
 #[test]
