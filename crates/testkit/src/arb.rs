@@ -97,12 +97,23 @@ impl Ops {
         self.history.is_empty()
     }
 
-    /// The seed and every change that mentions one of `names`, with the last changes of all.
+    /// The seed, the last changes, and every change that mentions one of `names` or a name that
+    /// such a change mentions too, as a rename or a link does.
     pub fn report(&self, names: &[&str]) -> String {
         let mut text = format!("seed {} after {} changes\n", self.seed, self.history.len());
         let recent = self.history.len().saturating_sub(30);
+        let mentions = |line: &String, names: &[&str]| names.iter().any(|name| line.contains(name));
+        let near: Vec<&str> = self
+            .history
+            .iter()
+            .filter(|line| line.contains("link ") || line.contains("rename"))
+            .filter(|line| mentions(line, names))
+            .flat_map(|line| line.split(' ').skip(1))
+            .filter(|word| word.len() > 4)
+            .chain(names.iter().copied())
+            .collect();
         for (number, line) in self.history.iter().enumerate() {
-            if number >= recent || names.iter().any(|name| line.contains(name)) {
+            if number >= recent || mentions(line, &near) {
                 writeln!(text, "{number:5} {line}").expect("writing to a string");
             }
         }

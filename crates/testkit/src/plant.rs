@@ -5,16 +5,31 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
-/// Sets the modification time of `path` itself, also of a symbolic link.
+/// Sets the access and modification times of `path` itself, also of a symbolic link.
+///
+/// The kernel reports that as a change of attributes.
 ///
 /// # Panics
 /// When it cannot be set.
 #[track_caller]
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds },
-    };
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    set_times(path, time, time);
+}
+
+/// Sets the modification time alone, which the kernel reports as if the content had changed.
+///
+/// # Panics
+/// When it cannot be set.
+#[track_caller]
+pub fn set_mtime_alone(path: &Path, seconds: i64, nanoseconds: i64) {
+    let access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    set_times(path, access, Timespec { tv_sec: seconds, tv_nsec: nanoseconds });
+}
+
+#[track_caller]
+fn set_times(path: &Path, last_access: Timespec, last_modification: Timespec) {
+    let times = Timestamps { last_access, last_modification };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .unwrap_or_else(|e| panic!("cannot set the time of {}: {e}", path.display()));
 }

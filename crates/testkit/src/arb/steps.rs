@@ -221,7 +221,11 @@ fn touch(ops: &mut Ops) -> io::Result<String> {
     let path = ops.entry(|_| true)?;
     let seconds = ops.random.i64(0..1_900_000_000);
     let nanoseconds = if ops.random.bool() { 0 } else { ops.random.i64(0..1_000_000_000) };
-    plant::set_mtime(&path, seconds, nanoseconds);
+    if ops.random.u8(..) < 60 {
+        plant::set_mtime_alone(&path, seconds, nanoseconds);
+    } else {
+        plant::set_mtime(&path, seconds, nanoseconds);
+    }
     Ok(ops.say("touch", &[&path]))
 }
 
