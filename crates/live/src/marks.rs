@@ -110,6 +110,10 @@ fn meaning(view: &View, path: &RelPath, what: What) -> (Need, Writing) {
     if what.contains(What::CLOSED_WRITE) {
         return (Need::Content, Writing::Closed);
     }
+    if what.contains(What::MODIFIED) && what.is_dir() {
+        // Its modification time was set, and nothing else.
+        return (Need::Attributes, Writing::Unknown);
+    }
     if what.contains(What::MODIFIED) {
         return (Need::Content, Writing::Open);
     }

@@ -247,6 +247,7 @@ impl Mirror {
         for lane in self.lanes(target)? {
             lane.change(|inner| {
                 inner.dirty.mark_pass(cause);
+                inner.afresh = true;
                 inner.backoff_until = None;
             });
         }

@@ -383,8 +383,7 @@ impl<'a> Planner<'a> {
             let group = self.wishes.hard_links.then(|| self.group_of(&path));
             let changed = names.iter().any(|name| self.changed.contains(name));
             let held = names.iter().any(|name| self.presence.contains(name));
-            let content =
-                (changed && held) || names.iter().any(|name| self.content_wanted(name));
+            let content = (changed && held) || names.iter().any(|name| self.content_wanted(name));
             for name in &names {
                 if let Some(item) = self.items.get_mut(&Some(name.clone())) {
                     item.group = group.or(item.group);

@@ -72,7 +72,7 @@ impl Engine {
             if mask.contains(ReadFlags::MOVE_SELF) {
                 self.suspect(parent, &name);
             }
-            if mask.contains(ReadFlags::ATTRIB) {
+            if mask.intersects(ReadFlags::ATTRIB | ReadFlags::MODIFY) {
                 self.hint_child(parent, &name, What::ATTRIBUTES | What::IS_DIR);
             }
         }
@@ -84,7 +84,8 @@ impl Engine {
         } else if mask.contains(ReadFlags::IGNORED) {
             self.root.lost.get_or_insert("it was deleted".into());
         }
-        if mask.contains(ReadFlags::ATTRIB) {
+        // Setting only the modification time of a directory counts as modifying it.
+        if mask.intersects(ReadFlags::ATTRIB | ReadFlags::MODIFY) {
             self.hints.push(Hint::RootAttributes);
         } else {
             self.check_root();

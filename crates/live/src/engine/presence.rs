@@ -54,6 +54,16 @@ impl Presence {
             .collect()
     }
 
+    /// The target may hold everything that `other` says as well.
+    pub fn merge(&mut self, other: Presence) {
+        for (dir, names) in other.dirs {
+            let mine = self.dirs.entry(dir).or_default();
+            let before = mine.len();
+            mine.extend(names);
+            self.count += (mine.len() - before) as u64;
+        }
+    }
+
     /// Whether the target may hold `path`.
     pub fn contains(&self, path: &RelPath) -> bool {
         self.dirs.get(&path.parent()).is_some_and(|names| names.contains(path.file_name()))

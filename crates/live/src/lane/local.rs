@@ -54,7 +54,7 @@ impl LocalTarget {
 
 impl Target for LocalTarget {
     fn wants(&self) -> Wants {
-        Wants { delete: self.delete, hard_links: self.options.hard_links, renames: self.delete }
+        Wants { delete: self.delete, deletes: self.delete, hard_links: self.options.hard_links }
     }
 
     fn apply(&mut self, batch: &Batch, view: &View, lane: &Lane) -> BatchReport {
@@ -97,6 +97,8 @@ impl Target for LocalTarget {
     fn refusals(&self) -> Vec<String> {
         Vec::new()
     }
+
+    fn forget_refusals(&mut self) {}
 }
 
 #[cfg(test)]

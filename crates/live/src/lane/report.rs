@@ -72,6 +72,9 @@ pub enum LaneError {
         /// How many are allowed.
         limit: u64,
     },
+    /// The connection broke after the list was sent: the target may have been killed, and then its
+    /// temporary files are still there. A full pass removes them.
+    Broken(String),
     /// Anything else; back off and try again.
     Failed(String),
 }
@@ -80,7 +83,9 @@ impl fmt::Display for LaneError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancelled => f.write_str("cancelled"),
-            Self::Busy { why, .. } | Self::Learned(why) | Self::Failed(why) => f.write_str(why),
+            Self::Busy { why, .. } | Self::Learned(why) | Self::Broken(why) | Self::Failed(why) => {
+                f.write_str(why)
+            }
             Self::WouldDelete { count, limit } => write!(
                 f,
                 "it would delete {count} names, and max-delete allows {limit}; \

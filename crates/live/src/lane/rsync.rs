@@ -77,8 +77,9 @@ impl RsyncTarget {
         Ok(())
     }
 
-    /// Sorts what ended a session by what the lane does about it.
-    fn lane_error(&mut self, error: &PushError) -> LaneError {
+    /// Sorts what ended a session by what the lane does about it. `listed`: the target had the
+    /// list, so it may have begun to write.
+    fn lane_error(&mut self, error: &PushError, listed: bool) -> LaneError {
         match error {
             PushError::Cancelled => LaneError::Cancelled,
             PushError::MaxConnections { .. } => {
@@ -99,6 +100,9 @@ impl RsyncTarget {
                     return LaneError::Failed(text(error));
                 }
                 LaneError::Learned(text(error))
+            }
+            PushError::Closed { .. } | PushError::Io(_) | PushError::Timeout { .. } if listed => {
+                LaneError::Broken(text(error))
             }
             _ => LaneError::Failed(text(error)),
         }
@@ -242,7 +246,8 @@ impl Target for RsyncTarget {
         let items = (0..batch.items.len()).map(|at| judge.end(at, sends_deletions)).collect();
         BatchReport {
             items,
-            end: error.map_or(Ok(()), |error| Err(self.lane_error(&error))),
+            end: error
+                .map_or(Ok(()), |error| Err(self.lane_error(&error, outcome.listed_count > 0))),
             unmatched: judge.unmatched,
             traffic: traffic(&outcome),
         }
@@ -299,7 +304,7 @@ impl Target for RsyncTarget {
         report.presence = source.presence;
         driver.report(&prefix(&self.peer.url), &mut report);
         if let Some(error) = error {
-            report.end = Err(self.lane_error(&error));
+            report.end = Err(self.lane_error(&error, outcome.listed_count > 0));
         }
         report
     }
@@ -314,6 +319,10 @@ impl Target for RsyncTarget {
             ),
         ];
         told.iter().filter(|(refused, _)| *refused).map(|(_, what)| (*what).into()).collect()
+    }
+
+    fn forget_refusals(&mut self) {
+        self.refused = Refused::default();
     }
 }
 
@@ -335,7 +344,7 @@ impl RsyncTarget {
         report.traffic.sent += outcome.bytes_sent;
         report.traffic.received += outcome.bytes_received;
         if let Some(error) = error {
-            return Err(self.lane_error(&error));
+            return Err(self.lane_error(&error, false));
         }
         let count = driver.deleted;
         let limit = limit.limit(source.presence.count() + count);
@@ -511,7 +520,7 @@ impl Judge<'_> {
     fn end(&self, at: usize, sends_deletions: bool) -> ItemEnd {
         let item = &self.batch.items[at];
         let state = &self.states[at];
-        if let Some(failure) = &state.failure {
+        if let Some(failure) = state.failure.as_ref().or_else(|| self.group_failure(at)) {
             return ItemEnd::Failed(failure.clone());
         }
         let proved = match item.act {
@@ -537,6 +546,19 @@ impl Judge<'_> {
             return ItemEnd::Failed(Failure::transient("its content was not asked for"));
         }
         ItemEnd::Applied
+    }
+
+    /// The daemon asks for one member of a hard-link group; what fails for that one fails for all
+    /// that it did not acknowledge.
+    fn group_failure(&self, at: usize) -> Option<&Failure> {
+        let group = self.batch.items[at].group?;
+        if self.states[at].acknowledged {
+            return None;
+        }
+        let members = self.batch.items.iter().zip(&self.states);
+        members
+            .filter(|(item, _)| item.group == Some(group))
+            .find_map(|(_, state)| state.failure.as_ref())
     }
 
     fn is_deleted(&self, item: &Item) -> bool {

@@ -46,6 +46,8 @@ pub struct Inner {
     pub waiting_for_watches: bool,
     /// The operator accepted what the guard stopped; spent by the next batch or pass.
     pub accept_deletes: bool,
+    /// The operator asked for the next pass: what the target refused is tried again.
+    pub afresh: bool,
     /// End of the thread.
     pub stop: bool,
     /// Nothing is tried before.
@@ -89,6 +91,7 @@ impl Lane {
                 source_lost: None,
                 waiting_for_watches: true,
                 accept_deletes: false,
+                afresh: false,
                 stop: false,
                 backoff_until: None,
                 failures: 0,

@@ -42,12 +42,12 @@ pub struct View {
 /// What a target can take.
 #[derive(Debug, Clone, Copy)]
 pub struct Wants {
-    /// Deletions.
+    /// Names gone at the source are to go.
     pub delete: bool,
+    /// It lets them go, as far as is known.
+    pub deletes: bool,
     /// Several names of one inode.
     pub hard_links: bool,
-    /// A renamed object taken from its former name.
-    pub renames: bool,
 }
 
 /// One kind of place that can be kept identical.
@@ -69,6 +69,9 @@ pub trait Target {
 
     /// What it has been found to refuse, for the operator.
     fn refusals(&self) -> Vec<String>;
+
+    /// Tries again what it has been found to refuse: the operator may have changed it.
+    fn forget_refusals(&mut self);
 }
 
 /// What outlives a batch on the lane's thread.
@@ -87,7 +90,7 @@ struct Worker<'a> {
 
 enum Work {
     Stop,
-    Pass { accept: bool },
+    Pass { accept: bool, afresh: bool },
     Batch { taken: Taken, accept: bool },
 }
 
@@ -113,7 +116,12 @@ pub fn run(
         let view = view.read().unwrap_or_else(PoisonError::into_inner).clone();
         match work {
             Work::Stop => return,
-            Work::Pass { accept } => worker.pass(&view, target, accept),
+            Work::Pass { accept, afresh } => {
+                if afresh {
+                    target.forget_refusals();
+                }
+                worker.pass(&view, target, accept);
+            }
             Work::Batch { taken, accept } => worker.batch(&view, target, &taken, accept),
         }
         lane.change(|inner| inner.refusals = target.refusals());
@@ -142,7 +150,10 @@ impl Worker<'_> {
             } else if inner.dirty.pass_due(now) {
                 inner.busy = Some(LaneState::FullPass);
                 inner.dirty.take_pass();
-                return Work::Pass { accept: std::mem::take(&mut inner.accept_deletes) };
+                return Work::Pass {
+                    accept: std::mem::take(&mut inner.accept_deletes),
+                    afresh: std::mem::take(&mut inner.afresh),
+                };
             } else {
                 let hurry = inner.dirty.first_serial().is_some_and(|first| first <= inner.hurry);
                 match inner.dirty.readiness(now, self.config.settle, hurry) {
@@ -166,7 +177,7 @@ impl Worker<'_> {
         let wishes = Wishes {
             delete: wants.delete,
             hard_links: wants.hard_links,
-            renames: wants.renames && wants.delete && self.exact,
+            renames: wants.deletes && self.exact,
             now: self.lane.now(),
             settle: self.config.settle,
         };
@@ -305,7 +316,11 @@ impl Worker<'_> {
         let ended_well = report.end.is_ok();
         let exact = ended_well && report.failed.is_empty() && report.unmatched.is_empty();
         if ended_well {
-            self.presence = report.presence;
+            let before = std::mem::replace(&mut self.presence, report.presence);
+            if !target.wants().deletes {
+                // What it could not delete is still there.
+                self.presence.merge(before);
+            }
             self.exact = exact;
             self.known_at = Some(began);
         } else {
@@ -374,12 +389,15 @@ impl Worker<'_> {
                 inner.paused = Some(PausedBy::DeleteGuard { why });
                 None
             }
-            Err(LaneError::Failed(_)) => {
+            Err(LaneError::Broken(_) | LaneError::Failed(_)) => {
                 inner.failures += 1;
                 Some(backoff::delay(inner.failures, fastrand::f64()))
             }
         };
         inner.backoff_until = wait.map(|wait| now + wait);
+        if let Err(LaneError::Broken(_)) = end {
+            inner.dirty.mark_pass(self.cause());
+        }
         if let Err(error) = end
             && *error != LaneError::Cancelled
         {
