@@ -194,7 +194,7 @@ fn refusal(refused: &Refusal) -> Failure {
 
 impl Target for RsyncTarget {
     fn wants(&self) -> Wants {
-        Wants { delete: self.delete, hard_links: self.options.hard_links, renames: self.deletes() }
+        Wants { delete: self.delete, deletes: self.deletes(), hard_links: self.options.hard_links }
     }
 
     fn apply(&mut self, batch: &Batch, view: &View, lane: &Lane) -> BatchReport {
