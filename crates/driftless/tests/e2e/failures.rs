@@ -295,3 +295,64 @@ impl Drop for SmallDisk {
         let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
     }
 }
+
+/// A change made through a name that is gone before the batch is built: the file's other names
+/// hold it, and no event names them.
+#[track_caller]
+fn a_change_through_a_name_reaches_the_other(change: impl FnOnce(&Stage)) {
+    let mut stage = Stage::book(DRIFTLESS, 1);
+    stage.compare.hard_links = true;
+    stage.write("d/stays", plant::noise(1, 5_000));
+    stage.write("other", "1");
+    fs::hard_link(stage.at("d/stays"), stage.at("goes")).unwrap();
+    let mut run = stage.live(&["--hard-links", "--max-delete", "none"]);
+    run.flush_everywhere();
+    // Nothing is sent in the middle of the change.
+    assert!(run.control("pause", &[]).status.success());
+    run.wait_target(0, "the target is paused", |target| target["state"] == "paused");
+    change(&stage);
+    assert!(run.control("resume", &[]).status.success());
+    stage.settles(&run);
+}
+
+#[test]
+fn content_written_through_a_name_that_is_deleted_reaches_the_other_name() {
+    a_change_through_a_name_reaches_the_other(|stage| {
+        stage.write("goes", "written through the second name");
+        fs::remove_file(stage.at("goes")).unwrap();
+    });
+}
+
+#[test]
+fn content_written_through_a_name_that_is_replaced_reaches_the_other_name() {
+    a_change_through_a_name_reaches_the_other(|stage| {
+        stage.write("goes", "written through the second name");
+        fs::rename(stage.at("other"), stage.at("goes")).unwrap();
+    });
+}
+
+#[test]
+fn content_written_through_a_name_that_leaves_reaches_the_other_name() {
+    a_change_through_a_name_reaches_the_other(|stage| {
+        stage.write("goes", "written through the second name");
+        fs::rename(stage.at("goes"), stage.outside().join("gone")).unwrap();
+    });
+}
+
+#[test]
+fn attributes_set_through_a_name_that_is_renamed_and_deleted_reach_the_other_name() {
+    a_change_through_a_name_reaches_the_other(|stage| {
+        own(&stage.at("goes"), 30_003);
+        fs::rename(stage.at("goes"), stage.at("renamed")).unwrap();
+        fs::remove_file(stage.at("renamed")).unwrap();
+    });
+}
+
+#[test]
+fn content_written_through_a_new_name_that_is_deleted_reaches_the_old_name() {
+    a_change_through_a_name_reaches_the_other(|stage| {
+        fs::hard_link(stage.at("d/stays"), stage.at("short-lived")).unwrap();
+        stage.write("short-lived", "written through a name that no target ever saw");
+        fs::remove_file(stage.at("short-lived")).unwrap();
+    });
+}

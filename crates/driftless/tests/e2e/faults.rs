@@ -43,7 +43,7 @@ fn a_publisher_killed_in_a_burst_catches_up_after_its_restart() {
     let seed = Ops::seed_from_environment();
     let mut ops = Ops::new(seed, &stage.source(), &stage.outside()).visible_edits_only();
     ops.burst(200);
-    let mut run = stage.live(&["--hard-links"]);
+    let mut run = stage.live(&["--hard-links", "--max-delete", "none"]);
     for _ in 0..3 {
         ops.burst(150);
         run.kill9_and_restart();

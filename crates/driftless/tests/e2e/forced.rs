@@ -29,7 +29,7 @@ fn mirrors(mut stage: Stage, args: &[&str]) {
     ops.burst(120);
     let mut large = plant::noise(4, 3_000_000);
     stage.write("large", &large);
-    let args = [&["--hard-links"], args].concat();
+    let args = [&["--hard-links", "--max-delete", "none"], args].concat();
     let run = stage.live(&args);
     stage.targets_equal_source();
 

@@ -17,7 +17,7 @@ fn after_random_changes_and_a_flush_all_trees_are_identical() {
     let seed = Ops::seed_from_environment();
     let mut ops = Ops::new(seed, &stage.source(), &stage.outside());
     ops.burst(100);
-    let run = stage.live(&["--hard-links"]);
+    let run = stage.live(&["--hard-links", "--max-delete", "none"]);
     while ops.len() < CHANGES {
         for _ in 0..ops.number(1..6) {
             let count = ops.number(1..60);
