@@ -3,12 +3,16 @@
 //! Filled from every look at the disk, so it knows the names that passes and batches met, and
 //! checked against the disk before use: a stale name is dropped, never believed. A file that had one
 //! name until now is not in it, and no event tells its first name: then the source is searched.
+//!
+//! The kernel reports a change under the name that it was made through, and the other names with
+//! their targets' copies are stale all the same; so a change is marked under all names, at once,
+//! while the name that was used is still there to be asked for its inode.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 
 use driftless_fs::Root;
-use driftless_tree::{Kind, Meta, RelPath};
+use driftless_tree::{Kind, Meta, RelPath, Timestamp};
 use rustc_hash::FxHashMap;
 
 /// Device and inode number.
@@ -17,25 +21,55 @@ pub type InodeId = (u64, u64);
 #[derive(Debug, Default)]
 struct Known {
     names: BTreeSet<RelPath>,
-    /// How many names the inode had when the whole source was last searched for them.
-    searched_at: u64,
+    /// Its ctime when the whole source was last searched for names: a new name moves it.
+    searched_at: Option<Timestamp>,
+    /// Its ctime when its names were last marked.
+    marked_at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: FxHashMap<InodeId, Known>,
+    by_path: FxHashMap<RelPath, InodeId>,
 }
 
 /// See the module's documentation. Holds only inodes with more than one name.
 #[derive(Debug, Default)]
 pub struct Links {
-    known: Mutex<FxHashMap<InodeId, Known>>,
+    state: Mutex<State>,
+}
+
+impl State {
+    fn insert(&mut self, path: &RelPath, meta: &Meta) {
+        let id = (meta.dev, meta.ino);
+        let fresh = || Known { marked_at: meta.ctime, ..Known::default() };
+        if self.known.entry(id).or_insert_with(fresh).names.insert(path.clone())
+            && let Some(before) = self.by_path.insert(path.clone(), id)
+            && before != id
+        {
+            self.remove(path, before);
+        }
+    }
+
+    fn remove(&mut self, path: &RelPath, id: InodeId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.names.remove(path);
+            if known.names.is_empty() {
+                self.known.remove(&id);
+            }
+        }
+    }
 }
 
 impl Links {
-    fn lock(&self) -> std::sync::MutexGuard<'_, FxHashMap<InodeId, Known>> {
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Remembers that `path` is a name of the inode in `meta`.
     pub fn seen(&self, path: &RelPath, meta: &Meta) {
         if meta.link_count > 1 {
-            self.lock().entry((meta.dev, meta.ino)).or_default().names.insert(path.clone());
+            self.lock().insert(path, meta);
         }
     }
 
@@ -47,34 +81,73 @@ impl Links {
         still: impl Fn(&RelPath) -> bool,
     ) -> Vec<RelPath> {
         let id = (meta.dev, meta.ino);
-        let known: Vec<RelPath> = self
-            .lock()
-            .get(&id)
-            .map(|known| known.names.iter().cloned().collect())
-            .unwrap_or_default();
-        let mut confirmed: Vec<RelPath> = known.into_iter().filter(|name| still(name)).collect();
+        let known: Vec<RelPath> =
+            self.lock().known.get(&id).into_iter().flat_map(|k| k.names.iter().cloned()).collect();
+        let (mut confirmed, stale): (Vec<_>, Vec<_>) = known.into_iter().partition(&still);
+        let mut state = self.lock();
+        for name in &stale {
+            state.remove(name, id);
+            if state.by_path.get(name) == Some(&id) {
+                state.by_path.remove(name);
+            }
+        }
         if !confirmed.contains(path) {
             confirmed.push(path.clone());
         }
         if meta.link_count > 1 {
-            self.lock().entry(id).or_default().names = confirmed.iter().cloned().collect();
-        } else {
-            self.lock().remove(&id);
+            state.insert(path, meta);
         }
         confirmed
     }
 
-    /// Whether the inode has names that are not known and have not been searched for: it had only
-    /// one when it was last looked at.
+    /// Forgets that `path` was a name of another inode than the one it names now, if any, and
+    /// returns that inode's other names: what was said about `path` may have been about them.
+    pub fn former_siblings(&self, path: &RelPath, now: Option<&Meta>) -> Vec<RelPath> {
+        let mut state = self.lock();
+        let Some(&id) = state.by_path.get(path) else { return Vec::new() };
+        if now.is_some_and(|meta| (meta.dev, meta.ino) == id) {
+            return Vec::new();
+        }
+        state.by_path.remove(path);
+        state.remove(path, id);
+        state.known.get(&id).into_iter().flat_map(|known| known.names.iter().cloned()).collect()
+    }
+
+    /// Whether the inode may have names that are not known: it had only one when it was last looked
+    /// at, or got another since.
     pub fn wants_search(&self, meta: &Meta) -> bool {
-        self.lock().get(&(meta.dev, meta.ino)).is_none_or(|known| {
-            (known.names.len() as u64) < meta.link_count && known.searched_at != meta.link_count
+        self.lock().known.get(&(meta.dev, meta.ino)).is_none_or(|known| {
+            (known.names.len() as u64) < meta.link_count && known.searched_at != Some(meta.ctime)
         })
     }
 
-    /// The whole source has been searched for names of the inode.
-    pub fn searched(&self, meta: &Meta) {
-        self.lock().entry((meta.dev, meta.ino)).or_default().searched_at = meta.link_count;
+    fn searched(&self, meta: &Meta) {
+        if let Some(known) = self.lock().known.get_mut(&(meta.dev, meta.ino)) {
+            known.searched_at = Some(meta.ctime);
+        }
+    }
+
+    /// Names of inodes that changed since their names were last marked. For events about a name that
+    /// came and went unseen: it may have been a further name of any of them.
+    pub fn changed(&self, lstat: impl Fn(&RelPath) -> Option<Meta>) -> Vec<RelPath> {
+        let first: Vec<(InodeId, RelPath)> = self
+            .lock()
+            .known
+            .iter()
+            .filter_map(|(id, known)| Some((*id, known.names.first()?.clone())))
+            .collect();
+        let mut changed = Vec::new();
+        for (id, name) in first {
+            let Some(meta) = lstat(&name) else { continue };
+            if let Some(known) = self.lock().known.get_mut(&id)
+                && (meta.dev, meta.ino) == id
+                && known.marked_at != meta.ctime
+            {
+                known.marked_at = meta.ctime;
+                changed.extend(known.names.iter().cloned());
+            }
+        }
+        changed
     }
 }
 

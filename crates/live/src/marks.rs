@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use driftless_tree::{Kind, RelPath};
+use driftless_tree::{Kind, Meta, RelPath};
 use driftless_watch::{Hint, Sink, What};
 
 use crate::engine::dirty::{Cause, DirtySet, Need, Writing};
 use crate::engine::renames::Rename;
 use crate::lane::{Lane, View};
+use crate::links;
 
 /// Marks every lane of a mirror.
 pub struct Marker {
@@ -39,13 +40,14 @@ enum Mark {
 impl Sink for Marker {
     fn deliver(&self, hints: &mut Vec<Hint>) {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut marks = Vec::with_capacity(hints.len());
+        let mut marks = Marks::new(&view);
         for hint in hints.drain(..) {
             match hint {
                 Hint::RootLost(why) => (self.lost)(why),
-                hint => marks.extend(self.marks(&view, hint)),
+                hint => marks.add(hint),
             }
         }
+        let marks = marks.finish();
         if marks.is_empty() {
             return;
         }
@@ -71,42 +73,109 @@ fn apply(dirty: &mut DirtySet, mark: &Mark, cause: Cause) {
     }
 }
 
-impl Marker {
-    fn marks(&self, view: &View, hint: Hint) -> Option<Mark> {
-        Some(match hint {
-            Hint::Path { path, what } => {
-                if !view.rules.includes(&path, what.is_dir()) {
-                    // A file with rules of its own decides about its neighbours.
-                    return view.rules.is_rule_file(&path).then_some(Mark::Pass);
-                }
-                if view.rules.is_rule_file(&path) {
-                    return Some(Mark::Pass);
-                }
-                let (need, writing) = meaning(view, &path, what);
-                Mark::Path(path, need, writing)
-            }
+/// The marks of one delivery.
+struct Marks<'a> {
+    view: &'a View,
+    marks: Vec<Mark>,
+    /// Changed through one of several names.
+    linked: Vec<(RelPath, Meta, Need, Writing)>,
+    /// Something was changed through a name that nobody has seen.
+    unseen: bool,
+}
+
+impl<'a> Marks<'a> {
+    fn new(view: &'a View) -> Self {
+        Self { view, marks: Vec::new(), linked: Vec::new(), unseen: false }
+    }
+
+    fn add(&mut self, hint: Hint) {
+        let rules = &self.view.rules;
+        let mark = match hint {
+            Hint::Path { path, what } => return self.add_path(path, what),
             Hint::Subtree { path: None } => Mark::Pass,
-            Hint::Subtree { path: Some(path) } => {
-                if !view.rules.includes(&path, true) {
-                    return None;
-                }
-                Mark::Tree(path)
-            }
-            Hint::Renamed { from, to, is_dir } => {
-                let both = view.rules.includes(&from, is_dir) && view.rules.includes(&to, is_dir);
-                if !both {
+            Hint::Subtree { path: Some(path) } if rules.includes(&path, true) => Mark::Tree(path),
+            Hint::Renamed { from, to, is_dir } if rules.includes(&to, is_dir) => {
+                match rules.includes(&from, is_dir) {
+                    true => Mark::Rename(Rename { from, to, is_dir }),
                     // Its halves are marked as a departure and an arrival.
-                    return (is_dir && view.rules.includes(&to, true)).then_some(Mark::Tree(to));
+                    false if is_dir => Mark::Tree(to),
+                    false => return,
                 }
-                Mark::Rename(Rename { from, to, is_dir })
             }
             Hint::RootAttributes => Mark::Root,
-            Hint::RootLost(_) => return None,
-        })
+            Hint::Subtree { .. } | Hint::Renamed { .. } | Hint::RootLost(_) => return,
+        };
+        self.marks.push(mark);
+    }
+
+    fn add_path(&mut self, path: RelPath, what: What) {
+        if self.view.rules.is_rule_file(&path) {
+            // It decides about its neighbours.
+            return self.marks.push(Mark::Pass);
+        }
+        let of_object = What::CREATED | What::MODIFIED | What::CLOSED_WRITE | What::ATTRIBUTES;
+        let meta = match what.is_dir() || !what.intersects(of_object) {
+            true => None,
+            false => self.view.root.lstat(&path).ok(),
+        };
+        let (need, writing) = meaning(what, meta.as_ref());
+        if !what.is_dir() && what.intersects(of_object) {
+            self.other_names(&path, meta, need, writing);
+        }
+        if self.view.rules.includes(&path, what.is_dir()) {
+            self.marks.push(Mark::Path(path, need, writing));
+        }
+    }
+
+    /// What was done through one name was done to all names of the inode.
+    fn other_names(&mut self, path: &RelPath, meta: Option<Meta>, need: Need, writing: Writing) {
+        let siblings = self.view.links.former_siblings(path, meta.as_ref());
+        self.unseen |= meta.is_none() && siblings.is_empty();
+        self.marks.extend(siblings.into_iter().map(|name| Mark::Path(name, need, writing)));
+        if let Some(meta) = meta
+            && meta.link_count > 1
+        {
+            self.view.links.seen(path, &meta);
+            if need != Need::Arrived {
+                self.linked.push((path.clone(), meta, need, writing));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Mark> {
+        let View { root, links, rules, .. } = self.view;
+        let strangers: Vec<Meta> = self
+            .linked
+            .iter()
+            .map(|(_, meta, ..)| *meta)
+            .filter(|m| links.wants_search(m))
+            .collect();
+        if !strangers.is_empty() {
+            links::search(root, links, &strangers);
+        }
+        for (path, meta, need, writing) in std::mem::take(&mut self.linked) {
+            let names = links.names(&path, &meta, |name| {
+                root.lstat(name).is_ok_and(|now| (now.dev, now.ino) == (meta.dev, meta.ino))
+            });
+            let others = names.into_iter().filter(|name| *name != path);
+            self.marks.extend(
+                others
+                    .filter(|name| rules.includes(name, false))
+                    .map(|name| Mark::Path(name, need, writing)),
+            );
+        }
+        if self.unseen {
+            let changed = links.changed(|name| root.lstat(name).ok());
+            let marks = changed.into_iter().filter(|name| rules.includes(name, false));
+            let marks = marks.map(|name| Mark::Path(name, Need::Content, Writing::Unknown));
+            self.marks.extend(marks);
+        }
+        self.marks
     }
 }
 
-fn meaning(view: &View, path: &RelPath, what: What) -> (Need, Writing) {
+/// What a path needs, by what the kernel said and by the object that has the name now.
+fn meaning(what: What, meta: Option<&Meta>) -> (Need, Writing) {
     if what.contains(What::CLOSED_WRITE) {
         return (Need::Content, Writing::Closed);
     }
@@ -120,11 +189,11 @@ fn meaning(view: &View, path: &RelPath, what: What) -> (Need, Writing) {
     if what.contains(What::CREATED) {
         // A regular file is created by opening it, so a close will come. A further name of a file
         // changes no content, and a symbolic link or a special file is complete at once.
-        return match view.root.lstat(path) {
-            Ok(meta) if meta.kind == Kind::File && meta.link_count == 1 => {
+        return match meta {
+            Some(meta) if meta.kind == Kind::File && meta.link_count == 1 => {
                 (Need::Content, Writing::Open)
             }
-            Ok(meta) if meta.kind == Kind::File => (Need::Arrived, Writing::Unknown),
+            Some(meta) if meta.kind == Kind::File => (Need::Arrived, Writing::Unknown),
             _ => (Need::Content, Writing::Unknown),
         };
     }

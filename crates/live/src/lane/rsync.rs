@@ -423,8 +423,11 @@ impl Driver for ListDriver<'_> {
         let (Some(path), Some(meta)) = (&planned.path, &planned.meta) else {
             return Err(Refusal::Vanished);
         };
-        let writers = if planned.settled { WriterPolicy::Ignore } else { WriterPolicy::Refuse };
-        self.view.cache.open(&self.view.root, path, Expected::Meta(meta), writers)
+        let (expected, writers) = match planned.settled {
+            true => (Expected::Grown(meta), WriterPolicy::Ignore),
+            false => (Expected::Meta(meta), WriterPolicy::Refuse),
+        };
+        self.view.cache.open(&self.view.root, path, expected, writers)
     }
 
     fn applied(&mut self, item: &Listed<'_>) {

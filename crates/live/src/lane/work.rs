@@ -211,7 +211,7 @@ impl Worker<'_> {
             }
         }
         let report = target.apply(&batch, view, self.lane);
-        if report.end.is_ok() && self.lane.lock().dirty.len() == 0 {
+        if report.end.is_ok() && self.lane.lock().dirty.is_empty() {
             self.known_at = Some(began);
         }
         self.learn_presence(&batch, &report);

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use driftless_delta::strong::{FileSum, Strong};
 use driftless_fs::{Root, SourceFile, Writers, is_absent};
 use driftless_tree::flist::Entry;
 use driftless_tree::{Meta, RelPath};
@@ -17,16 +18,23 @@ use crate::source::cache::{CHUNK_LEN, SourceCache, Version};
 pub enum Expected<'a> {
     /// Exactly this version: inode, size, mtime, ctime.
     Meta(&'a Meta),
+    /// This inode, that may have been appended to since.
+    Grown(&'a Meta),
     /// At least size and mtime of its entry.
     Entry(&'a Entry),
     /// Whatever is there.
     Any,
 }
 
+fn is_grown(earlier: &Meta, now: &Meta) -> bool {
+    (now.dev, now.ino) == (earlier.dev, earlier.ino) && now.size >= earlier.size
+}
+
 impl Expected<'_> {
     fn is(&self, found: &Meta) -> bool {
         match self {
             Self::Meta(listed) => found.same_version(listed),
+            Self::Grown(listed) => is_grown(listed, found),
             Self::Entry(entry) => (found.size, found.mtime) == (entry.size, entry.mtime),
             Self::Any => true,
         }
@@ -38,7 +46,8 @@ impl Expected<'_> {
 pub enum WriterPolicy {
     /// A file that is open for writing is refused, also when it is opened while it is read.
     Refuse,
-    /// It is not asked: changes show in the timestamps only.
+    /// It is not asked: changes show in the timestamps only, and a file that only grew while it was
+    /// read is handed out as it was at the start, once a second reading has proved that.
     Ignore,
 }
 
@@ -63,6 +72,7 @@ impl SourceCache {
                 Refusal::Io(error)
             }
         })?;
+        let sum = (writers == WriterPolicy::Ignore).then(|| FileSum::new(Strong::Xxh128));
         let writers = match writers {
             WriterPolicy::Ignore => Writers::Unknown,
             WriterPolicy::Refuse => match file.writers() {
@@ -84,6 +94,8 @@ impl SourceCache {
             writers,
             at: 0,
             chunk: Arc::default(),
+            sum,
+            summed: 0,
         }))
     }
 }
@@ -100,9 +112,34 @@ struct FileContent {
     /// Where `chunk` begins.
     at: u64,
     chunk: Arc<Vec<u8>>,
+    /// Over the bytes handed out, when a second reading may have to be compared with them.
+    sum: Option<FileSum>,
+    summed: u64,
 }
 
 impl FileContent {
+    /// Whether the file only grew: then its beginning, read once more, is what was handed out, and
+    /// all of it was there at one moment between the two readings.
+    fn only_grew(&mut self) -> bool {
+        let Some(handed_out) = self.sum.take() else { return false };
+        let grown = self.file.meta().is_ok_and(|now| is_grown(&self.opened, &now));
+        if !grown || self.summed != self.opened.size {
+            return false;
+        }
+        let mut again = FileSum::new(Strong::Xxh128);
+        let mut at = 0;
+        while at < self.opened.size {
+            match read_chunk(&self.file, at, (self.opened.size - at).min(CHUNK_LEN)) {
+                Ok(bytes) if !bytes.is_empty() => {
+                    again.update(&bytes);
+                    at += bytes.len() as u64;
+                }
+                _ => return false,
+            }
+        }
+        again.finish().as_bytes() == handed_out.finish().as_bytes()
+    }
+
     fn load(&mut self, at: u64) -> io::Result<()> {
         self.chunk = Arc::default();
         let (file, opened) = (&self.file, &self.opened);
@@ -116,6 +153,12 @@ impl FileContent {
             Arc::new(read()?)
         };
         self.at = at;
+        if let Some(sum) = &mut self.sum
+            && self.summed == at
+        {
+            sum.update(&self.chunk);
+            self.summed += self.chunk.len() as u64;
+        }
         Ok(())
     }
 }
@@ -135,7 +178,8 @@ impl Content for FileContent {
     }
 
     fn unchanged(&mut self) -> bool {
-        let same = self.file.meta().is_ok_and(|now| now.same_version(&self.opened));
+        let same =
+            self.file.meta().is_ok_and(|now| now.same_version(&self.opened)) || self.only_grew();
         // Writing may have begun without having moved a timestamp yet.
         same && (self.writers != Writers::None || self.file.writers() != Writers::Some)
     }
