@@ -14,6 +14,8 @@ pub struct Batch {
     pub deletions: u64,
     /// Paths that could not be looked at, and why.
     pub unreadable: Vec<(RelPath, String)>,
+    /// Whether equal size is not enough for content to be equal: times count as well.
+    pub by_time: bool,
     /// Whether it is too much for a list: a full pass does better.
     pub too_large: bool,
 }

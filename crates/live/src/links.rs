@@ -23,8 +23,6 @@ struct Known {
     names: BTreeSet<RelPath>,
     /// Its ctime when the whole source was last searched for names: a new name moves it.
     searched_at: Option<Timestamp>,
-    /// Its ctime when its names were last marked.
-    marked_at: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +40,7 @@ pub struct Links {
 impl State {
     fn insert(&mut self, path: &RelPath, meta: &Meta) {
         let id = (meta.dev, meta.ino);
-        let fresh = || Known { marked_at: meta.ctime, ..Known::default() };
-        if self.known.entry(id).or_insert_with(fresh).names.insert(path.clone())
+        if self.known.entry(id).or_default().names.insert(path.clone())
             && let Some(before) = self.by_path.insert(path.clone(), id)
             && before != id
         {
@@ -125,29 +122,6 @@ impl Links {
         if let Some(known) = self.lock().known.get_mut(&(meta.dev, meta.ino)) {
             known.searched_at = Some(meta.ctime);
         }
-    }
-
-    /// Names of inodes that changed since their names were last marked. For events about a name that
-    /// came and went unseen: it may have been a further name of any of them.
-    pub fn changed(&self, lstat: impl Fn(&RelPath) -> Option<Meta>) -> Vec<RelPath> {
-        let first: Vec<(InodeId, RelPath)> = self
-            .lock()
-            .known
-            .iter()
-            .filter_map(|(id, known)| Some((*id, known.names.first()?.clone())))
-            .collect();
-        let mut changed = Vec::new();
-        for (id, name) in first {
-            let Some(meta) = lstat(&name) else { continue };
-            if let Some(known) = self.lock().known.get_mut(&id)
-                && (meta.dev, meta.ino) == id
-                && known.marked_at != meta.ctime
-            {
-                known.marked_at = meta.ctime;
-                changed.extend(known.names.iter().cloned());
-            }
-        }
-        changed
     }
 }
 

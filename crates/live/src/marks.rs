@@ -3,11 +3,11 @@
 //! Names that the rules exclude are dropped here, by the engine that also decides what a walk
 //! lists.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use driftless_tree::{Kind, Meta, RelPath};
+use driftless_tree::{Kind, Meta, RelPath, Timestamp};
 use driftless_watch::{Hint, Sink, What};
 
 use crate::engine::dirty::{Cause, DirtySet, Need, Writing};
@@ -27,6 +27,9 @@ pub struct Marker {
     pub serial: Arc<AtomicU64>,
     /// When the mirror started.
     pub started: Instant,
+    /// Set when something was changed through a name that nobody has seen: it may have been a
+    /// further name of any file.
+    pub unseen: Arc<AtomicBool>,
 }
 
 enum Mark {
@@ -47,20 +50,51 @@ impl Sink for Marker {
                 hint => marks.add(hint),
             }
         }
-        let marks = marks.finish();
-        if marks.is_empty() {
-            return;
+        if marks.unseen {
+            self.unseen.store(true, Ordering::Relaxed);
         }
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        let cause = Cause { now: self.started.elapsed(), serial };
-        for lane in &self.lanes {
-            lane.change(|inner| {
-                for mark in &marks {
-                    apply(&mut inner.dirty, mark, cause);
-                }
-            });
+        let marks = marks.finish();
+        if !marks.is_empty() {
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+            mark(&self.lanes, &marks, Cause { now: self.started.elapsed(), serial });
         }
     }
+}
+
+fn mark(lanes: &[Arc<Lane>], marks: &[Mark], cause: Cause) {
+    for lane in lanes {
+        lane.change(|inner| {
+            for mark in marks {
+                apply(&mut inner.dirty, mark, cause);
+            }
+        });
+    }
+}
+
+/// Marks every file that changed since `since`, whether an event told or not.
+pub fn sweep(view: &View, since: Timestamp, lanes: &[Arc<Lane>], cause: Cause) {
+    let mut chains = view.rules.chains();
+    let mut marks = Vec::new();
+    let mut dirs: Vec<Option<RelPath>> = vec![None];
+    while let Some(dir) = dirs.pop() {
+        let Ok(open) = view.root.open_dir(dir.as_ref()) else { continue };
+        let Ok(entries) = open.entries() else { continue };
+        for entry in entries {
+            let Ok(path) = RelPath::child(dir.as_ref(), &entry.name) else { continue };
+            let Ok(meta) = open.lstat(&entry.name) else { continue };
+            let is_dir = meta.kind == Kind::Dir;
+            if !chains.includes(dir.as_ref(), &path, is_dir) {
+                continue;
+            }
+            if is_dir {
+                dirs.push(Some(path));
+            } else if meta.ctime >= since {
+                marks.push(Mark::Path(path, Need::Unsure, Writing::Unknown));
+            }
+        }
+        chains.forget();
+    }
+    mark(lanes, &marks, cause);
 }
 
 fn apply(dirty: &mut DirtySet, mark: &Mark, cause: Cause) {
@@ -79,7 +113,7 @@ struct Marks<'a> {
     marks: Vec<Mark>,
     /// Changed through one of several names.
     linked: Vec<(RelPath, Meta, Need, Writing)>,
-    /// Something was changed through a name that nobody has seen.
+    /// See [`Marker::unseen`].
     unseen: bool,
 }
 
@@ -163,12 +197,6 @@ impl<'a> Marks<'a> {
                     .filter(|name| rules.includes(name, false))
                     .map(|name| Mark::Path(name, need, writing)),
             );
-        }
-        if self.unseen {
-            let changed = links.changed(|name| root.lstat(name).ok());
-            let marks = changed.into_iter().filter(|name| rules.includes(name, false));
-            let marks = marks.map(|name| Mark::Path(name, Need::Content, Writing::Unknown));
-            self.marks.extend(marks);
         }
         self.marks
     }

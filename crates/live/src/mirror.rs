@@ -7,20 +7,24 @@ use std::time::{Duration, Instant};
 
 use driftless_fs::{FsError, Root};
 use driftless_transfer::source::SourceCache;
+use driftless_tree::Timestamp;
 use driftless_watch::{WatchError, WatchOptions, Watcher};
 
 use crate::config::{Destination, MirrorConfig};
 use crate::engine::dirty::Cause;
 use crate::lane::local::LocalTarget;
 use crate::lane::rsync::RsyncTarget;
-use crate::lane::{Lane, PausedBy, Target, View, run};
+use crate::lane::{Lane, PausedBy, Target, View, run, wall_clock};
 use crate::links::Links;
-use crate::marks::Marker;
+use crate::marks::{Marker, sweep};
 use crate::rules::SourceRules;
 use crate::status::{MirrorState, MirrorStatus, WatchStatus};
 
 /// How often the source's identity is checked.
 const ROOT_CHECK: Duration = Duration::from_secs(1);
+
+/// Least time between two sweeps that nobody waits for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why a mirror cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,17 @@ struct Shared {
     source: Mutex<Source>,
     changed: Condvar,
     stop: AtomicBool,
+    /// See [`Marker::unseen`].
+    unseen: Arc<AtomicBool>,
+    last_sweep: Mutex<Sweep>,
+}
+
+/// The last search for files that changed without an event of their own.
+struct Sweep {
+    /// What changed earlier is known.
+    from: Timestamp,
+    ended: Instant,
+    took: Duration,
 }
 
 struct Source {
@@ -141,6 +156,12 @@ impl Mirror {
             }),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
+            unseen: Arc::new(AtomicBool::new(false)),
+            last_sweep: Mutex::new(Sweep {
+                from: wall_clock(),
+                ended: started,
+                took: Duration::ZERO,
+            }),
         });
         let mut threads = Vec::new();
         let mut spawn = |role: String, work: Box<dyn FnOnce() + Send>| {
@@ -193,6 +214,9 @@ impl Mirror {
             mirror: self.shared.config.name.clone(),
             why: error.to_string(),
         })?;
+        if self.shared.unseen.swap(false, Ordering::Relaxed) {
+            self.shared.sweep();
+        }
         let serial = self.shared.serial.load(Ordering::Relaxed);
         let behind: Vec<String> = lanes
             .iter()
@@ -386,6 +410,7 @@ impl Shared {
             view: Arc::clone(&self.view),
             serial: Arc::clone(&self.serial),
             started: self.started,
+            unseen: Arc::clone(&self.unseen),
         };
         let watcher = Watcher::start(&self.config.source, options, Arc::new(marker))
             .map_err(|error: WatchError| chain(&error))?;
@@ -426,12 +451,36 @@ impl Shared {
                 self.lose(text);
                 break;
             }
+            if self.sweep_due() && self.unseen.swap(false, Ordering::Relaxed) {
+                self.sweep();
+            }
             self.wait(ROOT_CHECK);
         }
         self.source().watcher = None;
         if let Ok(watcher) = Arc::try_unwrap(watcher) {
             watcher.stop();
         }
+    }
+
+    fn last_sweep(&self) -> MutexGuard<'_, Sweep> {
+        self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another sweep costs less than a hundredth of the time.
+    fn sweep_due(&self) -> bool {
+        let last = self.last_sweep();
+        last.ended.elapsed() >= SWEEP_INTERVAL.max(last.took * 100)
+    }
+
+    /// Marks what changed without an event of its own.
+    fn sweep(&self) {
+        let mut last = self.last_sweep();
+        let (from, began) = (wall_clock(), Instant::now());
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        let cause = Cause { now: self.started.elapsed(), serial };
+        sweep(&view, last.from, &self.lanes, cause);
+        *last = Sweep { from, ended: Instant::now(), took: began.elapsed() };
     }
 
     fn lost_text(&self, why: &str) -> String {

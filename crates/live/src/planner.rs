@@ -15,6 +15,7 @@
 //!   for the next batch.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::time::Duration;
 
 use driftless_fs::{Root, is_absent};
@@ -274,7 +275,8 @@ impl<'a> Planner<'a> {
             self.changed.insert(path.clone());
         }
         let former = if need == Need::Arrived && !held { self.former_name(path) } else { None };
-        let content = held && need != Need::Attributes;
+        self.batch.by_time |= need == Need::Unsure || former.is_some();
+        let content = held && !matches!(need, Need::Attributes | Need::Unsure);
         self.item(path, Act::Object { content }, Some(meta), covers);
         if let Some(old) = former {
             self.pair(path, meta, &old);
@@ -448,6 +450,10 @@ impl<'a> Planner<'a> {
         {
             match self.root.read_link(path) {
                 Ok(text) => link_target = text.into(),
+                // It went, or became something else, since it was seen; its event is on the way.
+                Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::InvalidInput => {
+                    return;
+                }
                 Err(error) => {
                     let covered = covers.unwrap_or(path).clone();
                     self.batch.unreadable.push((covered, error.to_string()));

@@ -32,6 +32,8 @@ pub enum Need {
     Gone,
     /// Only attributes changed.
     Attributes,
+    /// It changed and nothing is known of how: size and time tell whether its content did.
+    Unsure,
     /// An object that may exist at the target under another name arrived under this one.
     Arrived,
     /// The content may be anything.

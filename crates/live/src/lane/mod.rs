@@ -16,4 +16,4 @@ pub mod texts;
 mod work;
 
 pub use state::{Lane, PausedBy};
-pub use work::{Target, View, run};
+pub use work::{Target, View, run, wall_clock};

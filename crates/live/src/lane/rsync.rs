@@ -156,7 +156,7 @@ impl RsyncTarget {
         };
         Ok(ListPush {
             entries,
-            size_only: !batch.items.iter().any(|item| item.act == Act::FormerName),
+            size_only: !batch.by_time,
             ignore_times: false,
             force: self.delete && !self.refused.force,
             acknowledgements: !self.refused.acknowledgements,

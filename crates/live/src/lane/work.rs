@@ -210,6 +210,12 @@ impl Worker<'_> {
                 self.presence.insert(path);
             }
         }
+        for item in &batch.items {
+            tracing::trace!(
+                target = %self.lane.url, path = ?item.path, act = ?item.act, group = ?item.group,
+                covers = ?item.covers, "planned"
+            );
+        }
         let report = target.apply(&batch, view, self.lane);
         if report.end.is_ok() && self.lane.lock().dirty.is_empty() {
             self.known_at = Some(began);
@@ -424,7 +430,7 @@ fn count(inner: &mut Inner, traffic: Traffic) {
 }
 
 /// The time that file systems stamp with, a moment back: their clocks move in steps.
-fn wall_clock() -> Timestamp {
+pub fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let back = since.saturating_sub(Duration::from_secs(2));
     Timestamp { secs: i64::try_from(back.as_secs()).unwrap_or(0), nanos: back.subsec_nanos() }
