@@ -70,17 +70,27 @@ impl Links {
         }
     }
 
-    /// The names of the inode in `meta` that `still` confirms, `path` among them.
-    pub fn names(
-        &self,
-        path: &RelPath,
-        meta: &Meta,
-        still: impl Fn(&RelPath) -> bool,
-    ) -> Vec<RelPath> {
+    /// For each path with the inode it names, all names that the inode has now, in the order given.
+    /// Searches the source when there must be more than are known.
+    pub fn all_names(&self, root: &Root, paths: &[(RelPath, Meta)]) -> Vec<Vec<RelPath>> {
+        let known = |(path, meta): &(RelPath, Meta)| self.names(root, path, meta);
+        let names: Vec<Vec<RelPath>> = paths.iter().map(known).collect();
+        let strangers: Vec<Meta> =
+            paths.iter().map(|(_, meta)| *meta).filter(|meta| self.wants_search(meta)).collect();
+        if strangers.is_empty() {
+            return names;
+        }
+        search(root, self, &strangers);
+        paths.iter().map(known).collect()
+    }
+
+    /// The known names of the inode in `meta` that are still its names, `path` among them.
+    fn names(&self, root: &Root, path: &RelPath, meta: &Meta) -> Vec<RelPath> {
         let id = (meta.dev, meta.ino);
+        let still = |name: &RelPath| root.lstat(name).is_ok_and(|now| (now.dev, now.ino) == id);
         let known: Vec<RelPath> =
             self.lock().known.get(&id).into_iter().flat_map(|k| k.names.iter().cloned()).collect();
-        let (mut confirmed, stale): (Vec<_>, Vec<_>) = known.into_iter().partition(&still);
+        let (mut confirmed, stale): (Vec<_>, Vec<_>) = known.into_iter().partition(still);
         let mut state = self.lock();
         for name in &stale {
             state.remove(name, id);
@@ -110,9 +120,9 @@ impl Links {
         state.known.get(&id).into_iter().flat_map(|known| known.names.iter().cloned()).collect()
     }
 
-    /// Whether the inode may have names that are not known: it had only one when it was last looked
-    /// at, or got another since.
-    pub fn wants_search(&self, meta: &Meta) -> bool {
+    /// Whether the inode has names that are not known, stale ones having been dropped: it had only
+    /// one when it was last looked at, or got another since.
+    fn wants_search(&self, meta: &Meta) -> bool {
         self.lock().known.get(&(meta.dev, meta.ino)).is_none_or(|known| {
             (known.names.len() as u64) < meta.link_count && known.searched_at != Some(meta.ctime)
         })
@@ -127,7 +137,7 @@ impl Links {
 
 /// Looks through the whole source for names of the inodes in `wanted`, by the inode numbers that
 /// listings carry; only what matches is looked at. What cannot be read holds no names.
-pub fn search(root: &Root, links: &Links, wanted: &[Meta]) {
+fn search(root: &Root, links: &Links, wanted: &[Meta]) {
     let numbers: HashSet<u64> = wanted.iter().map(|meta| meta.ino).collect();
     let mut dirs: Vec<Option<RelPath>> = vec![None];
     while let Some(dir) = dirs.pop() {

@@ -13,7 +13,6 @@ use driftless_watch::{Hint, Sink, What};
 use crate::engine::dirty::{Cause, DirtySet, Need, Writing};
 use crate::engine::renames::Rename;
 use crate::lane::{Lane, View};
-use crate::links;
 
 /// Marks every lane of a mirror.
 pub struct Marker {
@@ -178,19 +177,10 @@ impl<'a> Marks<'a> {
 
     fn finish(mut self) -> Vec<Mark> {
         let View { root, links, rules, .. } = self.view;
-        let strangers: Vec<Meta> = self
-            .linked
-            .iter()
-            .map(|(_, meta, ..)| *meta)
-            .filter(|m| links.wants_search(m))
-            .collect();
-        if !strangers.is_empty() {
-            links::search(root, links, &strangers);
-        }
-        for (path, meta, need, writing) in std::mem::take(&mut self.linked) {
-            let names = links.names(&path, &meta, |name| {
-                root.lstat(name).is_ok_and(|now| (now.dev, now.ino) == (meta.dev, meta.ino))
-            });
+        let paths: Vec<_> =
+            self.linked.iter().map(|(path, meta, ..)| (path.clone(), *meta)).collect();
+        let names = links.all_names(root, &paths);
+        for ((path, _, need, writing), names) in self.linked.into_iter().zip(names) {
             let others = names.into_iter().filter(|name| *name != path);
             self.marks.extend(
                 others

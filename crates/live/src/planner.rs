@@ -24,7 +24,7 @@ use driftless_tree::{Kind, Meta, RelPath};
 use crate::batch::{Act, Batch, Item};
 use crate::engine::dirty::{Need, Taken};
 use crate::engine::presence::Presence;
-use crate::links::{self, Links};
+use crate::links::Links;
 use crate::rules::{Chains, SourceRules};
 
 /// Most items of one batch.
@@ -343,30 +343,16 @@ impl<'a> Planner<'a> {
     /// Brings all names of an inode, whichever of them was marked: a change shows in all of them.
     /// Together as a group where the target keeps hard links, else each for itself.
     fn hard_links(&mut self) {
+        let mut seen = HashSet::new();
         let linked: Vec<(RelPath, Meta)> = self
             .items
             .values()
             .filter(|item| matches!(item.act, Act::Object { .. }))
             .filter_map(|item| Some((item.path.clone()?, item.meta?)))
-            .filter(|(_, meta)| meta.link_count > 1)
+            .filter(|(_, meta)| meta.link_count > 1 && seen.insert((meta.dev, meta.ino)))
             .collect();
-        let strangers: Vec<Meta> = linked
-            .iter()
-            .map(|(_, meta)| *meta)
-            .filter(|meta| self.links.wants_search(meta))
-            .collect();
-        if !strangers.is_empty() {
-            links::search(self.root, self.links, &strangers);
-        }
-        let mut done = HashSet::new();
-        for (path, meta) in linked {
-            if !done.insert((meta.dev, meta.ino)) {
-                continue;
-            }
-            let root = self.root;
-            let names = self.links.names(&path, &meta, |name| {
-                root.lstat(name).is_ok_and(|now| (now.dev, now.ino) == (meta.dev, meta.ino))
-            });
+        let names = self.links.all_names(self.root, &linked);
+        for ((path, meta), names) in linked.into_iter().zip(names) {
             let names: Vec<RelPath> = names
                 .into_iter()
                 .filter(|name| {
