@@ -134,6 +134,13 @@ struct Flying {
     pass: Option<Mark>,
 }
 
+impl Flying {
+    fn first_serial(&self) -> Option<u64> {
+        let marks = self.paths.values().chain(self.trees.values());
+        marks.chain(&self.root).chain(&self.pass).map(|mark| mark.serial).min()
+    }
+}
+
 /// When and by which cause a mark is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Cause {
@@ -343,7 +350,12 @@ impl DirtySet {
     /// Gives one path of the batch back, to be tried again at `retry`, in detail: only that path,
     /// also when the batch took it as part of a tree or a pass.
     pub fn failed(&mut self, path: &RelPath, retry: impl Fn(u32) -> Duration, cause: Cause) {
-        let mut mark = self.flying.paths.remove(path).unwrap_or_else(|| cause.mark(Need::Content));
+        let mut mark = self.flying.paths.remove(path).unwrap_or_else(|| {
+            // It flew as part of something else, and is no newer than that.
+            let mut mark = cause.mark(Need::Content);
+            mark.serial = self.flying.first_serial().unwrap_or(cause.serial);
+            mark
+        });
         mark.failures += 1;
         mark.open_since = None;
         mark.not_before = Some(retry(mark.failures));

@@ -132,3 +132,14 @@ fn a_pass_covers_every_mark_made_before_it() {
     set.applied(&path("b"));
     assert!(set.is_empty());
 }
+
+#[test]
+fn what_fails_inside_a_tree_is_as_old_as_the_tree() {
+    let mut set = DirtySet::default();
+    set.mark_tree(path("d"), Need::Content, at(1));
+    take(&mut set, 2);
+    set.failed(&path("d/x"), |_| Duration::ZERO, at(9));
+    set.tree_applied(&path("d"));
+    set.give_back();
+    assert_eq!(set.first_serial(), Some(1));
+}
