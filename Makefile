@@ -2,8 +2,8 @@
 
 CARGO ?= cargo
 # What the tests run against: the real programs.
-PROGRAMS = rsync lsyncd inotifywait cc
-PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev
+PROGRAMS = rsync lsyncd inotifywait cc unshare setpriv chattr mount
+PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount
 
 .PHONY: demo test lint unit e2e bench soak programs bench-programs
 
@@ -17,6 +17,7 @@ test: programs lint unit e2e
 lint:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	! $(CARGO) tree --workspace --edges normal | grep -E 'libz-sys|libz-ng-sys|openssl-sys|aws-lc'
 
 unit:
 	$(CARGO) test --workspace --exclude driftless
@@ -28,12 +29,12 @@ e2e:
 # The speed table, side by side with the programs it replaces, in one run.
 bench: programs
 	$(CARGO) build --release --package driftless --package driftless-testkit
-	target/release/bench --driftless target/release/driftless
+	target/release/bench --driftless target/release/driftless $(BENCH)
 
 # The random-operation tests with many seeds.
 soak: programs
 	for seed in $$(seq 1 $${SEEDS:-100}); do \
-	  DRIFTLESS_SEED=$$seed $(CARGO) test --package driftless --test e2e -- property || exit 1; \
+	  DRIFTLESS_SEED=$$seed $(CARGO) test --package driftless --test e2e -- property:: || exit 1; \
 	done
 
 # Installs what is missing when it may, says what is missing when it may not.
