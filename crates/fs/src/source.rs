@@ -70,8 +70,16 @@ impl SourceFile {
     /// once. A writer that comes in between waits for that moment, or fails with `EAGAIN` when it
     /// opens without blocking.
     pub fn writers(&self) -> Writers {
-        let taken = sys::take_read_lease(self);
-        match taken.and_then(|()| sys::release_lease(self)) {
+        match self.bar_writers() {
+            Writers::None if sys::release_lease(self).is_err() => Writers::Unknown,
+            answer => answer,
+        }
+    }
+
+    /// As [`SourceFile::writers`], but keeps the lease: after [`Writers::None`] nobody begins to
+    /// write before this file is closed. Writers wait for that, so it is for a short read only.
+    pub fn bar_writers(&self) -> Writers {
+        match sys::take_read_lease(self) {
             Ok(()) => Writers::None,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Writers::Some,
             Err(_) => Writers::Unknown,

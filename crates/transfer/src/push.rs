@@ -53,7 +53,7 @@ pub struct ListPush {
     pub filter_texts: Option<Vec<Vec<u8>>>,
 }
 
-/// A full pass: recursive, with incremental recursion when the daemon agrees.
+/// A full pass: recursive unless `shallow`, with incremental recursion when the daemon agrees.
 #[derive(Debug, Clone, Default)]
 pub struct TreePush {
     /// Delete what the source does not have.
@@ -76,6 +76,9 @@ pub struct TreePush {
     pub checksum: bool,
     /// Change nothing; items are still reported.
     pub dry_run: bool,
+    /// Only the root and what is directly in it; directories are listed with `dir.no_content`, so
+    /// that nothing in them is looked at, and `delete` reaches the root's own names only.
+    pub shallow: bool,
     /// Directories at the target, from the module's root with a leading slash, where unchanged
     /// files are linked from.
     pub link_dest: Vec<Vec<u8>>,
@@ -215,6 +218,7 @@ pub fn push_tree(
         if push.checksum {
             source.carry_digests(session.setup.checksum);
         }
-        Walk::new(source, list_options.clone(), options.chmod.as_ref()).run(session)
+        let shallow = push.shallow;
+        Walk::new(source, list_options.clone(), options.chmod.as_ref(), shallow).run(session)
     })
 }

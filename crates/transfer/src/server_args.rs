@@ -26,7 +26,11 @@ impl PushKind<'_> {
 
     /// Whether incremental recursion is offered. The server declines it where it cannot.
     fn incremental(self) -> bool {
-        matches!(self, Self::Tree(_))
+        self.recursive()
+    }
+
+    fn recursive(self) -> bool {
+        matches!(self, Self::Tree(TreePush { shallow: false, .. }))
     }
 
     pub(crate) fn dry_run(self) -> bool {
@@ -68,7 +72,7 @@ fn letters(options: &TransferOptions, kind: PushKind<'_>) -> Vec<u8> {
     let table = [
         (kind.dry_run(), b'n'),
         (options.links, b'l'),
-        (list, b'd'),
+        (!kind.recursive(), b'd'),
         (options.omit_dir_times, b'O'),
         (options.omit_link_times, b'J'),
         (options.whole_file == Some(true), b'W'),
@@ -78,7 +82,7 @@ fn letters(options: &TransferOptions, kind: PushKind<'_>) -> Vec<u8> {
         (options.devices, b'D'),
         (options.times, b't'),
         (options.perms, b'p'),
-        (!list, b'r'),
+        (kind.recursive(), b'r'),
         (kind.checksum(), b'c'),
         (ignore_times, b'I'),
         (list, b'R'),
@@ -101,6 +105,9 @@ fn long_options(options: &TransferOptions, kind: PushKind<'_>, args: &mut Vec<Ve
             args.push(text.as_bytes().to_vec());
         }
     };
+    if let PushKind::Tree(tree) = kind {
+        flag(tree.shallow && (tree.delete || tree.delete_excluded), "--no-r");
+    }
     if let Some(level) = options.compress_level.filter(|_| options.compress != CompressChoice::Off)
     {
         flag(true, &format!("--compress-level={level}"));

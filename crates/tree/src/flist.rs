@@ -166,8 +166,11 @@ pub fn compare_names(a: &[u8], a_dir: bool, b: &[u8], b_dir: bool) -> Ordering {
         if by_kind != Ordering::Equal {
             return by_kind;
         }
+        let shared = x.name.len().min(y.name.len());
+        let by_start = x.name[..shared].cmp(&y.name[..shared]);
         let end: &[u8] = if x.dir_like { b"/" } else { b"" };
-        let by_name = x.name.iter().chain(end).cmp(y.name.iter().chain(end));
+        let by_rest = || x.name[shared..].iter().chain(end).cmp(y.name[shared..].iter().chain(end));
+        let by_name = by_start.then_with(by_rest);
         if by_name != Ordering::Equal {
             return by_name;
         }

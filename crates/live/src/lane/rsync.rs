@@ -16,8 +16,8 @@ use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
 use driftless_transfer::source::{Expected, WriterPolicy};
 use driftless_transfer::{
-    Content, Driver, Level, ListPush, Listed, Outcome, Peer, Problem, PushError, PushFailure,
-    Refusal, SentOutcome, TransferOptions, TreePush, push_list, push_tree,
+    Content, Driver, ItemChange, Level, ListPush, Listed, Outcome, Peer, Problem, PushError,
+    PushFailure, Refusal, SentOutcome, TransferOptions, TreePush, push_list, push_tree,
 };
 use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::path::printable;
@@ -287,7 +287,7 @@ impl Target for RsyncTarget {
         };
         if push.delete && limit != MaxDelete::Unlimited {
             let rehearsal = TreePush { dry_run: true, ..push.clone() };
-            if let Err(error) = self.rehearse(rehearsal, view, limit, lane, &mut report) {
+            if let Err(error) = self.guard(rehearsal, view, limit, lane, &mut report) {
                 report.end = Err(error);
                 return report;
             }
@@ -327,8 +327,13 @@ impl Target for RsyncTarget {
 }
 
 impl RsyncTarget {
-    /// Asks the daemon what a pass would delete, changing nothing.
-    fn rehearse(
+    /// Asks the daemon what a pass would delete, and refuses what is more than `limit`. `push` is
+    /// the pass as a dry run.
+    ///
+    /// The root alone is asked about first: where nothing in it would be deleted and the target has
+    /// none of its names, the target holds nothing below them either, and walking the whole source
+    /// for the question is spared.
+    fn guard(
         &mut self,
         push: TreePush,
         view: &View,
@@ -336,6 +341,26 @@ impl RsyncTarget {
         lane: &Lane,
         report: &mut PassReport,
     ) -> Result<(), LaneError> {
+        let glance = TreePush { shallow: true, ..push.clone() };
+        if self.rehearse(glance, view, lane, report)?.is_all_new() {
+            return Ok(());
+        }
+        let Rehearsal { listed, deleted: count, .. } = self.rehearse(push, view, lane, report)?;
+        let limit = limit.limit(listed + count);
+        if count > limit {
+            return Err(LaneError::WouldDelete { count, limit });
+        }
+        Ok(())
+    }
+
+    /// Runs a session that changes nothing.
+    fn rehearse(
+        &mut self,
+        push: TreePush,
+        view: &View,
+        lane: &Lane,
+        report: &mut PassReport,
+    ) -> Result<Rehearsal, LaneError> {
         let hard_links = self.options.hard_links;
         let mut source = PassSource::new(&view.root, &view.rules, &view.links, hard_links, None);
         let mut driver = PassDriver::new(view, lane, false);
@@ -346,12 +371,31 @@ impl RsyncTarget {
         if let Some(error) = error {
             return Err(self.lane_error(&error, false));
         }
-        let count = driver.deleted;
-        let limit = limit.limit(source.presence.count() + count);
-        if count > limit {
-            return Err(LaneError::WouldDelete { count, limit });
-        }
-        Ok(())
+        let complaints = driver.texts.iter().any(|(level, _)| *level != Level::Info);
+        Ok(Rehearsal {
+            listed: source.presence.count(),
+            new: driver.new,
+            deleted: driver.deleted,
+            troubled: complaints || outcome.io_error != 0 || outcome.error_xfer,
+        })
+    }
+}
+
+/// What a dry run told.
+#[derive(Debug)]
+struct Rehearsal {
+    /// Names below the root that the source listed.
+    listed: u64,
+    /// Those of them that the target does not have.
+    new: u64,
+    deleted: u64,
+    /// Somebody complained, so the counts prove nothing.
+    troubled: bool,
+}
+
+impl Rehearsal {
+    fn is_all_new(&self) -> bool {
+        self.deleted == 0 && self.new == self.listed && !self.troubled
     }
 }
 
@@ -585,11 +629,13 @@ struct PassDriver<'a> {
     failed: Vec<(RelPath, Failure)>,
     texts: Vec<(Level, Vec<u8>)>,
     deleted: u64,
+    /// Names below the root that the target did not have.
+    new: u64,
 }
 
 impl<'a> PassDriver<'a> {
     fn new(view: &'a View, lane: &'a Lane, false_sizes: bool) -> Self {
-        Self { view, lane, false_sizes, failed: Vec::new(), texts: Vec::new(), deleted: 0 }
+        Self { view, lane, false_sizes, failed: Vec::new(), texts: Vec::new(), deleted: 0, new: 0 }
     }
 
     fn report(self, prefix: &[u8], report: &mut PassReport) {
@@ -634,6 +680,10 @@ impl Driver for PassDriver<'_> {
 
     fn applied(&mut self, _item: &Listed<'_>) {}
 
+    fn item(&mut self, item: &Listed<'_>, change: ItemChange) {
+        self.new += u64::from(change.is_new() && &*item.entry.name != b".");
+    }
+
     fn unlisted(&mut self, problem: &Problem) {
         let vanished = problem.error.kind() == std::io::ErrorKind::NotFound;
         if let (false, Ok(path)) = (vanished, RelPath::parse(&problem.name)) {
@@ -643,12 +693,12 @@ impl Driver for PassDriver<'_> {
     }
 
     fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
-        let Some(path) = item.path() else { return };
-        match outcome {
-            SentOutcome::Sent => {}
-            SentOutcome::Spoiled => self.failed.push((path, refusal(&Refusal::Spoiled))),
-            SentOutcome::Refused(why) => self.failed.push((path, refusal(&why))),
-        }
+        let failure = match outcome {
+            SentOutcome::Sent => return,
+            SentOutcome::Spoiled => refusal(&Refusal::Spoiled),
+            SentOutcome::Refused(why) => refusal(&why),
+        };
+        self.failed.extend(item.path().map(|path| (path, failure)));
     }
 
     fn deleted(&mut self, _name: &[u8], _is_dir: bool) {
@@ -666,3 +716,6 @@ impl Driver for PassDriver<'_> {
         self.lane.cancelled()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,8 @@ pub(crate) struct Walk<'a> {
     writer: ListWriter,
     options: ListOptions,
     chmod: Option<&'a Chmod>,
+    /// Directories below the root are listed without content.
+    shallow: bool,
     ids: Ids,
     /// Number of the first entry of each hard-link group.
     groups: HashMap<(u64, u64), u32>,
@@ -53,12 +55,14 @@ impl<'a> Walk<'a> {
         source: &'a mut dyn TreeSource,
         options: ListOptions,
         chmod: Option<&'a Chmod>,
+        shallow: bool,
     ) -> Self {
         Self {
             source,
             writer: ListWriter::new(options.clone()),
             options,
             chmod,
+            shallow,
             ids: Ids::default(),
             groups: HashMap::new(),
             pending: Vec::new(),
@@ -72,7 +76,7 @@ impl<'a> Walk<'a> {
         let mut root = self.source.root().map_err(PushError::Source)?;
         root.name = (*b".").into();
         root.dir = DirFlags { top: true, no_content: false };
-        if !self.options.compat.inc_recurse() {
+        if self.shallow || !self.options.compat.inc_recurse() {
             self.send_everything(root, session)?;
             return session.serve();
         }
@@ -150,7 +154,7 @@ impl<'a> Walk<'a> {
         session.lists.push(FileList { first, entries, directory: Some(directory), places: None });
     }
 
-    /// One list with everything, for a server that does not recurse incrementally.
+    /// One list with everything, where nothing recurses incrementally.
     fn send_everything(&mut self, root: Entry, session: &mut Session<'_>) -> Result<(), PushError> {
         let mut entries = vec![root];
         let mut directories = vec![None];
@@ -158,11 +162,15 @@ impl<'a> Walk<'a> {
         while let Some(dir) = directories.pop() {
             let mut listing = self.source.list(dir.as_ref());
             io_error |= check(&mut listing, session);
-            for entry in listing.entries {
+            for mut entry in listing.entries {
                 if entry.kind() == Some(Kind::Dir)
                     && let Ok(path) = RelPath::parse(&entry.name)
                 {
-                    directories.push(Some(path));
+                    if self.shallow {
+                        entry.dir.no_content = true;
+                    } else {
+                        directories.push(Some(path));
+                    }
                 }
                 entries.push(entry);
             }

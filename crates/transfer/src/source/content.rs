@@ -44,7 +44,8 @@ impl Expected<'_> {
 /// What somebody else's writing to the file means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriterPolicy {
-    /// A file that is open for writing is refused, also when it is opened while it is read.
+    /// A file that is open for writing is refused, also when it is opened while it is read. Not
+    /// asked of a file that nobody has written to for 10 s.
     Refuse,
     /// It is not asked: changes show in the timestamps only, and a file that only grew while it was
     /// read is handed out as it was at the start, once a second reading has proved that.
@@ -73,20 +74,27 @@ impl SourceCache {
             }
         })?;
         let sum = (writers == WriterPolicy::Ignore).then(|| FileSum::new(Strong::Xxh128));
-        let writers = match writers {
-            WriterPolicy::Ignore => Writers::Unknown,
-            WriterPolicy::Refuse => match file.writers() {
-                Writers::Some => return Err(Refusal::BeingWritten),
-                answer => answer,
-            },
-        };
         let opened = *file.opened();
+        let version = Version::of(&opened);
+        let now = SystemTime::now();
+        let small = opened.size <= CHUNK_LEN;
+        let writers = match writers {
+            WriterPolicy::Refuse if version.is_quiet(now) => Writers::Unknown,
+            WriterPolicy::Refuse if small => file.bar_writers(),
+            WriterPolicy::Refuse => file.writers(),
+            WriterPolicy::Ignore => Writers::Unknown,
+        };
+        if writers == Writers::Some {
+            return Err(Refusal::BeingWritten);
+        }
         if !expected.is(&opened) {
             return Err(Refusal::Changed);
         }
-        let version = Version::of(&opened);
-        Ok(Box::new(FileContent {
-            cached: opened.size > CHUNK_LEN && version.is_unmistakable(SystemTime::now()),
+        if small {
+            return Ok(Box::new(SmallFile::read(&file)?));
+        }
+        Ok(Box::new(LargeFile {
+            cached: becomes_unmistakable(&version, now),
             cache: self.clone(),
             file,
             opened,
@@ -100,14 +108,42 @@ impl SourceCache {
     }
 }
 
-struct FileContent {
+/// A file that was read completely when it was opened, as one version.
+struct SmallFile(Vec<u8>);
+
+impl SmallFile {
+    fn read(file: &SourceFile) -> Result<Self, Refusal> {
+        let opened = file.opened();
+        let bytes = read_chunk(file, 0, opened.size)?;
+        let one_version = bytes.len() as u64 == opened.size && file.meta()?.same_version(opened);
+        if one_version { Ok(Self(bytes)) } else { Err(Refusal::Changed) }
+    }
+}
+
+impl Content for SmallFile {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn chunk(&mut self, offset: u64) -> io::Result<&[u8]> {
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(self.0.get(skip..).unwrap_or_default())
+    }
+
+    fn unchanged(&mut self) -> bool {
+        true
+    }
+}
+
+/// A file that is read as it is sent.
+struct LargeFile {
     cache: SourceCache,
     file: SourceFile,
     opened: Meta,
     version: Version,
     /// Before the first byte was read.
     writers: Writers,
-    /// The version is unmistakable and large enough to share.
+    /// The version is unmistakable, so it is shared.
     cached: bool,
     /// Where `chunk` begins.
     at: u64,
@@ -117,7 +153,7 @@ struct FileContent {
     summed: u64,
 }
 
-impl FileContent {
+impl LargeFile {
     /// Whether the file only grew: then its beginning, read once more, is what was handed out, and
     /// all of it was there at one moment between the two readings.
     fn only_grew(&mut self) -> bool {
@@ -163,7 +199,7 @@ impl FileContent {
     }
 }
 
-impl Content for FileContent {
+impl Content for LargeFile {
     fn len(&self) -> u64 {
         self.opened.size
     }
@@ -193,6 +229,16 @@ impl Content for FileContent {
             self.cache.keep_digest(self.version, kind, digest);
         }
     }
+}
+
+/// Waits the moment that a version needs before it can be shared: reading a large file once saves
+/// more. `false` when it will not come.
+fn becomes_unmistakable(version: &Version, now: SystemTime) -> bool {
+    let Some(wait) = version.until_unmistakable(now) else { return false };
+    if !wait.is_zero() {
+        std::thread::sleep(wait);
+    }
+    true
 }
 
 /// Reads up to `len` bytes; fewer only at the end of the file.

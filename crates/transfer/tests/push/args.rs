@@ -134,6 +134,11 @@ fn a_full_pass_is_asked_for_in_the_stock_words() {
         },
     );
     check_tree(
+        "-lptgoDnd --delete",
+        plain(),
+        TreePush { dry_run: true, shallow: true, delete: true, ..tree() },
+    );
+    check_tree(
         "-aI --delete --max-delete=0 --mkpath --link-dest=/a*b --link-dest=/c --delay-updates --temp-dir=/t",
         TransferOptions { delay_updates: true, temp_dir: Some(b"/t".to_vec()), ..plain() },
         TreePush {

@@ -197,6 +197,36 @@ fn what_the_source_lost_is_deleted() {
     assert!(recorder.deleted.contains(&("fifo".to_owned(), false)));
 }
 
+#[test]
+fn a_shallow_pass_looks_at_the_root_only() {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("both")).unwrap();
+    fs::write(source.path().join("both/below"), "1").unwrap();
+    fs::write(source.path().join("new"), "2").unwrap();
+    for dir in ["both", "gone"] {
+        fs::create_dir(daemon.module().join(dir)).unwrap();
+        fs::write(daemon.module().join(dir).join("inside"), "3").unwrap();
+    }
+    let shallow = TreePush { shallow: true, ..deleting() };
+    for dry_run in [true, false] {
+        let mut recorder = Recorder::new(source.path());
+        let mut tree = DiskTree::new(Root::open(source.path()).unwrap(), &options());
+        let push = TreePush { dry_run, ..shallow.clone() };
+        let outcome =
+            push_tree(&daemon.peer(), &options(), push, &mut tree, &mut recorder).unwrap();
+        assert_eq!(outcome.listed_count, 3, "the root and two names");
+        assert!(recorder.items.contains(&"new".to_owned()));
+        let deleted = [("gone/inside".to_owned(), false), ("gone".to_owned(), true)];
+        assert_eq!(recorder.deleted, deleted);
+        assert_eq!(recorder.texts, []);
+        assert_eq!(daemon.module().join("gone").exists(), dry_run);
+        assert_eq!(daemon.module().join("new").exists(), !dry_run);
+        assert!(daemon.module().join("both/inside").exists());
+        assert!(!daemon.module().join("both/below").exists());
+    }
+}
+
 /// A tree whose directory `d` cannot be listed.
 struct Unlistable(DiskTree);
 

@@ -1,0 +1,52 @@
+//! What the operator can do about a failed session, in the line that tells of it.
+
+use driftless_transfer::PushError;
+use driftless_transfer::connect::password::PasswordError;
+
+use crate::mirror::chain;
+
+/// What happened, why, and what to do next.
+pub fn explain(error: &PushError) -> String {
+    format!("{}; {}", chain(error), advice(error))
+}
+
+/// As [`explain`], for a password file.
+pub fn explain_password(error: &PasswordError) -> String {
+    let next = match error {
+        PasswordError::OtherAccessible { path } => format!("run: chmod 600 {}", path.display()),
+        PasswordError::Owner { path } => format!("run: chown root {}", path.display()),
+        PasswordError::Read { .. } | PasswordError::Empty { .. } => {
+            "put the password alone into its first line".into()
+        }
+    };
+    format!("{}; {next}", chain(error))
+}
+
+fn advice(error: &PushError) -> &'static str {
+    match error {
+        PushError::Connect { .. } | PushError::ConnectTimeout { .. } => {
+            "is the daemon running there, and does a firewall let us through? It is tried again"
+        }
+        PushError::NotRsync { .. } => "check the host and the port in the target's URL",
+        PushError::AuthFailed { .. } => {
+            "check the user in the URL and the password against the module's auth users and secrets \
+             file"
+        }
+        PushError::NoPassword { .. } => "give a password-file, or set RSYNC_PASSWORD",
+        PushError::ReadOnly => "set read only = no for the module in the target's rsyncd.conf",
+        PushError::Daemon { .. } => {
+            "check the module's name in the URL, and the module in the target's rsyncd.conf and log"
+        }
+        PushError::Refused { .. } => {
+            "take it out of the module's refuse options, or do without that option here"
+        }
+        PushError::MaxConnections { .. } => "raise the module's max connections if this goes on",
+        PushError::PeerExit { .. } | PushError::Protocol { .. } => "see the daemon's log",
+        PushError::Source(_) => "check the source directory",
+        PushError::Closed { .. }
+        | PushError::Timeout { .. }
+        | PushError::Io(_)
+        | PushError::Cancelled
+        | PushError::List(_) => "it is tried again",
+    }
+}

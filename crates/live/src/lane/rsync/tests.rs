@@ -1,0 +1,110 @@
+//! Passes by hand, to a real daemon.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use driftless_fs::Root;
+use driftless_testkit::compare::{CompareOptions, differences};
+use driftless_testkit::peer::{Module, RsyncDaemon};
+use driftless_transfer::source::SourceCache;
+
+use super::*;
+use crate::links::Links;
+use crate::rules::SourceRules;
+
+struct Bench {
+    source: tempfile::TempDir,
+    daemon: RsyncDaemon,
+    view: View,
+    lane: Lane,
+    target: RsyncTarget,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let source = tempfile::tempdir().unwrap();
+        let daemon = RsyncDaemon::start(&[Module::book("m").anonymous()]);
+        let root = Root::open(source.path()).unwrap();
+        let view = View {
+            rules: SourceRules::parse(&[], &root).unwrap(),
+            root,
+            links: Arc::new(Links::default()),
+            cache: Arc::new(SourceCache::default()),
+        };
+        let lane = Lane::new("target".into(), Instant::now());
+        let url = DaemonUrl::parse(&daemon.url("m")).unwrap();
+        let options = TransferOptions::default();
+        let target = RsyncTarget::new(url, PasswordSource::None, options, true);
+        Self { source, daemon, view, lane, target }
+    }
+
+    fn write(&self, name: &str) {
+        plant(self.source.path().join(name));
+    }
+
+    fn write_at_target(&self, name: &str) {
+        plant(self.at(name));
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.daemon.module_path("m").join(name)
+    }
+
+    /// How a pass ended, and how many sessions it took.
+    fn pass(&mut self, limit: MaxDelete) -> (Result<(), LaneError>, usize) {
+        let sessions = |bench: &Self| bench.daemon.log().matches("rsync to m").count();
+        let before = sessions(self);
+        let report = self.target.pass(&self.view, None, limit, &self.lane);
+        (report.end, sessions(self) - before)
+    }
+
+    #[track_caller]
+    fn identical(&self) {
+        let found = differences(self.source.path(), &self.at(""), &CompareOptions::default());
+        assert_eq!(found.unwrap(), Vec::<String>::new());
+    }
+}
+
+fn plant(path: PathBuf) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "x").unwrap();
+}
+
+#[test]
+fn an_empty_target_is_rehearsed_by_its_root_alone() {
+    let mut bench = Bench::new();
+    bench.write("d/e/f");
+    bench.write("g");
+    assert_eq!(bench.pass(MaxDelete::Count(0)), (Ok(()), 2));
+    bench.identical();
+    assert_eq!(bench.pass(MaxDelete::Count(0)), (Ok(()), 3), "the target has names now");
+}
+
+#[test]
+fn deletions_at_any_depth_are_guarded() {
+    for doomed in ["gone", "gone/deep", "shared/gone", "shared/inner/gone"] {
+        let mut bench = Bench::new();
+        bench.write("shared/inner/stays");
+        bench.write("stays");
+        bench.write_at_target(doomed);
+        let (end, _) = bench.pass(MaxDelete::Count(0));
+        assert!(matches!(end, Err(LaneError::WouldDelete { limit: 0, .. })), "{doomed}: {end:?}");
+        assert!(bench.at(doomed).exists() && !bench.at("stays").exists(), "{doomed}");
+        assert_eq!(bench.pass(MaxDelete::Count(2)), (Ok(()), 3), "{doomed}");
+        bench.identical();
+    }
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_file_is_guarded() {
+    let mut bench = Bench::new();
+    bench.write("swap");
+    for at in 0..3 {
+        bench.write_at_target(&format!("swap/{at}"));
+    }
+    let (end, _) = bench.pass(MaxDelete::Count(2));
+    assert!(matches!(end, Err(LaneError::WouldDelete { .. })), "{end:?}");
+    assert!(bench.at("swap/0").exists());
+}
