@@ -9,26 +9,32 @@
 //! * Directories are listed without content, so that `--delete`, which carries the filter rules, can
 //!   never look into one.
 
+mod advice;
+mod batch_session;
+mod judge;
+mod pass_session;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
-use driftless_transfer::source::{Expected, WriterPolicy};
 use driftless_transfer::{
-    Content, Driver, ItemChange, Level, ListPush, Listed, Outcome, Peer, Problem, PushError,
-    PushFailure, Refusal, SentOutcome, TransferOptions, TreePush, push_list, push_tree,
+    Level, ListPush, Outcome, Peer, PushError, PushFailure, Refusal, TransferOptions, TreePush,
+    push_list, push_tree,
 };
 use driftless_tree::flist::{Entry, HardLink};
-use driftless_tree::path::printable;
-use driftless_tree::{Kind, RelPath, Timestamp};
+use driftless_tree::{Kind, Timestamp};
 use zeroize::Zeroizing;
 
+use self::advice::{explain, explain_password};
+use self::batch_session::ListDriver;
+use self::judge::Judge;
+use self::pass_session::PassDriver;
 use super::report::{BatchReport, Failure, ItemEnd, LaneError, PassReport, Traffic};
 use super::state::Lane;
-use super::texts::{self, Meaning};
 use super::work::{Target, View, Wants};
-use crate::batch::{Act, Batch, Item};
+use crate::batch::{Act, Batch};
 use crate::config::{MaxDelete, PasswordSource};
 use crate::mirror::chain as text;
 use crate::pass::{PassSource, false_size};
@@ -71,7 +77,8 @@ impl RsyncTarget {
             PasswordSource::None => None,
             PasswordSource::Value(value) => Some(Zeroizing::clone(value)),
             PasswordSource::File(path) => {
-                Some(read_password_file(path).map_err(|error| LaneError::Failed(text(&error)))?)
+                let password = read_password_file(path);
+                Some(password.map_err(|error| LaneError::Failed(explain_password(&error)))?)
             }
         };
         Ok(())
@@ -83,7 +90,7 @@ impl RsyncTarget {
         match error {
             PushError::Cancelled => LaneError::Cancelled,
             PushError::MaxConnections { .. } => {
-                LaneError::Busy { why: text(error), wait: BUSY_WAIT }
+                LaneError::Busy { why: explain(error), wait: BUSY_WAIT }
             }
             PushError::Refused { option, .. } => {
                 let known = if option.contains("delete") {
@@ -93,18 +100,18 @@ impl RsyncTarget {
                 } else if option.contains("remove-") {
                     &mut self.refused.acknowledgements
                 } else {
-                    return LaneError::Failed(text(error));
+                    return LaneError::Failed(explain(error));
                 };
                 // Refused although it is not used any more: something else is wrong.
                 if std::mem::replace(known, true) {
-                    return LaneError::Failed(text(error));
+                    return LaneError::Failed(explain(error));
                 }
-                LaneError::Learned(text(error))
+                LaneError::Learned(explain(error))
             }
             PushError::Closed { .. } | PushError::Io(_) | PushError::Timeout { .. } if listed => {
-                LaneError::Broken(text(error))
+                LaneError::Broken(explain(error))
             }
-            _ => LaneError::Failed(text(error)),
+            _ => LaneError::Failed(explain(error)),
         }
     }
 
@@ -220,7 +227,7 @@ impl Target for RsyncTarget {
             items: &items,
             view,
             lane,
-            states: batch.items.iter().map(|_| ItemState::default()).collect(),
+            states: batch.items.iter().map(|_| Default::default()).collect(),
             texts: Vec::new(),
             deleted: Vec::new(),
         };
@@ -231,7 +238,7 @@ impl Target for RsyncTarget {
             states,
             acknowledged,
             clean: outcome.clean_end,
-            by_name: names(batch),
+            by_name: judge::names(batch),
             deleted,
             unmatched: Vec::new(),
             prefix: prefix(&self.peer.url),
@@ -409,312 +416,6 @@ fn prefix(url: &DaemonUrl) -> Vec<u8> {
         prefix.push(b'/');
     }
     prefix
-}
-
-fn names(batch: &Batch) -> HashMap<Vec<u8>, usize> {
-    let named = batch.items.iter().enumerate();
-    named
-        .map(|(at, item)| {
-            let name = item.path.as_ref().map_or(&b"."[..], |path| path.as_bytes());
-            (name.to_vec(), at)
-        })
-        .collect()
-}
-
-/// What a session said of one item.
-#[derive(Debug, Default)]
-struct ItemState {
-    acknowledged: bool,
-    sent: bool,
-    failure: Option<Failure>,
-}
-
-/// Answers a partial session.
-struct ListDriver<'a> {
-    batch: &'a Batch,
-    items: &'a [usize],
-    view: &'a View,
-    lane: &'a Lane,
-    states: Vec<ItemState>,
-    texts: Vec<(Level, Vec<u8>)>,
-    deleted: Vec<Vec<u8>>,
-}
-
-impl ListDriver<'_> {
-    fn state(&mut self, item: &Listed<'_>) -> Option<&mut ItemState> {
-        let at = *self.items.get(item.index)?;
-        self.states.get_mut(at)
-    }
-
-    fn planned(&self, item: &Listed<'_>) -> Option<&Item> {
-        self.batch.items.get(*self.items.get(item.index)?)
-    }
-}
-
-impl Driver for ListDriver<'_> {
-    fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
-        let Some(planned) = self.planned(item) else { return Err(Refusal::Vanished) };
-        // The daemon may ask for a former name when the target has neither.
-        let planned = match (planned.act, planned.group) {
-            (Act::FormerName, Some(group)) => self
-                .batch
-                .items
-                .iter()
-                .find(|other| other.group == Some(group) && other.act != Act::FormerName)
-                .unwrap_or(planned),
-            _ => planned,
-        };
-        let (Some(path), Some(meta)) = (&planned.path, &planned.meta) else {
-            return Err(Refusal::Vanished);
-        };
-        let (expected, writers) = match planned.settled {
-            true => (Expected::Grown(meta), WriterPolicy::Ignore),
-            false => (Expected::Meta(meta), WriterPolicy::Refuse),
-        };
-        self.view.cache.open(&self.view.root, path, expected, writers)
-    }
-
-    fn applied(&mut self, item: &Listed<'_>) {
-        if let Some(state) = self.state(item) {
-            state.acknowledged = true;
-        }
-    }
-
-    fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
-        let Some(state) = self.state(item) else { return };
-        match outcome {
-            SentOutcome::Sent => {
-                state.sent = true;
-                state.failure = None;
-            }
-            SentOutcome::Spoiled => state.failure = Some(refusal(&Refusal::Spoiled)),
-            SentOutcome::Refused(why) => {
-                state.failure.get_or_insert(refusal(&why));
-            }
-        }
-    }
-
-    fn deleted(&mut self, name: &[u8], _is_dir: bool) {
-        self.deleted.push(name.to_vec());
-    }
-
-    fn message(&mut self, level: Level, text: &[u8]) {
-        tracing::debug!(target = %self.lane.url, ?level, "{}", printable(text));
-        if level != Level::Motd {
-            self.texts.push((level, text.to_vec()));
-        }
-    }
-
-    fn cancelled(&self) -> bool {
-        self.lane.cancelled()
-    }
-}
-
-/// Decides what a session proved (stock-lane, "what proves that a path is applied").
-struct Judge<'a> {
-    batch: &'a Batch,
-    states: Vec<ItemState>,
-    acknowledged: bool,
-    clean: bool,
-    by_name: HashMap<Vec<u8>, usize>,
-    deleted: Vec<Vec<u8>>,
-    unmatched: Vec<String>,
-    prefix: Vec<u8>,
-    /// The session carried rules, so names that stay are names that rules protect.
-    protects: bool,
-    deletion_ignored: bool,
-}
-
-impl Judge<'_> {
-    fn read(&mut self, texts: &[(Level, Vec<u8>)]) {
-        for (level, text) in texts {
-            let error = matches!(level, Level::Warning | Level::Error | Level::ErrorXfer);
-            let meaning = texts::meaning(text, error);
-            if meaning == Meaning::Talk || (meaning == Meaning::NotEmpty && self.protects) {
-                continue;
-            }
-            self.deletion_ignored |= meaning == Meaning::DeletionIgnored;
-            let why = printable(text.trim_ascii_end());
-            let mut matched = false;
-            for name in texts::paths(text) {
-                let name = name.strip_prefix(&self.prefix[..]).unwrap_or(&name).to_vec();
-                if let Some(at) = self.find(&name) {
-                    let failure = &mut self.states[at].failure;
-                    if failure.as_ref().is_none_or(|failure| failure.transient) {
-                        *failure = Some(Failure::lasting(why.clone()));
-                    }
-                    matched = true;
-                }
-            }
-            if !matched && meaning == Meaning::Failed {
-                self.unmatched.push(why);
-            }
-        }
-    }
-
-    /// The item that a name is about: itself, or the deleted directory that it was in.
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        if let Some(&at) = self.by_name.get(name) {
-            return Some(at);
-        }
-        let path = RelPath::parse(name).ok()?;
-        path.ancestors().find_map(|above| {
-            let at = *self.by_name.get(above.as_bytes())?;
-            (self.batch.items[at].act != Act::Directory).then_some(at)
-        })
-    }
-
-    fn end(&self, at: usize, sends_deletions: bool) -> ItemEnd {
-        let item = &self.batch.items[at];
-        let state = &self.states[at];
-        if let Some(failure) = state.failure.as_ref().or_else(|| self.group_failure(at)) {
-            return ItemEnd::Failed(failure.clone());
-        }
-        let proved = match item.act {
-            Act::Missing if !sends_deletions => {
-                return ItemEnd::Failed(Failure::lasting("the target refuses deletions"));
-            }
-            Act::Missing => self.clean || self.is_deleted(item),
-            Act::Directory => self.clean,
-            Act::FormerName => self.clean || state.acknowledged,
-            Act::Object { .. } if self.acknowledged => state.acknowledged,
-            Act::Object { .. } => self.clean && self.unmatched.is_empty(),
-        };
-        if !proved {
-            return match (self.clean, self.unmatched.is_empty()) {
-                // Not acknowledged at a clean end, for a reason that no text gave.
-                (true, true) => ItemEnd::Failed(Failure::lasting("the target did not take it")),
-                _ => ItemEnd::Unproved,
-            };
-        }
-        let regular = item.meta.is_some_and(|meta| meta.kind == Kind::File);
-        if item.act == (Act::Object { content: true }) && regular && !self.content_sent(at) {
-            // The false size was the size of the target's file: list it with another one.
-            return ItemEnd::Failed(Failure::transient("its content was not asked for"));
-        }
-        ItemEnd::Applied
-    }
-
-    /// The daemon asks for one member of a hard-link group; what fails for that one fails for all
-    /// that it did not acknowledge.
-    fn group_failure(&self, at: usize) -> Option<&Failure> {
-        let group = self.batch.items[at].group?;
-        if self.states[at].acknowledged {
-            return None;
-        }
-        let members = self.batch.items.iter().zip(&self.states);
-        members
-            .filter(|(item, _)| item.group == Some(group))
-            .find_map(|(_, state)| state.failure.as_ref())
-    }
-
-    fn is_deleted(&self, item: &Item) -> bool {
-        let path = item.path.as_ref().map(RelPath::as_bytes);
-        path.is_some_and(|path| self.deleted.iter().any(|name| name == path))
-    }
-
-    fn content_sent(&self, at: usize) -> bool {
-        let Some(group) = self.batch.items[at].group else { return self.states[at].sent };
-        let members = self.batch.items.iter().zip(&self.states);
-        members.filter(|(item, _)| item.group == Some(group)).any(|(_, state)| state.sent)
-    }
-}
-
-/// Answers a full pass.
-struct PassDriver<'a> {
-    view: &'a View,
-    lane: &'a Lane,
-    /// Some files are listed with a size that is not theirs.
-    false_sizes: bool,
-    failed: Vec<(RelPath, Failure)>,
-    texts: Vec<(Level, Vec<u8>)>,
-    deleted: u64,
-    /// Names below the root that the target did not have.
-    new: u64,
-}
-
-impl<'a> PassDriver<'a> {
-    fn new(view: &'a View, lane: &'a Lane, false_sizes: bool) -> Self {
-        Self { view, lane, false_sizes, failed: Vec::new(), texts: Vec::new(), deleted: 0, new: 0 }
-    }
-
-    fn report(self, prefix: &[u8], report: &mut PassReport) {
-        report.failed.extend(self.failed);
-        for (level, text) in self.texts {
-            let error = matches!(level, Level::Warning | Level::Error | Level::ErrorXfer);
-            if texts::meaning(&text, error) != Meaning::Failed {
-                continue;
-            }
-            let why = printable(text.trim_ascii_end());
-            let names = texts::paths(&text);
-            // The last name is the final one, see `texts::paths`.
-            let path = names.iter().find_map(|name| {
-                let name = name.strip_prefix(prefix).unwrap_or(name);
-                let path = RelPath::parse(name).ok()?;
-                report.presence.contains(&path).then_some(path)
-            });
-            match path {
-                Some(path) => report.failed.push((path, Failure::lasting(why))),
-                None => report.unmatched.push(why),
-            }
-        }
-    }
-}
-
-impl Driver for PassDriver<'_> {
-    fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
-        let Some(path) = item.path() else { return Err(Refusal::Vanished) };
-        let open =
-            |expected| self.view.cache.open(&self.view.root, &path, expected, WriterPolicy::Refuse);
-        if !self.false_sizes {
-            return open(Expected::Entry(item.entry));
-        }
-        let meta = self.view.root.lstat(&path).map_err(|error| {
-            if driftless_fs::is_absent(&error) { Refusal::Vanished } else { Refusal::Io(error) }
-        })?;
-        if meta.kind != Kind::File || meta.mtime != item.entry.mtime {
-            return Err(Refusal::Changed);
-        }
-        open(Expected::Meta(&meta))
-    }
-
-    fn applied(&mut self, _item: &Listed<'_>) {}
-
-    fn item(&mut self, item: &Listed<'_>, change: ItemChange) {
-        self.new += u64::from(change.is_new() && &*item.entry.name != b".");
-    }
-
-    fn unlisted(&mut self, problem: &Problem) {
-        let vanished = problem.error.kind() == std::io::ErrorKind::NotFound;
-        if let (false, Ok(path)) = (vanished, RelPath::parse(&problem.name)) {
-            let why = format!("cannot be listed: {}", problem.error);
-            self.failed.push((path, Failure::lasting(why)));
-        }
-    }
-
-    fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
-        let failure = match outcome {
-            SentOutcome::Sent => return,
-            SentOutcome::Spoiled => refusal(&Refusal::Spoiled),
-            SentOutcome::Refused(why) => refusal(&why),
-        };
-        self.failed.extend(item.path().map(|path| (path, failure)));
-    }
-
-    fn deleted(&mut self, _name: &[u8], _is_dir: bool) {
-        self.deleted += 1;
-    }
-
-    fn message(&mut self, level: Level, text: &[u8]) {
-        tracing::debug!(target = %self.lane.url, ?level, "{}", printable(text));
-        if level != Level::Motd && self.texts.len() < 100_000 {
-            self.texts.push((level, text.to_vec()));
-        }
-    }
-
-    fn cancelled(&self) -> bool {
-        self.lane.cancelled()
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,100 @@
+//! Answers a partial session, and notes what it said of each item.
+
+use driftless_transfer::source::{Expected, WriterPolicy};
+use driftless_transfer::{Content, Driver, Level, Listed, Refusal, SentOutcome};
+use driftless_tree::path::printable;
+
+use super::refusal;
+use crate::batch::{Act, Batch, Item};
+use crate::lane::report::Failure;
+use crate::lane::state::Lane;
+use crate::lane::work::View;
+
+/// What a session said of one item.
+#[derive(Debug, Default)]
+pub(super) struct ItemState {
+    pub(super) acknowledged: bool,
+    pub(super) sent: bool,
+    pub(super) failure: Option<Failure>,
+}
+
+/// Answers a partial session.
+pub(super) struct ListDriver<'a> {
+    pub(super) batch: &'a Batch,
+    pub(super) items: &'a [usize],
+    pub(super) view: &'a View,
+    pub(super) lane: &'a Lane,
+    pub(super) states: Vec<ItemState>,
+    pub(super) texts: Vec<(Level, Vec<u8>)>,
+    pub(super) deleted: Vec<Vec<u8>>,
+}
+
+impl ListDriver<'_> {
+    fn state(&mut self, item: &Listed<'_>) -> Option<&mut ItemState> {
+        let at = *self.items.get(item.index)?;
+        self.states.get_mut(at)
+    }
+
+    fn planned(&self, item: &Listed<'_>) -> Option<&Item> {
+        self.batch.items.get(*self.items.get(item.index)?)
+    }
+}
+
+impl Driver for ListDriver<'_> {
+    fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
+        let Some(planned) = self.planned(item) else { return Err(Refusal::Vanished) };
+        // The daemon may ask for a former name when the target has neither.
+        let planned = match (planned.act, planned.group) {
+            (Act::FormerName, Some(group)) => self
+                .batch
+                .items
+                .iter()
+                .find(|other| other.group == Some(group) && other.act != Act::FormerName)
+                .unwrap_or(planned),
+            _ => planned,
+        };
+        let (Some(path), Some(meta)) = (&planned.path, &planned.meta) else {
+            return Err(Refusal::Vanished);
+        };
+        let (expected, writers) = match planned.settled {
+            true => (Expected::Grown(meta), WriterPolicy::Ignore),
+            false => (Expected::Meta(meta), WriterPolicy::Refuse),
+        };
+        self.view.cache.open(&self.view.root, path, expected, writers)
+    }
+
+    fn applied(&mut self, item: &Listed<'_>) {
+        if let Some(state) = self.state(item) {
+            state.acknowledged = true;
+        }
+    }
+
+    fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
+        let Some(state) = self.state(item) else { return };
+        match outcome {
+            SentOutcome::Sent => {
+                state.sent = true;
+                state.failure = None;
+            }
+            SentOutcome::Spoiled => state.failure = Some(refusal(&Refusal::Spoiled)),
+            SentOutcome::Refused(why) => {
+                state.failure.get_or_insert(refusal(&why));
+            }
+        }
+    }
+
+    fn deleted(&mut self, name: &[u8], _is_dir: bool) {
+        self.deleted.push(name.to_vec());
+    }
+
+    fn message(&mut self, level: Level, text: &[u8]) {
+        tracing::debug!(target = %self.lane.url, ?level, "{}", printable(text));
+        if level != Level::Motd {
+            self.texts.push((level, text.to_vec()));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.lane.cancelled()
+    }
+}

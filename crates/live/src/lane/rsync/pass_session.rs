@@ -1,0 +1,111 @@
+//! Answers a full pass, and collects what it did not bring over.
+
+use driftless_transfer::source::{Expected, WriterPolicy};
+use driftless_transfer::{
+    Content, Driver, ItemChange, Level, Listed, Problem, Refusal, SentOutcome,
+};
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, RelPath};
+
+use super::refusal;
+use crate::lane::report::{Failure, PassReport};
+use crate::lane::state::Lane;
+use crate::lane::texts::{self, Meaning};
+use crate::lane::work::View;
+
+/// Answers a full pass.
+pub(super) struct PassDriver<'a> {
+    pub(super) view: &'a View,
+    pub(super) lane: &'a Lane,
+    /// Some files are listed with a size that is not theirs.
+    pub(super) false_sizes: bool,
+    pub(super) failed: Vec<(RelPath, Failure)>,
+    pub(super) texts: Vec<(Level, Vec<u8>)>,
+    pub(super) deleted: u64,
+    /// Names below the root that the target did not have.
+    pub(super) new: u64,
+}
+
+impl<'a> PassDriver<'a> {
+    pub(super) fn new(view: &'a View, lane: &'a Lane, false_sizes: bool) -> Self {
+        Self { view, lane, false_sizes, failed: Vec::new(), texts: Vec::new(), deleted: 0, new: 0 }
+    }
+
+    pub(super) fn report(self, prefix: &[u8], report: &mut PassReport) {
+        report.failed.extend(self.failed);
+        for (level, text) in self.texts {
+            let error = matches!(level, Level::Warning | Level::Error | Level::ErrorXfer);
+            if texts::meaning(&text, error) != Meaning::Failed {
+                continue;
+            }
+            let why = printable(text.trim_ascii_end());
+            let names = texts::paths(&text);
+            // The last name is the final one, see `texts::paths`.
+            let path = names.iter().find_map(|name| {
+                let name = name.strip_prefix(prefix).unwrap_or(name);
+                let path = RelPath::parse(name).ok()?;
+                report.presence.contains(&path).then_some(path)
+            });
+            match path {
+                Some(path) => report.failed.push((path, Failure::lasting(why))),
+                None => report.unmatched.push(why),
+            }
+        }
+    }
+}
+
+impl Driver for PassDriver<'_> {
+    fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
+        let Some(path) = item.path() else { return Err(Refusal::Vanished) };
+        let open =
+            |expected| self.view.cache.open(&self.view.root, &path, expected, WriterPolicy::Refuse);
+        if !self.false_sizes {
+            return open(Expected::Entry(item.entry));
+        }
+        let meta = self.view.root.lstat(&path).map_err(|error| {
+            if driftless_fs::is_absent(&error) { Refusal::Vanished } else { Refusal::Io(error) }
+        })?;
+        if meta.kind != Kind::File || meta.mtime != item.entry.mtime {
+            return Err(Refusal::Changed);
+        }
+        open(Expected::Meta(&meta))
+    }
+
+    fn applied(&mut self, _item: &Listed<'_>) {}
+
+    fn item(&mut self, item: &Listed<'_>, change: ItemChange) {
+        self.new += u64::from(change.is_new() && &*item.entry.name != b".");
+    }
+
+    fn unlisted(&mut self, problem: &Problem) {
+        let vanished = problem.error.kind() == std::io::ErrorKind::NotFound;
+        if let (false, Ok(path)) = (vanished, RelPath::parse(&problem.name)) {
+            let why = format!("cannot be listed: {}", problem.error);
+            self.failed.push((path, Failure::lasting(why)));
+        }
+    }
+
+    fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
+        let failure = match outcome {
+            SentOutcome::Sent => return,
+            SentOutcome::Spoiled => refusal(&Refusal::Spoiled),
+            SentOutcome::Refused(why) => refusal(&why),
+        };
+        self.failed.extend(item.path().map(|path| (path, failure)));
+    }
+
+    fn deleted(&mut self, _name: &[u8], _is_dir: bool) {
+        self.deleted += 1;
+    }
+
+    fn message(&mut self, level: Level, text: &[u8]) {
+        tracing::debug!(target = %self.lane.url, ?level, "{}", printable(text));
+        if level != Level::Motd && self.texts.len() < 100_000 {
+            self.texts.push((level, text.to_vec()));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.lane.cancelled()
+    }
+}
