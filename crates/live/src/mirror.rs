@@ -20,8 +20,12 @@ use crate::marks::{Marker, sweep};
 use crate::rules::SourceRules;
 use crate::status::{MirrorState, MirrorStatus, WatchStatus};
 
-/// How often the source's identity is checked.
-const ROOT_CHECK: Duration = Duration::from_secs(1);
+/// How often the source's identity is checked while nothing says that it changed: the watcher tells
+/// of a loss at once, in all cases that the kernel tells it.
+const ROOT_CHECK: Duration = Duration::from_secs(10);
+
+/// How often a lost source is looked for.
+const RETURN_CHECK: Duration = Duration::from_secs(1);
 
 /// Least time between two sweeps that nobody waits for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -382,7 +386,7 @@ impl Shared {
                 Ok(watcher) => self.stay_with(watcher),
                 Err(why) => {
                     self.lose(why);
-                    self.wait(ROOT_CHECK);
+                    self.wait(RETURN_CHECK);
                 }
             }
         }
