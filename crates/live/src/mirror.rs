@@ -1,5 +1,7 @@
 //! One mirror: a watched source and a lane for each target.
 
+mod source;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 use driftless_fs::{FsError, Root};
 use driftless_transfer::source::SourceCache;
 use driftless_tree::Timestamp;
-use driftless_watch::{WatchError, WatchOptions, Watcher};
+use driftless_watch::Watcher;
 
 use crate::config::{Destination, MirrorConfig};
 use crate::engine::dirty::Cause;
@@ -16,19 +18,8 @@ use crate::lane::local::LocalTarget;
 use crate::lane::rsync::RsyncTarget;
 use crate::lane::{Lane, PausedBy, Target, View, run, wall_clock};
 use crate::links::Links;
-use crate::marks::{Marker, sweep};
 use crate::rules::SourceRules;
-use crate::status::{MirrorState, MirrorStatus, WatchStatus};
-
-/// How often the source's identity is checked while nothing says that it changed: the watcher tells
-/// of a loss at once, in all cases that the kernel tells it.
-const ROOT_CHECK: Duration = Duration::from_secs(10);
-
-/// How often a lost source is looked for.
-const RETURN_CHECK: Duration = Duration::from_secs(1);
-
-/// Least time between two sweeps that nobody waits for.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+use crate::status::{MirrorState, MirrorStatus};
 
 /// Why a mirror cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +87,7 @@ struct Shared {
     source: Mutex<Source>,
     changed: Condvar,
     stop: AtomicBool,
-    /// See [`Marker::unseen`].
+    /// See [`crate::marks::Marker::unseen`].
     unseen: Arc<AtomicBool>,
     last_sweep: Mutex<Sweep>,
 }
@@ -201,7 +192,7 @@ impl Mirror {
             source: shared.config.source.display().to_string(),
             state: source.state,
             error: source.error.clone(),
-            watch: source.watcher.as_ref().map(|w| watch_status(w)).unwrap_or_default(),
+            watch: source.watcher.as_ref().map(|w| source::watch_status(w)).unwrap_or_default(),
             targets: shared.lanes.iter().map(|lane| lane.status()).collect(),
         }
     }
@@ -316,28 +307,6 @@ impl Mirror {
     }
 }
 
-fn watch_status(watcher: &Watcher) -> WatchStatus {
-    let stats = watcher.stats();
-    WatchStatus {
-        directories: stats.directories,
-        polled: stats.polled,
-        events: stats.events,
-        overflows: stats.overflows,
-        warning: stats.limit.map(|limit| {
-            format!(
-                "{} of {} directories cannot be watched, since {} is {}; they are compared from \
-                 time to time, nothing is lost; run: sysctl {}={}",
-                limit.unwatched,
-                stats.directories,
-                limit.sysctl,
-                limit.present,
-                limit.sysctl,
-                limit.sufficient
-            )
-        }),
-    }
-}
-
 impl Shared {
     fn source(&self) -> MutexGuard<'_, Source> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
@@ -376,141 +345,6 @@ impl Shared {
             }
             source =
                 self.changed.wait_timeout(source, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Watches the source for as long as the mirror runs, over losses and returns.
-    fn keep_source(self: &Arc<Self>) {
-        while !self.stop.load(Ordering::Relaxed) {
-            match self.watch() {
-                Ok(watcher) => self.stay_with(watcher),
-                Err(why) => {
-                    self.lose(why);
-                    self.wait(RETURN_CHECK);
-                }
-            }
-        }
-    }
-
-    /// Sets up watches on the source that is at the configured path now, if it is the right one.
-    fn watch(self: &Arc<Self>) -> Result<Arc<Watcher>, String> {
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        view.root.check().map_err(|lost| self.lost_text(&lost.to_string()))?;
-        let rules = view.rules.clone();
-        let options = WatchOptions {
-            poll_interval: self.config.poll_interval,
-            skip: Box::new(move |dir| !rules.includes(dir, true)),
-            ..WatchOptions::default()
-        };
-        let shared = Arc::downgrade(self);
-        let marker = Marker {
-            lost: Box::new(move |why| {
-                if let Some(shared) = shared.upgrade() {
-                    shared.source().lost = Some(why);
-                    shared.changed.notify_all();
-                }
-            }),
-            lanes: self.lanes.clone(),
-            view: Arc::clone(&self.view),
-            serial: Arc::clone(&self.serial),
-            started: self.started,
-            unseen: Arc::clone(&self.unseen),
-        };
-        let watcher = Watcher::start(&self.config.source, options, Arc::new(marker))
-            .map_err(|error: WatchError| chain(&error))?;
-        let watcher = Arc::new(watcher);
-        // What changed before the watches were there is found by the pass that follows.
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        let cause = Cause { now: self.started.elapsed(), serial };
-        {
-            let mut source = self.source();
-            source.state = MirrorState::Running;
-            source.error = None;
-            source.lost = None;
-            source.watcher = Some(Arc::clone(&watcher));
-        }
-        self.changed.notify_all();
-        let stats = watcher.stats();
-        tracing::info!(
-            mirror = %self.config.name, directories = stats.directories, "watching the source"
-        );
-        for lane in &self.lanes {
-            lane.change(|inner| {
-                inner.waiting_for_watches = false;
-                inner.source_lost = None;
-                inner.dirty.mark_pass(cause);
-            });
-        }
-        Ok(watcher)
-    }
-
-    /// Returns when the source is lost or the mirror stops.
-    fn stay_with(&self, watcher: Arc<Watcher>) {
-        while !self.stop.load(Ordering::Relaxed) {
-            let told = self.source().lost.take();
-            let root = self.view.read().unwrap_or_else(PoisonError::into_inner).root.clone();
-            let lost = told.or_else(|| root.check().err().map(|lost| lost.to_string()));
-            if let Some(why) = lost {
-                let text = self.lost_text(&why);
-                self.lose(text);
-                break;
-            }
-            if self.sweep_due() && self.unseen.swap(false, Ordering::Relaxed) {
-                self.sweep();
-            }
-            self.wait(ROOT_CHECK);
-        }
-        self.source().watcher = None;
-        if let Ok(watcher) = Arc::try_unwrap(watcher) {
-            watcher.stop();
-        }
-    }
-
-    fn last_sweep(&self) -> MutexGuard<'_, Sweep> {
-        self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether another sweep costs less than a hundredth of the time.
-    fn sweep_due(&self) -> bool {
-        let last = self.last_sweep();
-        last.ended.elapsed() >= SWEEP_INTERVAL.max(last.took * 100)
-    }
-
-    /// Marks what changed without an event of its own.
-    fn sweep(&self) {
-        let mut last = self.last_sweep();
-        let (from, began) = (wall_clock(), Instant::now());
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        let cause = Cause { now: self.started.elapsed(), serial };
-        sweep(&view, last.from, &self.lanes, cause);
-        *last = Sweep { from, ended: Instant::now(), took: began.elapsed() };
-    }
-
-    fn lost_text(&self, why: &str) -> String {
-        format!(
-            "the source {} is not what it was: {why}; nothing is sent or deleted until it is back \
-             (or restart driftless to mirror what is there now)",
-            self.config.source.display()
-        )
-    }
-
-    fn lose(&self, why: String) {
-        for lane in &self.lanes {
-            lane.change(|inner| inner.source_lost = Some(why.clone()));
-        }
-        let mut source = self.source();
-        if source.error.as_ref() != Some(&why) {
-            tracing::error!(mirror = %self.config.name, "{why}");
-        }
-        source.state = MirrorState::SourceLost;
-        source.error = Some(why);
-    }
-
-    fn wait(&self, time: Duration) {
-        let source = self.source();
-        if source.lost.is_none() && !self.stop.load(Ordering::Relaxed) {
-            drop(self.changed.wait_timeout(source, time).unwrap_or_else(PoisonError::into_inner));
         }
     }
 }
