@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) output: Mux,
     /// Read and not yet taken.
     pub(crate) input: Vec<u8>,
+    /// Where reads end up at first.
+    scratch: Box<[u8]>,
     /// The peer closed its side, or the connection broke.
     ended: bool,
     rate: Option<Rate>,
@@ -70,6 +72,7 @@ impl Link {
             socket,
             output: Mux::new(),
             input: Vec::with_capacity(16 * 1024),
+            scratch: vec![0; READ_SIZE].into(),
             ended: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             timeout,
@@ -258,17 +261,13 @@ impl Link {
 
     /// Reads what is there; `None` when nothing is.
     fn read_some(&mut self) -> Result<Option<Received>, PushError> {
-        let start = self.input.len();
-        self.input.resize(start + READ_SIZE, 0);
-        let read = (&self.socket).read(&mut self.input[start..]);
-        let len = *read.as_ref().unwrap_or(&0);
-        self.input.truncate(start + len);
-        match read {
+        match (&self.socket).read(&mut self.scratch) {
             Ok(0) => {
                 self.ended = true;
                 Ok(Some(Received::End))
             }
             Ok(len) => {
+                self.input.extend_from_slice(&self.scratch[..len]);
                 self.bytes_received += len as u64;
                 self.last_progress = Instant::now();
                 // Not sticky. Without it the peer's small writes wait for our delayed

@@ -31,11 +31,20 @@ pub enum BadPath {
 }
 
 impl RelPath {
-    /// Checks raw bytes.
+    /// Checks raw bytes and keeps them.
     ///
     /// # Errors
     /// The first rule that the bytes break.
     pub fn parse(raw: &[u8]) -> Result<Self, BadPath> {
+        Self::check(raw)?;
+        Ok(Self(raw.into()))
+    }
+
+    /// Checks raw bytes.
+    ///
+    /// # Errors
+    /// The first rule that the bytes break.
+    pub fn check(raw: &[u8]) -> Result<(), BadPath> {
         if raw.len() > MAX_PATH_LEN {
             return Err(BadPath::TooLong);
         }
@@ -47,7 +56,7 @@ impl RelPath {
                 _ => {}
             }
         }
-        Ok(Self(raw.into()))
+        Ok(())
     }
 
     /// The bytes, components separated by `/`.

@@ -156,6 +156,25 @@ fn open_writers_are_noticed() {
 }
 
 #[test]
+fn barred_writers_get_in_when_the_file_is_closed() {
+    let place = Place::new();
+    fs::write(place.tree("f"), "x").unwrap();
+    let impatient = || {
+        OpenOptions::new()
+            .append(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+            .open(place.tree("f"))
+    };
+    let source = place.root.open_file(&path("f")).unwrap();
+    assert_eq!(source.bar_writers(), Writers::None);
+    assert_eq!(impatient().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(source);
+    let _writer = impatient().unwrap();
+    let source = place.root.open_file(&path("f")).unwrap();
+    assert_eq!(source.bar_writers(), Writers::Some);
+}
+
+#[test]
 fn writers_that_collide_with_probes_get_in_and_kill_nobody() {
     let place = Place::new();
     fs::write(place.tree("f"), "x").unwrap();

@@ -216,7 +216,7 @@ fn check(listing: &mut Listing, session: &mut Session<'_>) -> u32 {
     listing.entries.retain(|entry| {
         let bad = match &*entry.name {
             b"." => None,
-            name => RelPath::parse(name).err(),
+            name => RelPath::check(name).err(),
         };
         if let Some(bad) = bad {
             let error = io::Error::new(io::ErrorKind::InvalidInput, bad.to_string());
