@@ -68,6 +68,9 @@ async fn status(State(mirrors): State<All>) -> Result<Json<report::Status>, Refu
     .await
 }
 
+/// How often a flush looks whether a mirror has started.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
     let request: Flush = parse(&body)?;
     let timeout = Duration::try_from_secs_f64(request.timeout).map_err(|_| {
@@ -75,14 +78,27 @@ async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
         Refused::new(StatusCode::BAD_REQUEST, text)
     })?;
     let timeout = timeout.min(LONGEST_FLUSH);
-    let (chosen, target) = choose(&mirrors, request.mirror.as_deref())?;
+    let mut left = timeout;
+    // Somebody may flush while the first mirror starts: no mirror has nothing everywhere.
+    let (chosen, target) = loop {
+        let (chosen, target) = choose(&mirrors, request.mirror.as_deref())?;
+        if !chosen.is_empty() {
+            break (chosen, target);
+        }
+        if left.is_zero() {
+            let text = "no mirror runs".to_owned();
+            return Err(Refused::new(StatusCode::GATEWAY_TIMEOUT, text));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        left = left.saturating_sub(LOOK_AGAIN);
+    };
     // All at the same time: the second must not get only what the first left of the time.
     let waits: Vec<_> = chosen
         .into_iter()
         .map(|mirror| {
             let target = target.clone();
             spawn_blocking(move || {
-                mirror.flush(target.as_deref(), timeout).map_err(|lines| {
+                mirror.flush(target.as_deref(), left).map_err(|lines| {
                     lines.into_iter().map(|line| named(mirror.name(), line)).collect::<Vec<_>>()
                 })
             })
@@ -97,7 +113,7 @@ async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
     if behind.is_empty() {
         return Ok(done());
     }
-    let error = format!("not everywhere after {:?}", timeout);
+    let error = format!("not everywhere after {timeout:?}");
     Err(Refused(StatusCode::GATEWAY_TIMEOUT, Failure { error, behind }))
 }
 

@@ -258,3 +258,18 @@ fn an_empty_body_means_everything() {
     assert_eq!(told(&rig.www), ["flush 3600s None"]);
     assert_eq!(told(&rig.data), ["flush 3600s None"]);
 }
+
+#[test]
+fn a_flush_before_any_mirror_runs_does_not_succeed() {
+    struct None;
+    impl Mirrors for None {
+        fn running(&self) -> Vec<std::sync::Arc<dyn Operated>> {
+            Vec::new()
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("control.sock");
+    let _server = Server::start(&socket, std::sync::Arc::new(None)).unwrap();
+    let error = Client::new(&socket).flush(&Flush { mirror: Option::None, timeout: 0.05 });
+    assert!(error.unwrap_err().to_string().contains("no mirror runs"));
+}

@@ -2,6 +2,7 @@
 
 mod source;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -168,8 +169,17 @@ impl Mirror {
         for (at, lane) in shared.lanes.iter().enumerate() {
             let (shared, lane) = (Arc::clone(&shared), Arc::clone(lane));
             let work = move || {
-                let mut target = shared.target(at);
-                run(&lane, &shared.config, &shared.view, &shared.serial, &mut *target);
+                while !lane.stopping() {
+                    // A bug met by one batch must not end the mirroring of its target.
+                    let served = catch_unwind(AssertUnwindSafe(|| {
+                        let mut target = shared.target(at);
+                        run(&lane, &shared.config, &shared.view, &shared.serial, &mut *target);
+                    }));
+                    if served.is_err() {
+                        let serial = shared.serial.load(Ordering::Relaxed);
+                        lane.recover(Cause { now: shared.started.elapsed(), serial });
+                    }
+                }
             };
             spawn(format!("lane-{at}"), Box::new(work))?;
         }

@@ -299,9 +299,10 @@ impl<'a> Planner<'a> {
         if self.items.get(&Some(old.clone())).is_some_and(taken) {
             return;
         }
-        let group = self.group_of(new);
-        let Some(item) = self.items.get(&Some(new.clone())) else { return };
-        let link_target = item.link_target.clone();
+        // It may have vanished since it was seen.
+        let Some(group) = self.group_of(new) else { return };
+        let link_target =
+            self.items.get(&Some(new.clone())).map_or_else(Box::default, |i| i.link_target.clone());
         self.items.insert(
             Some(old.clone()),
             Item {
@@ -332,12 +333,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn group_of(&mut self, path: &RelPath) -> u32 {
-        let item = self.items.get_mut(&Some(path.clone())).expect("only called for items");
-        *item.group.get_or_insert_with(|| {
+    /// The number of the item's group, a new one if need be; `None` when there is no such item.
+    fn group_of(&mut self, path: &RelPath) -> Option<u32> {
+        let item = self.items.get_mut(&Some(path.clone()))?;
+        Some(*item.group.get_or_insert_with(|| {
             self.next_group += 1;
             self.next_group
-        })
+        }))
     }
 
     /// Brings all names of an inode, whichever of them was marked: a change shows in all of them.
@@ -368,7 +370,7 @@ impl<'a> Planner<'a> {
                     self.item(name, Act::Object { content: false }, Some(meta), None);
                 }
             }
-            let group = self.wishes.hard_links.then(|| self.group_of(&path));
+            let group = if self.wishes.hard_links { self.group_of(&path) } else { None };
             let changed = names.iter().any(|name| self.changed.contains(name));
             let held = names.iter().any(|name| self.presence.contains(name));
             let content = (changed && held) || names.iter().any(|name| self.content_wanted(name));

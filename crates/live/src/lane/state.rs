@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::engine::backoff;
 use crate::engine::dirty::{Cause, DirtySet};
 use crate::status::{LaneState, TargetStatus};
 
@@ -159,6 +160,24 @@ impl Lane {
             }
             inner = self.wait(inner, Some(left));
         }
+    }
+
+    /// Puts the state in order after its thread died of a bug: what was in flight is dirty, and a
+    /// full pass looks at the rest.
+    pub fn recover(&self, cause: Cause) {
+        self.change(|inner| {
+            inner.dirty.give_back();
+            inner.dirty.mark_pass(cause);
+            inner.busy = None;
+            inner.failures += 1;
+            inner.backoff_until = Some(cause.now + backoff::delay(inner.failures, 0.0));
+            inner.last_error = Some("a bug in driftless, see its log; a full pass follows".into());
+        });
+    }
+
+    /// Whether the thread is to end.
+    pub fn stopping(&self) -> bool {
+        self.lock().stop
     }
 
     /// How the target is doing.
