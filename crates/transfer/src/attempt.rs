@@ -77,7 +77,10 @@ impl Attempt<'_> {
         let url = &self.peer.url;
         let socket = socket::connect(url, self.options, deadline, &|| driver.cancelled())?;
         outcome.connect_time = started.elapsed();
-        let mut link = Link::new(socket, deadline, self.options.timeout, self.options.bwlimit);
+        let mut link = {
+            let silence = self.options.timeout.or(self.options.silence_limit);
+            Link::new(socket, deadline, silence, self.options.bwlimit)
+        };
         let result = self.talk(anticipate, &mut link, driver, outcome, body);
         outcome.bytes_sent = link.bytes_sent;
         outcome.bytes_received = link.bytes_received;

@@ -64,6 +64,9 @@ pub struct TransferOptions {
     pub bwlimit: Option<u64>,
     /// Longest silence of the peer; also told to it. A daemon may lower it.
     pub timeout: Option<Duration>,
+    /// Longest silence of the peer where `timeout` is not set: not told to the peer, so it sends no
+    /// signs of life, and a session in which both ends wait for each other ends too.
+    pub silence_limit: Option<Duration>,
     /// Longest wait for the connection and the daemon's handshake.
     pub connect_timeout: Option<Duration>,
     /// Fixed seed of block sums.
@@ -109,6 +112,7 @@ impl Default for TransferOptions {
             protocol: 32,
             bwlimit: None,
             timeout: None,
+            silence_limit: None,
             connect_timeout: None,
             checksum_seed: None,
             block_size: None,

@@ -39,6 +39,13 @@ use crate::config::{MaxDelete, PasswordSource};
 use crate::mirror::chain as text;
 use crate::pass::{PassSource, false_size};
 
+/// Longest wait for a connection and a login.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest silence in the first try; doubled after each failure, since a slow disk at the target can
+/// be silent too.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long a full daemon is left alone.
 const BUSY_WAIT: Duration = Duration::from_millis(100);
 
@@ -82,6 +89,13 @@ impl RsyncTarget {
             }
         };
         Ok(())
+    }
+
+    /// Bounds the next session where the operator set no bounds.
+    fn bound(&mut self, lane: &Lane) {
+        self.options.connect_timeout.get_or_insert(CONNECT_LIMIT);
+        let doublings = lane.failures().min(10);
+        self.options.silence_limit = Some(SILENCE_LIMIT.saturating_mul(1 << doublings));
     }
 
     /// Sorts what ended a session by what the lane does about it. `listed`: the target had the
@@ -205,6 +219,7 @@ impl Target for RsyncTarget {
     }
 
     fn apply(&mut self, batch: &Batch, view: &View, lane: &Lane) -> BatchReport {
+        self.bound(lane);
         let (entries, items) = self.list(batch);
         let prepared = self.read_password().and_then(|()| self.push(batch, entries, view));
         let push = match prepared {
@@ -267,6 +282,7 @@ impl Target for RsyncTarget {
         limit: MaxDelete,
         lane: &Lane,
     ) -> PassReport {
+        self.bound(lane);
         let mut report = PassReport {
             end: Ok(()),
             presence: Default::default(),

@@ -175,6 +175,11 @@ impl Lane {
         });
     }
 
+    /// Tries in a row that have failed.
+    pub fn failures(&self) -> u32 {
+        self.lock().failures
+    }
+
     /// Whether the thread is to end.
     pub fn stopping(&self) -> bool {
         self.lock().stop
