@@ -14,6 +14,7 @@ use driftless_proto::setup::CompatFlags;
 
 use crate::connect::handshake::{self, ANTICIPATED, ANTICIPATED_FROM, SetupEnd};
 use crate::connect::socket;
+use crate::connect::stream::Stream;
 use crate::driver::Driver;
 use crate::error::{PushError, PushFailure};
 use crate::link::Link;
@@ -79,7 +80,7 @@ impl Attempt<'_> {
         outcome.connect_time = started.elapsed();
         let mut link = {
             let silence = self.options.timeout.or(self.options.silence_limit);
-            Link::new(socket, deadline, silence, self.options.bwlimit)
+            Link::new(Stream::tcp(socket), deadline, silence, self.options.bwlimit)
         };
         let result = self.talk(anticipate, &mut link, driver, outcome, body);
         outcome.bytes_sent = link.bytes_sent;

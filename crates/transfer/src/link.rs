@@ -4,14 +4,14 @@
 //! out in as few writes as possible. While output waits for room, input is read on, since two ends
 //! that both only write hang each other. Nothing here knows what the bytes mean.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
 use driftless_proto::mux::{HEADER_LEN, Mux};
 use rustix::event::PollFlags;
-use socket2::Socket;
 
-use crate::connect::socket::{CANCEL_POLL, wait_for};
+use crate::connect::socket::CANCEL_POLL;
+use crate::connect::stream::Stream;
 use crate::error::PushError;
 
 /// Output that is not left to collect any longer.
@@ -36,7 +36,7 @@ pub(crate) enum Received {
 }
 
 pub(crate) struct Link {
-    socket: Socket,
+    stream: Stream,
     /// What is to be written.
     pub(crate) output: Mux,
     /// Read and not yet taken.
@@ -62,14 +62,14 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(
-        socket: Socket,
+        stream: Stream,
         deadline: Option<Instant>,
         timeout: Option<Duration>,
         bwlimit: Option<u64>,
     ) -> Self {
         let now = Instant::now();
         Self {
-            socket,
+            stream,
             output: Mux::new(),
             input: Vec::with_capacity(16 * 1024),
             scratch: vec![0; READ_SIZE].into(),
@@ -212,14 +212,14 @@ impl Link {
         {
             let pause = rate.pause(now);
             if !pause.is_zero() {
-                let ready = wait_for(&self.socket, interests - PollFlags::OUT, wait.min(pause))?;
+                let ready = self.stream.wait(interests - PollFlags::OUT, wait.min(pause))?;
                 return Ok(ready - PollFlags::OUT);
             }
         }
         if let Some(at) = self.deadline {
             wait = wait.min(at - now);
         }
-        Ok(wait_for(&self.socket, interests, wait)?)
+        Ok(self.stream.wait(interests, wait)?)
     }
 
     /// Writes what is pending as far as the socket takes it.
@@ -236,7 +236,7 @@ impl Link {
             if ready.is_empty() {
                 break;
             }
-            match (&self.socket).write(ready) {
+            match self.stream.write(ready) {
                 Ok(len) => {
                     self.output.written(len);
                     self.bytes_sent += len as u64;
@@ -261,7 +261,7 @@ impl Link {
 
     /// Reads what is there; `None` when nothing is.
     fn read_some(&mut self) -> Result<Option<Received>, PushError> {
-        match (&self.socket).read(&mut self.scratch) {
+        match self.stream.read(&mut self.scratch) {
             Ok(0) => {
                 self.ended = true;
                 Ok(Some(Received::End))
@@ -270,9 +270,7 @@ impl Link {
                 self.input.extend_from_slice(&self.scratch[..len]);
                 self.bytes_received += len as u64;
                 self.last_progress = Instant::now();
-                // Not sticky. Without it the peer's small writes wait for our delayed
-                // acknowledgement, 40 ms each. Where it is not supported nothing breaks.
-                let _ = self.socket.set_tcp_quickack(true);
+                self.stream.acknowledge();
                 Ok(Some(Received::Bytes))
             }
             Err(error) if is_broken(&error) => {

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::connect::stream::wait_for;
 use crate::connect::url::DaemonUrl;
 use crate::error::PushError;
 use crate::options::TransferOptions;
@@ -88,25 +88,4 @@ fn connect_to(
 
 fn libc_in_progress() -> i32 {
     rustix::io::Errno::INPROGRESS.raw_os_error()
-}
-
-/// Waits until the socket is ready for one of `interests`; empty when the time is over or a signal
-/// came.
-pub(crate) fn wait_for(
-    socket: &impl AsFd,
-    interests: PollFlags,
-    wait: Duration,
-) -> io::Result<PollFlags> {
-    let mut fds = [PollFd::new(socket, interests)];
-    let timeout = wait.try_into().ok();
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) => {
-            let ready = fds[0].revents();
-            // An error or a hang-up shows in the read or write that follows.
-            let troubled = ready.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-            Ok(if troubled { ready | interests } else { ready })
-        }
-        Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
-        Err(error) => Err(error.into()),
-    }
 }
