@@ -35,6 +35,13 @@ pub(crate) enum Received {
     End,
 }
 
+/// Which directions of a session have frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frames {
+    pub(crate) output: bool,
+    pub(crate) input: bool,
+}
+
 pub(crate) struct Link {
     stream: Stream,
     /// What is to be written.
@@ -49,6 +56,8 @@ pub(crate) struct Link {
     timeout: Option<Duration>,
     /// Frames have begun, so that an empty one can be sent.
     framed: bool,
+    /// The peer's data comes in frames.
+    pub(crate) framed_input: bool,
     /// Of the handshake.
     deadline: Option<Instant>,
     last_progress: Instant,
@@ -77,6 +86,7 @@ impl Link {
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             timeout,
             framed: false,
+            framed_input: true,
             deadline,
             last_progress: now,
             last_write: now,
@@ -92,6 +102,24 @@ impl Link {
         self.framed = true;
         self.deadline = None;
         self.phase = "during the transfer";
+    }
+
+    /// As [`Link::start_frames`], where one direction may have none: before protocol 30 a client
+    /// sends bare data.
+    pub(crate) fn start_transfer(&mut self, frames: Frames) {
+        self.start_frames();
+        self.framed = frames.output;
+        self.framed_input = frames.input;
+        if !frames.output {
+            let mut bare = Mux::bare();
+            bare.unframed(self.output.ready());
+            self.output = bare;
+        }
+    }
+
+    /// Bytes per second that may be written from now on.
+    pub(crate) fn set_bwlimit(&mut self, bwlimit: Option<u64>) {
+        self.rate = bwlimit.map(|limit| Rate::new(limit, Instant::now()));
     }
 
     /// The longest silence.
@@ -250,7 +278,7 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_broken(&error) => {
                     // What the peer said before it left is still to be read.
-                    self.output = Mux::new();
+                    self.output = if self.output.is_bare() { Mux::bare() } else { Mux::new() };
                     break;
                 }
                 Err(error) => return Err(error.into()),
