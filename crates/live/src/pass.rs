@@ -6,10 +6,11 @@ use driftless_fs::{Root, is_absent};
 use driftless_transfer::{Listing, Problem, TreeSource};
 use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::{Kind, Meta, RelPath, Timestamp};
+use rustc_hash::FxHashMap;
 
 use crate::batch::entry;
 use crate::engine::presence::Presence;
-use crate::links::Links;
+use crate::links::{InodeId, Links};
 use crate::rules::{Chains, SourceRules};
 
 /// Walks a source for one pass, and remembers what it listed.
@@ -22,6 +23,8 @@ pub struct PassSource<'a> {
     unknown_since: Option<Timestamp>,
     /// Every name listed.
     pub presence: Presence,
+    /// The names listed as one inode.
+    pub groups: FxHashMap<InodeId, Vec<RelPath>>,
 }
 
 impl<'a> PassSource<'a> {
@@ -41,10 +44,11 @@ impl<'a> PassSource<'a> {
             hard_links,
             unknown_since,
             presence: Presence::default(),
+            groups: FxHashMap::default(),
         }
     }
 
-    fn entry(&self, path: &RelPath, meta: &Meta, link_target: Vec<u8>) -> Entry {
+    fn entry(&mut self, path: &RelPath, meta: &Meta, link_target: Vec<u8>) -> Entry {
         let mut listed = entry(path.as_bytes().into(), meta, link_target.into());
         listed.dir.top = false;
         listed.dir.no_content = false;
@@ -52,6 +56,7 @@ impl<'a> PassSource<'a> {
             self.links.seen(path, meta);
             if self.hard_links {
                 listed.hard_link = Some(HardLink::Inode { dev: meta.dev, ino: meta.ino });
+                self.groups.entry((meta.dev, meta.ino)).or_default().push(path.clone());
             }
         }
         if meta.kind == Kind::File && self.unknown_since.is_some_and(|since| meta.ctime >= since) {
@@ -83,7 +88,8 @@ impl<'a> PassSource<'a> {
                 _ => Vec::new(),
             };
             self.presence.insert(&path);
-            listing.entries.push(self.entry(&path, &meta, text));
+            let listed = self.entry(&path, &meta, text);
+            listing.entries.push(listed);
         }
         self.chains.forget();
         Ok(())

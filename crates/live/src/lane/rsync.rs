@@ -14,7 +14,7 @@ mod batch_session;
 mod judge;
 mod pass_session;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use driftless_transfer::connect::password::read_password_file;
@@ -259,6 +259,7 @@ impl Target for RsyncTarget {
             prefix: prefix(&self.peer.url),
             protects,
             deletion_ignored: false,
+            late: HashSet::new(),
         };
         judge.read(&texts);
         if judge.deletion_ignored {
@@ -325,7 +326,7 @@ impl Target for RsyncTarget {
         report.traffic.received += outcome.bytes_received;
         report.traffic.files += outcome.transferred_count;
         report.presence = source.presence;
-        driver.report(&prefix(&self.peer.url), &mut report);
+        driver.report(&prefix(&self.peer.url), source.groups.values(), &mut report);
         if let Some(error) = error {
             report.end = Err(self.lane_error(&error, outcome.listed_count > 0));
         }

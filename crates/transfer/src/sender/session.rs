@@ -30,13 +30,14 @@ use crate::sender::lists::Lists;
 const MAX_SUMS_LEN: u64 = 1 << 30;
 
 /// Where the closing of the session stands: how many D were answered after the last list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Phase {
     Items,
     Redo,
     Delayed,
     /// D3 was answered: deletions may still be reported.
     Late,
+    /// D4 was answered, and nobody reads our answers any more.
     Goodbye,
 }
 
@@ -180,7 +181,7 @@ impl<'a> Session<'a> {
             self.echo(ndx, &item);
             return Ok(());
         }
-        if !is_file || matches!(self.phase, Phase::Delayed | Phase::Late | Phase::Goodbye) {
+        if !is_file {
             return Err(self.broken(format!("content of number {ndx} cannot be requested"), 2));
         }
         let signature = self.take_signature()?;
@@ -188,6 +189,11 @@ impl<'a> Session<'a> {
     }
 
     fn echo(&mut self, ndx: u32, item: &Item) {
+        // A member of a hard-link group that is reported as late as this: writing to a receiver
+        // that has left would break the connection before the last D was read.
+        if self.phase == Phase::Goodbye {
+            return;
+        }
         let writer = &mut self.ndx_writer;
         self.link.output.append(|out| {
             writer.put(out, NdxValue::Item(ndx));
@@ -235,12 +241,17 @@ impl<'a> Session<'a> {
         let listed = self.lists.find(ndx).expect("found before its sums were read");
         let opened = match self.spoiled.contains(&ndx) {
             true => Err(Refusal::Spoiled),
+            // A daemon of 3.5.0 comes back with the next member of a hard-link group whose other
+            // members did not come over, when it cannot take content any more.
+            false if self.phase > Phase::Redo => Err(Refusal::HeldBack),
             false => self.driver.open(&listed),
         };
         let mut content = match opened {
             Ok(content) => content,
             Err(refusal) => {
-                self.link.output.number(Tag::NoSend, ndx as i32);
+                if self.phase < Phase::Goodbye {
+                    self.link.output.number(Tag::NoSend, ndx as i32);
+                }
                 self.outcome.refused_count += 1;
                 self.late_io_error |= match refusal {
                     Refusal::Vanished => 2,
