@@ -16,6 +16,7 @@ pub mod attributes;
 pub mod copy;
 pub mod dir;
 mod meta;
+pub mod names;
 pub mod owner;
 pub mod replace;
 mod resolve;
@@ -26,6 +27,7 @@ mod write;
 
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};
+pub use names::Names;
 pub use owner::{Owners, Powers};
 pub use replace::Replacement;
 pub use resolve::is_absent;

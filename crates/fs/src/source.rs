@@ -2,6 +2,7 @@
 
 use crate::{meta, sys};
 use driftless_tree::{Kind, Meta};
+use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::File;
@@ -30,15 +31,7 @@ pub enum Writers {
 impl SourceFile {
     /// Opens through `open`, which gets the flags.
     pub(crate) fn open(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<Self> {
-        // Not blocking, lest a fifo that was put in the file's place hangs us.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match open(flags | OFlags::NOATIME) {
-            // Only owners may leave the access time alone.
-            Err(Errno::PERM) => open(flags)?,
-            // A socket or a device without driver cannot be opened at all.
-            Err(Errno::NXIO | Errno::NODEV) => return Err(not_regular()),
-            answer => answer?,
-        };
+        let file = open_unasked(open)?;
         let opened = meta::of_stat(&rustix::fs::fstat(&file)?)?;
         match opened.kind {
             Kind::File => Ok(Self { file: File::from(file), opened }),
@@ -90,6 +83,43 @@ impl SourceFile {
 impl AsFd for SourceFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// See [`crate::Dir::read_file`].
+pub(crate) fn read_whole(
+    open: impl Fn(OFlags) -> Result<OwnedFd, Errno>,
+    len: usize,
+) -> io::Result<(Vec<u8>, Meta)> {
+    let file = open_unasked(open)?;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = bytes.len() as u64;
+        match rustix::io::pread(&file, spare_capacity(&mut bytes), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The allocator may have given more room than was asked for.
+    bytes.truncate(len);
+    let meta = meta::of_stat(&rustix::fs::fstat(&file)?)?;
+    match meta.kind {
+        Kind::File => Ok((bytes, meta)),
+        _ => Err(not_regular()),
+    }
+}
+
+/// Opens what may be a regular file.
+fn open_unasked(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
+    // Not blocking, lest a fifo that was put in the file's place hangs us.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match open(flags | OFlags::NOATIME) {
+        // Only owners may leave the access time alone.
+        Err(Errno::PERM) => Ok(open(flags)?),
+        // A socket or a device without driver cannot be opened at all.
+        Err(Errno::NXIO | Errno::NODEV) => Err(not_regular()),
+        answer => Ok(answer?),
     }
 }
 
