@@ -2,8 +2,10 @@
 
 pub mod cache;
 pub mod content;
+pub mod listed;
 pub mod tree;
 
 pub use cache::SourceCache;
 pub use content::{Expected, WriterPolicy};
+pub use listed::ListedFiles;
 pub use tree::{DiskTree, entry_of};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use driftless_delta::FileSum;
 use driftless_filter::{Chain, ReadFile, RuleError, Rules, Side};
 use driftless_fs::{Dir, DirEntry, Root, SourceFile, is_absent};
-use driftless_tree::flist::{Entry, HardLink};
+use driftless_tree::flist::{Entry, HardLink, Origin};
 use driftless_tree::{Kind, Meta, RelPath};
 
 use crate::options::{ChecksumKind, TransferOptions};
@@ -29,6 +29,7 @@ pub fn entry_of(name: &[u8], meta: &Meta, link_target: Vec<u8>, hard_links: bool
         rdev: meta.rdev,
         link_target: link_target.into(),
         hard_link: linked.then_some(HardLink::Inode { dev: meta.dev, ino: meta.ino }),
+        origin: Some(Origin { dev: meta.dev, ino: meta.ino, ctime: meta.ctime }),
         ..Entry::default()
     }
 }

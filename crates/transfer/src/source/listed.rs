@@ -1,0 +1,84 @@
+//! Content of the files that a walk listed, with few system calls for each.
+//!
+//! The receiving side asks in the order of the lists, so the directory of the last file stays open
+//! for its neighbours. A small file that has been left alone is read with one look at it, afterwards:
+//! what it was before is in its entry.
+
+use std::time::SystemTime;
+
+use driftless_fs::{Dir, Root};
+use driftless_tree::RelPath;
+use driftless_tree::flist::Entry;
+
+use crate::driver::{Content, Refusal};
+use crate::source::cache::{CHUNK_LEN, SourceCache, Version};
+use crate::source::content::{Expected, SmallFile, WriterPolicy};
+
+/// Hands out the files of one walk.
+pub struct ListedFiles {
+    root: Root,
+    cache: SourceCache,
+    writers: WriterPolicy,
+    /// Before the first file was listed.
+    began: SystemTime,
+    last: Option<OpenDir>,
+}
+
+struct OpenDir {
+    path: Box<[u8]>,
+    dir: Dir,
+}
+
+impl ListedFiles {
+    /// For the files below `root` that are listed from now on.
+    pub fn new(root: Root, cache: SourceCache, writers: WriterPolicy) -> Self {
+        Self { root, cache, writers, began: SystemTime::now(), last: None }
+    }
+
+    /// Opens the file of an entry for sending.
+    ///
+    /// # Errors
+    /// As for [`SourceCache::open`] with [`Expected::Entry`].
+    pub fn open(&mut self, entry: &Entry) -> Result<Box<dyn Content>, Refusal> {
+        if let Some(content) = self.quiet(entry) {
+            return Ok(content);
+        }
+        let path = RelPath::parse(&entry.name).map_err(|_| Refusal::Vanished)?;
+        self.cache.open(&self.root, &path, Expected::Entry(entry), self.writers)
+    }
+
+    /// The content of a small file that still is the version that was listed, when it had not
+    /// changed for a while then. `None` says nothing: ask otherwise.
+    ///
+    /// Its ctime was the same before and after the reading, so it was the same when the file was
+    /// opened, and that nobody is writing follows as for files that are asked about after opening.
+    pub fn quiet(&mut self, entry: &Entry) -> Option<Box<dyn Content>> {
+        let listed = Version::listed(entry)?;
+        if entry.size > CHUNK_LEN || !listed.is_quiet(self.began) {
+            return None;
+        }
+        let (dir, name) = match entry.name.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (&entry.name[..slash], &entry.name[slash + 1..]),
+            None => (&[][..], &*entry.name),
+        };
+        let len = usize::try_from(entry.size).expect("at most a chunk");
+        let (bytes, found) = self.dir(dir)?.read_file(name, len).ok()?;
+        if Version::of(&found) != listed || bytes.len() != len {
+            return None;
+        }
+        Some(Box::new(SmallFile::new(bytes)))
+    }
+
+    fn dir(&mut self, path: &[u8]) -> Option<&Dir> {
+        if self.last.as_ref().is_none_or(|last| *last.path != *path) {
+            self.last = None;
+            let place = match path {
+                b"" => None,
+                path => Some(RelPath::parse(path).ok()?),
+            };
+            let dir = self.root.open_dir(place.as_ref()).ok()?;
+            self.last = Some(OpenDir { path: path.into(), dir });
+        }
+        self.last.as_ref().map(|last| &last.dir)
+    }
+}
