@@ -1,5 +1,6 @@
 //! An open directory: its entries, and what they are.
 
+use crate::source::SourceFile;
 use crate::{meta, source};
 use driftless_tree::{Kind, Meta};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, openat};
@@ -86,6 +87,15 @@ impl Dir {
         Ok(rustix::fs::readlinkat(&self.0, name, Vec::new())?.into_bytes())
     }
 
+    /// Opens the regular file `name` for reading.
+    ///
+    /// # Errors
+    /// As for [`Root::open_file`](crate::Root::open_file).
+    pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
+        let name = one_component(name)?;
+        SourceFile::open(|flags| openat(&self.0, name, flags, Mode::empty()))
+    }
+
     /// Reads the regular file `name` from its start up to `len` bytes, and then what the file is.
     ///
     /// Who knows the attributes from before tells by comparing them whether it got one version.
@@ -95,7 +105,7 @@ impl Dir {
     /// before it is recognised.
     pub fn read_file(&self, name: &[u8], len: usize) -> io::Result<(Vec<u8>, Meta)> {
         let name = one_component(name)?;
-        source::read_whole(|flags| openat(&self.0, name, flags, Mode::empty()), len)
+        source::read_once(|flags| openat(&self.0, name, flags, Mode::empty()), len)
     }
 
     /// Opens the directory `name` in it.

@@ -59,6 +59,12 @@ impl SourceFile {
         }
     }
 
+    /// Reads from the start as many bytes as there were when it was opened; fewer when it is shorter.
+    pub fn read_whole(&self) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(self.opened.size).map_err(io::Error::other)?;
+        read_start(self, len)
+    }
+
     /// Probes whether somebody has the file open for writing, by a read lease that is given back at
     /// once. A writer that comes in between waits for that moment, or fails with `EAGAIN` when it
     /// opens without blocking.
@@ -86,12 +92,8 @@ impl AsFd for SourceFile {
     }
 }
 
-/// See [`crate::Dir::read_file`].
-pub(crate) fn read_whole(
-    open: impl Fn(OFlags) -> Result<OwnedFd, Errno>,
-    len: usize,
-) -> io::Result<(Vec<u8>, Meta)> {
-    let file = open_unasked(open)?;
+/// Up to `len` bytes from the start.
+fn read_start(file: impl AsFd, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(len);
     while bytes.len() < len {
         let at = bytes.len() as u64;
@@ -103,6 +105,16 @@ pub(crate) fn read_whole(
     }
     // The allocator may have given more room than was asked for.
     bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// See [`crate::Dir::read_file`].
+pub(crate) fn read_once(
+    open: impl Fn(OFlags) -> Result<OwnedFd, Errno>,
+    len: usize,
+) -> io::Result<(Vec<u8>, Meta)> {
+    let file = open_unasked(open)?;
+    let bytes = read_start(&file, len)?;
     let meta = meta::of_stat(&rustix::fs::fstat(&file)?)?;
     match meta.kind {
         Kind::File => Ok((bytes, meta)),

@@ -3,6 +3,7 @@
 use std::io;
 
 use driftless_fs::{Dir, Names, Root, is_absent};
+use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{Listing, Problem, TreeSource};
 use driftless_tree::flist::{Entry, HardLink, Origin};
 use driftless_tree::path::MAX_PATH_LEN;
@@ -23,6 +24,7 @@ pub struct PassSource<'a> {
     unknown_since: Option<Timestamp>,
     /// Of the directory being listed; kept for its memory.
     names: Names,
+    ahead: Option<ReadAhead>,
     /// Every name listed.
     pub presence: Presence,
 }
@@ -44,8 +46,14 @@ impl<'a> PassSource<'a> {
             hard_links,
             unknown_since,
             names: Names::default(),
+            ahead: None,
             presence: Presence::default(),
         }
+    }
+
+    /// For a target that has none of the files: `ahead` reads them while they are listed.
+    pub fn read_ahead(self, ahead: Option<ReadAhead>) -> Self {
+        Self { ahead, ..self }
     }
 
     fn entry(&self, path: &[u8], meta: &Meta, link_target: Vec<u8>) -> Entry {
@@ -90,14 +98,25 @@ impl<'a> PassSource<'a> {
         }
         let above = path.len();
         listing.entries.reserve(names.len());
-        for (name, _) in names.iter() {
+        let ahead = self.ahead.clone();
+        ahead.iter().for_each(ReadAhead::start_directory);
+        for (name, kind) in names.iter() {
             path.truncate(above);
             path.extend_from_slice(name);
             // What is too deep to be named is not mirrored.
             if path.len() > MAX_PATH_LEN {
                 continue;
             }
-            let meta = match open.lstat(name) {
+            // The kind that came with the name saves looking at what is hidden.
+            let mut hidden = |is_dir| !self.chains.includes_raw(dir, &path, is_dir);
+            if kind.is_some_and(|kind| hidden(kind == Kind::Dir)) {
+                continue;
+            }
+            let looked = match &ahead {
+                Some(ahead) if kind == Some(Kind::File) => ahead.look(open, name),
+                _ => open.lstat(name),
+            };
+            let meta = match looked {
                 Ok(meta) => meta,
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => {
@@ -105,7 +124,7 @@ impl<'a> PassSource<'a> {
                     continue;
                 }
             };
-            if !self.chains.includes_raw(dir, &path, meta.kind == Kind::Dir) {
+            if kind != Some(meta.kind) && hidden(meta.kind == Kind::Dir) {
                 continue;
             }
             let text = match meta.kind {

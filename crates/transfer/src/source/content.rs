@@ -119,7 +119,7 @@ impl SmallFile {
 
     fn read(file: &SourceFile) -> Result<Self, Refusal> {
         let opened = file.opened();
-        let bytes = read_chunk(file, 0, opened.size)?;
+        let bytes = file.read_whole()?;
         let one_version = bytes.len() as u64 == opened.size && file.meta()?.same_version(opened);
         if one_version { Ok(Self(bytes)) } else { Err(Refusal::Changed) }
     }

@@ -11,6 +11,7 @@ use driftless_tree::RelPath;
 use driftless_tree::flist::Entry;
 
 use crate::driver::{Content, Refusal};
+use crate::source::ahead::ReadAhead;
 use crate::source::cache::{CHUNK_LEN, SourceCache, Version};
 use crate::source::content::{Expected, SmallFile, WriterPolicy};
 
@@ -22,6 +23,7 @@ pub struct ListedFiles {
     /// Before the first file was listed.
     began: SystemTime,
     last: Option<OpenDir>,
+    ahead: Option<ReadAhead>,
 }
 
 struct OpenDir {
@@ -32,7 +34,13 @@ struct OpenDir {
 impl ListedFiles {
     /// For the files below `root` that are listed from now on.
     pub fn new(root: Root, cache: SourceCache, writers: WriterPolicy) -> Self {
-        Self { root, cache, writers, began: SystemTime::now(), last: None }
+        Self { root, cache, writers, began: SystemTime::now(), last: None, ahead: None }
+    }
+
+    /// With what `ahead` reads while the files are listed.
+    #[must_use]
+    pub fn with(self, ahead: Option<ReadAhead>) -> Self {
+        Self { ahead, ..self }
     }
 
     /// Opens the file of an entry for sending.
@@ -53,6 +61,9 @@ impl ListedFiles {
     /// Its ctime was the same before and after the reading, so it was the same when the file was
     /// opened, and that nobody is writing follows as for files that are asked about after opening.
     pub fn quiet(&mut self, entry: &Entry) -> Option<Box<dyn Content>> {
+        if let Some(content) = self.ahead.as_ref().and_then(|ahead| ahead.take(entry)) {
+            return Some(content);
+        }
         let listed = Version::listed(entry)?;
         if entry.size > CHUNK_LEN || !listed.is_quiet(self.began) {
             return None;

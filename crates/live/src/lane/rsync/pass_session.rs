@@ -1,6 +1,6 @@
 //! Answers a full pass, and collects what it did not bring over.
 
-use driftless_transfer::source::{Expected, ListedFiles, SourceCache, WriterPolicy};
+use driftless_transfer::source::{Expected, ListedFiles, ReadAhead, SourceCache, WriterPolicy};
 use driftless_transfer::{
     Content, Driver, ItemChange, Level, Listed, Problem, Refusal, SentOutcome,
 };
@@ -40,6 +40,11 @@ impl<'a> PassDriver<'a> {
             new: 0,
             files: ListedFiles::new(view.root.clone(), cache, WriterPolicy::Refuse),
         }
+    }
+
+    /// With what is read while the pass lists it.
+    pub(super) fn read_ahead(self, ahead: Option<ReadAhead>) -> Self {
+        Self { files: self.files.with(ahead), ..self }
     }
 
     pub(super) fn report(self, prefix: &[u8], report: &mut PassReport) {
