@@ -59,10 +59,11 @@ impl SourceFile {
         }
     }
 
-    /// Reads from the start as many bytes as there were when it was opened; fewer when it is shorter.
-    pub fn read_whole(&self) -> io::Result<Vec<u8>> {
+    /// Appends as many bytes from the start as there were when it was opened, and says how many: fewer
+    /// when it is shorter.
+    pub fn read_whole(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         let len = usize::try_from(self.opened.size).map_err(io::Error::other)?;
-        read_start(self, len)
+        read_start(self, len, bytes)
     }
 
     /// Probes whether somebody has the file open for writing, by a read lease that is given back at
@@ -92,20 +93,21 @@ impl AsFd for SourceFile {
     }
 }
 
-/// Up to `len` bytes from the start.
-fn read_start(file: impl AsFd, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(len);
-    while bytes.len() < len {
-        let at = bytes.len() as u64;
-        match rustix::io::pread(&file, spare_capacity(&mut bytes), at) {
+/// Appends up to `len` bytes from the start, and says how many.
+fn read_start(file: impl AsFd, len: usize, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let before = bytes.len();
+    bytes.reserve(len);
+    while bytes.len() - before < len {
+        let at = (bytes.len() - before) as u64;
+        match rustix::io::pread(&file, spare_capacity(bytes), at) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    // The allocator may have given more room than was asked for.
-    bytes.truncate(len);
-    Ok(bytes)
+    // The vector may have had more room, and the file more bytes.
+    bytes.truncate(before + len);
+    Ok(bytes.len() - before)
 }
 
 /// See [`crate::Dir::read_file`].
@@ -114,7 +116,8 @@ pub(crate) fn read_once(
     len: usize,
 ) -> io::Result<(Vec<u8>, Meta)> {
     let file = open_unasked(open)?;
-    let bytes = read_start(&file, len)?;
+    let mut bytes = Vec::new();
+    read_start(&file, len, &mut bytes)?;
     let meta = meta::of_stat(&rustix::fs::fstat(&file)?)?;
     match meta.kind {
         Kind::File => Ok((bytes, meta)),

@@ -8,19 +8,19 @@
 //! * Bounded memory, and a bounded time for each directory: what does not fit is read when it is
 //!   asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use driftless_fs::Dir;
+use driftless_fs::{Dir, SourceFile};
+use driftless_tree::Meta;
 use driftless_tree::flist::Entry;
-use driftless_tree::{Kind, Meta};
 
 use crate::driver::Content;
 use crate::source::cache::Version;
-use crate::source::content::SmallFile;
 
 /// Bytes kept.
 const CAPACITY: usize = 4 * 1024 * 1024;
@@ -30,6 +30,9 @@ const SMALL: u64 = 32 * 1024;
 
 /// What keeping a file costs beside its content.
 const OVERHEAD: usize = 100;
+
+/// Content lies together in blocks of so many bytes.
+const BLOCK_LEN: usize = 64 * 1024;
 
 /// Longest time that the listing of one directory is drawn out.
 const TIME_LIMIT: Duration = Duration::from_millis(50);
@@ -47,11 +50,24 @@ pub struct ReadAhead(Rc<RefCell<Held>>);
 struct Held {
     /// Before the first file was listed.
     began: SystemTime,
-    files: VecDeque<(Version, Vec<u8>)>,
+    /// In the order in which they were listed.
+    files: VecDeque<File>,
+    /// Their content.
+    blocks: VecDeque<Vec<u8>>,
+    /// Number of the first block.
+    first_block: u64,
     used: usize,
-    listing_since: Instant,
+    directory_since: Instant,
     looked: u32,
     late: bool,
+    /// The memory of the last content taken, when it is not in use.
+    spare: Rc<Cell<Vec<u8>>>,
+}
+
+struct File {
+    version: Version,
+    block: u64,
+    range: Range<usize>,
 }
 
 impl Default for ReadAhead {
@@ -59,10 +75,13 @@ impl Default for ReadAhead {
         Self(Rc::new(RefCell::new(Held {
             began: SystemTime::now(),
             files: VecDeque::new(),
+            blocks: VecDeque::new(),
+            first_block: 0,
             used: 0,
-            listing_since: Instant::now(),
+            directory_since: Instant::now(),
             looked: 0,
             late: false,
+            spare: Rc::default(),
         })))
     }
 }
@@ -71,7 +90,7 @@ impl ReadAhead {
     /// The next directory is listed.
     pub fn start_directory(&self) {
         let mut held = self.0.borrow_mut();
-        held.listing_since = Instant::now();
+        held.directory_since = Instant::now();
         held.late = false;
     }
 
@@ -84,10 +103,13 @@ impl ReadAhead {
         if held.is_full() {
             return dir.lstat(name);
         }
-        match held.read(dir, name) {
-            Some(meta) => Ok(meta),
+        match dir.open_file(name) {
+            Ok(file) => {
+                held.read(&file);
+                Ok(*file.opened())
+            }
             // Whatever cannot be opened can be listed, or else says why not.
-            None => dir.lstat(name),
+            Err(_) => dir.lstat(name),
         }
     }
 
@@ -95,12 +117,18 @@ impl ReadAhead {
     pub fn take(&self, entry: &Entry) -> Option<Box<dyn Content>> {
         let wanted = Version::listed(entry)?;
         let mut held = self.0.borrow_mut();
-        let near = held.files.iter().take(LONGEST_GAP);
-        let skipped = near.enumerate().find(|(_, (version, _))| *version == wanted)?.0;
+        let skipped = held.files.iter().take(LONGEST_GAP).position(|f| f.version == wanted)?;
         for _ in 0..skipped {
             held.pop();
         }
-        held.pop().map(|content| Box::new(SmallFile::new(content)) as Box<dyn Content>)
+        let file = held.pop()?;
+        let block = held.blocks.get(usize::try_from(file.block - held.first_block).ok()?)?;
+        let mut bytes = held.spare.take();
+        bytes.clear();
+        bytes.extend_from_slice(&block[file.range]);
+        let content = Taken { bytes, home: Rc::clone(&held.spare) };
+        held.drop_blocks();
+        Some(Box::new(content))
     }
 }
 
@@ -108,31 +136,72 @@ impl Held {
     fn is_full(&mut self) -> bool {
         self.looked = self.looked.wrapping_add(1);
         if self.looked.is_multiple_of(CLOCK_INTERVAL) {
-            self.late = self.listing_since.elapsed() > TIME_LIMIT;
+            self.late = self.directory_since.elapsed() > TIME_LIMIT;
         }
         self.late || self.used >= CAPACITY
     }
 
-    fn read(&mut self, dir: &Dir, name: &[u8]) -> Option<Meta> {
-        let file = dir.open_file(name).ok()?;
-        let meta = *file.opened();
-        debug_assert_eq!(meta.kind, Kind::File);
-        let version = Version::of(&meta);
-        if meta.size <= SMALL
-            && version.is_quiet(self.began)
-            && let Ok(content) = file.read_whole()
-            && content.len() as u64 == meta.size
-            && file.meta().is_ok_and(|now| now.same_version(&meta))
-        {
-            self.used += content.len() + OVERHEAD;
-            self.files.push_back((version, content));
+    fn read(&mut self, file: &SourceFile) {
+        let version = Version::of(file.opened());
+        if file.opened().size > SMALL || !version.is_quiet(self.began) {
+            return;
         }
-        Some(meta)
+        let len = usize::try_from(file.opened().size).expect("a small number");
+        if self.blocks.back().is_none_or(|block| block.capacity() - block.len() < len) {
+            self.blocks.push_back(Vec::with_capacity(BLOCK_LEN));
+        }
+        let number = self.first_block + self.blocks.len() as u64 - 1;
+        let block = self.blocks.back_mut().expect("pushed if there was none");
+        let start = block.len();
+        let complete = file.read_whole(block).is_ok_and(|read| read == len);
+        if complete && file.meta().is_ok_and(|now| now.same_version(file.opened())) {
+            self.files.push_back(File { version, block: number, range: start..start + len });
+            self.used += len + OVERHEAD;
+        } else {
+            block.truncate(start);
+        }
     }
 
-    fn pop(&mut self) -> Option<Vec<u8>> {
-        let (_, content) = self.files.pop_front()?;
-        self.used -= content.len() + OVERHEAD;
-        Some(content)
+    fn pop(&mut self) -> Option<File> {
+        let file = self.files.pop_front()?;
+        self.used -= file.range.len() + OVERHEAD;
+        Some(file)
+    }
+
+    /// Drops the blocks before the first file's; one that is not full stays for the next.
+    fn drop_blocks(&mut self) {
+        let last = self.first_block + self.blocks.len().saturating_sub(1) as u64;
+        let needed = self.files.front().map_or(last, |file| file.block);
+        while self.first_block < needed {
+            self.blocks.pop_front();
+            self.first_block += 1;
+        }
+    }
+}
+
+/// Content that was taken. Its memory goes back.
+struct Taken {
+    bytes: Vec<u8>,
+    home: Rc<Cell<Vec<u8>>>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.home.set(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Content for Taken {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn chunk(&mut self, offset: u64) -> io::Result<&[u8]> {
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(self.bytes.get(skip..).unwrap_or_default())
+    }
+
+    fn unchanged(&mut self) -> bool {
+        true
     }
 }

@@ -119,8 +119,9 @@ impl SmallFile {
 
     fn read(file: &SourceFile) -> Result<Self, Refusal> {
         let opened = file.opened();
-        let bytes = file.read_whole()?;
-        let one_version = bytes.len() as u64 == opened.size && file.meta()?.same_version(opened);
+        let mut bytes = Vec::new();
+        let complete = file.read_whole(&mut bytes)? as u64 == opened.size;
+        let one_version = complete && file.meta()?.same_version(opened);
         if one_version { Ok(Self(bytes)) } else { Err(Refusal::Changed) }
     }
 }
