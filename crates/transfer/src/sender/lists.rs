@@ -91,6 +91,12 @@ impl Lists {
 
     /// The entry of this number, in any open list.
     pub(crate) fn find(&self, ndx: u32) -> Option<Listed<'_>> {
+        // Requests come in order: mostly from the oldest list.
+        if let (Some(oldest), Some(&next)) = (self.open.front(), self.firsts.get(1))
+            && ndx < next.saturating_sub(1)
+        {
+            return oldest.find(ndx);
+        }
         // The number before a list's first is its directory's.
         let behind = self.firsts.partition_point(|first| first.saturating_sub(1) <= ndx);
         let candidate = self.open.get(behind.checked_sub(1)?)?;

@@ -205,3 +205,95 @@ impl Content for Taken {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::entry_of;
+    use driftless_fs::Root;
+    use std::fs;
+    use std::path::Path;
+
+    /// Sees files that were just made as long left alone.
+    fn later() -> ReadAhead {
+        let ahead = ReadAhead::default();
+        ahead.0.borrow_mut().began += Duration::from_secs(3600);
+        ahead
+    }
+
+    fn list(ahead: &ReadAhead, root: &Path, names: &[String]) -> Vec<Entry> {
+        let dir = Root::open(root).unwrap().open_dir(None).unwrap();
+        ahead.start_directory();
+        let look = |name: &String| {
+            let meta = ahead.look(&dir, name.as_bytes()).unwrap();
+            assert_eq!(meta, dir.lstat(name.as_bytes()).unwrap());
+            entry_of(name.as_bytes(), &meta, Vec::new(), false)
+        };
+        names.iter().map(look).collect()
+    }
+
+    fn taken(ahead: &ReadAhead, entry: &Entry) -> Option<Vec<u8>> {
+        let mut content = ahead.take(entry)?;
+        assert_eq!(content.len(), entry.size);
+        Some(content.chunk(0).unwrap().to_vec())
+    }
+
+    #[test]
+    fn what_is_taken_is_what_was_listed_whatever_is_left_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let content = |number: usize| format!("{number}").repeat(number * 7 % 5000).into_bytes();
+        let names: Vec<String> = (0..300).map(|number| format!("f{number}")).collect();
+        for (number, name) in names.iter().enumerate() {
+            fs::write(temp.path().join(name), content(number)).unwrap();
+        }
+        let ahead = later();
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut asked = 0;
+        for part in names.chunks(30) {
+            let entries = list(&ahead, temp.path(), part);
+            for (at, entry) in entries.iter().enumerate() {
+                if random.u8(..4) > 0 {
+                    let number: usize = part[at][1..].parse().unwrap();
+                    assert_eq!(taken(&ahead, entry), Some(content(number)), "{number}");
+                    assert_eq!(taken(&ahead, entry), None, "once");
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked > 200);
+        let blocks = ahead.0.borrow().blocks.len();
+        assert!(blocks <= 3, "{blocks} blocks are kept for what nobody asked for");
+    }
+
+    #[test]
+    fn only_small_files_left_alone_are_kept_and_not_too_many() {
+        let temp = tempfile::tempdir().unwrap();
+        let small = usize::try_from(SMALL).unwrap();
+        for (name, len) in [("large", small + 1), ("small", small)] {
+            fs::write(temp.path().join(name), vec![b'x'; len]).unwrap();
+        }
+        let names = ["large".to_owned(), "small".to_owned()];
+        let ahead = later();
+        let entries = list(&ahead, temp.path(), &names);
+        assert_eq!(taken(&ahead, &entries[0]), None);
+        assert_eq!(taken(&ahead, &entries[1]).map(|content| content.len()), Some(small));
+        let now = ReadAhead::default();
+        let entries = list(&now, temp.path(), &names);
+        assert_eq!(taken(&now, &entries[1]), None, "it has just changed");
+        for _ in 0..2 * CAPACITY / small {
+            list(&ahead, temp.path(), &names[1..]);
+        }
+        assert!(ahead.0.borrow().used <= CAPACITY + small + OVERHEAD);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_listed_all_the_same() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("dir")).unwrap();
+        std::os::unix::fs::symlink("dir", temp.path().join("link")).unwrap();
+        list(&later(), temp.path(), &["dir".to_owned(), "link".to_owned()]);
+        let dir = Root::open(temp.path()).unwrap().open_dir(None).unwrap();
+        let missing = later().look(&dir, b"none").unwrap_err();
+        assert!(driftless_fs::is_absent(&missing));
+    }
+}

@@ -93,3 +93,66 @@ impl ListedFiles {
         self.last.as_ref().map(|last| &last.dir)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::entry_of;
+    use std::fs;
+    use std::path::Path;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    /// Sees files that were just made as long left alone.
+    fn later(root: &Path) -> ListedFiles {
+        let root = Root::open(root).unwrap();
+        let files = ListedFiles::new(root, SourceCache::default(), WriterPolicy::Refuse);
+        ListedFiles { began: SystemTime::now() + Duration::from_secs(3600), ..files }
+    }
+
+    fn listed(root: &Path, name: &str) -> Entry {
+        let path = RelPath::parse(name.as_bytes()).unwrap();
+        let meta = Root::open(root).unwrap().lstat(&path).unwrap();
+        entry_of(name.as_bytes(), &meta, Vec::new(), false)
+    }
+
+    #[test]
+    fn what_was_left_alone_is_read_and_what_is_another_version_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir_all(at("d/e")).unwrap();
+        let names = ["top", "d/a", "d/e/b", "d/c", "d/gone", "d/changed", "d/other", "d/fifo"];
+        for name in names {
+            fs::write(at(name), name).unwrap();
+        }
+        let entries = names.map(|name| listed(temp.path(), name));
+        fs::remove_file(at("d/gone")).unwrap();
+        fs::File::open(at("d/changed")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        fs::remove_file(at("d/other")).unwrap();
+        fs::write(at("d/other"), "d/OTHER").unwrap();
+        fs::remove_file(at("d/fifo")).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, at("d/fifo"), fifo, mode, 0).unwrap();
+        let mut files = later(temp.path());
+        for (name, entry) in names.iter().zip(&entries) {
+            match files.quiet(entry) {
+                Some(mut content) => assert_eq!(content.chunk(0).unwrap(), name.as_bytes()),
+                None => assert!(!["top", "d/a", "d/e/b", "d/c"].contains(name), "{name}"),
+            }
+        }
+        for entry in &entries[4..] {
+            assert!(files.quiet(entry).is_none(), "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_just_changed_is_asked_about_after_opening() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("f"), "x").unwrap();
+        let entry = listed(temp.path(), "f");
+        let mut files = ListedFiles { began: SystemTime::now(), ..later(temp.path()) };
+        assert!(files.quiet(&entry).is_none());
+        let mut content = files.open(&entry).unwrap();
+        assert_eq!(content.chunk(0).unwrap(), b"x");
+    }
+}
