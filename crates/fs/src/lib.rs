@@ -20,6 +20,7 @@ pub mod dir;
 pub mod fanotify;
 pub mod handle;
 mod meta;
+pub mod names;
 pub mod owner;
 pub mod replace;
 mod resolve;
@@ -30,6 +31,7 @@ mod write;
 
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};
+pub use names::Names;
 pub use owner::{Owners, Powers};
 pub use replace::Replacement;
 pub use resolve::is_absent;

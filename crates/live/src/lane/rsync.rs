@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{
     Level, ListPush, Outcome, Peer, PushError, PushFailure, Refusal, TransferOptions, TreePush,
     push_list, push_tree,
@@ -309,17 +310,23 @@ impl Target for RsyncTarget {
             filter_texts: rules,
             ..TreePush::default()
         };
+        let mut ahead = None;
         if push.delete && limit != MaxDelete::Unlimited {
             let rehearsal = TreePush { dry_run: true, ..push.clone() };
-            if let Err(error) = self.guard(rehearsal, view, limit, lane, &mut report) {
-                report.end = Err(error);
-                return report;
+            match self.guard(rehearsal, view, limit, lane, &mut report) {
+                Ok(Found::Nothing) => ahead = Some(ReadAhead::default()),
+                Ok(Found::Files) => {}
+                Err(error) => {
+                    report.end = Err(error);
+                    return report;
+                }
             }
         }
         let hard_links = self.options.hard_links;
         let mut source =
-            PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since);
-        let mut driver = PassDriver::new(view, lane, unknown_since.is_some());
+            PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since)
+                .read_ahead(ahead.clone());
+        let mut driver = PassDriver::new(view, lane, unknown_since.is_some()).read_ahead(ahead);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         report.traffic.sent += outcome.bytes_sent;
@@ -364,17 +371,17 @@ impl RsyncTarget {
         limit: MaxDelete,
         lane: &Lane,
         report: &mut PassReport,
-    ) -> Result<(), LaneError> {
+    ) -> Result<Found, LaneError> {
         let glance = TreePush { shallow: true, ..push.clone() };
         if self.rehearse(glance, view, lane, report)?.is_all_new() {
-            return Ok(());
+            return Ok(Found::Nothing);
         }
         let Rehearsal { listed, deleted: count, .. } = self.rehearse(push, view, lane, report)?;
         let limit = limit.limit(listed + count);
         if count > limit {
             return Err(LaneError::WouldDelete { count, limit });
         }
-        Ok(())
+        Ok(Found::Files)
     }
 
     /// Runs a session that changes nothing.
@@ -403,6 +410,14 @@ impl RsyncTarget {
             troubled: complaints || outcome.io_error != 0 || outcome.error_xfer,
         })
     }
+}
+
+/// What a target was found to hold.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    /// None of the source's names, and nothing to delete.
+    Nothing,
+    Files,
 }
 
 /// What a dry run told.

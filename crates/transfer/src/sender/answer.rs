@@ -121,7 +121,8 @@ impl Answerer {
                 sum.get_or_insert_with(|| FileSum::new(self.strong)).update(chunk);
             }
             offset += chunk.len() as u64;
-            if !link.relieve(cancelled)? {
+            // After the last of it the session does.
+            if offset < len && !link.relieve(cancelled)? {
                 return Err(PushError::Closed { phase: link.phase });
             }
         }

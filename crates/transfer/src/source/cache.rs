@@ -12,6 +12,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use driftless_tree::flist::{Entry, Origin};
 use driftless_tree::{Meta, Timestamp};
 
 use crate::options::ChecksumKind;
@@ -52,6 +53,12 @@ impl Version {
     pub(crate) fn of(meta: &Meta) -> Self {
         let Meta { dev, ino, size, mtime, ctime, .. } = *meta;
         Self { dev, ino, size, mtime, ctime }
+    }
+
+    /// The version that an entry was made from; `None` when that is not known.
+    pub(crate) fn listed(entry: &Entry) -> Option<Self> {
+        let Origin { dev, ino, ctime } = entry.origin?;
+        Some(Self { dev, ino, size: entry.size, mtime: entry.mtime, ctime })
     }
 
     /// How long until any further change shows in the timestamps; zero from then on, `None` when
