@@ -40,6 +40,7 @@ mod recovery;
 mod root;
 mod settle;
 mod shared;
+pub mod tools;
 mod walk;
 mod watcher;
 
