@@ -5,9 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use driftless_watch::tools::Tool;
 
-use crate::commands::{
-    completions, demo, flush, live, man, pause, resume, resync, status, tool,
-};
+use crate::commands::{completions, demo, flush, live, man, pause, resume, resync, status, tool};
 
 /// Keeps directory trees identical on many machines, live, and can prove it
 #[derive(Debug, Parser)]

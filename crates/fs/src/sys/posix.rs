@@ -77,9 +77,8 @@ pub fn local_time(format: &CStr, seconds: i64, limit: usize) -> CString {
     let mut text = vec![0u8; limit];
     // SAFETY: `parts` was filled in, its zone name belongs to the library and lasts; the format is
     // NUL-terminated, and at most `limit` bytes are written.
-    let len = unsafe {
-        libc::strftime(text.as_mut_ptr().cast(), limit, format.as_ptr(), parts.as_ptr())
-    };
+    let len =
+        unsafe { libc::strftime(text.as_mut_ptr().cast(), limit, format.as_ptr(), parts.as_ptr()) };
     text.truncate(len);
     CString::new(text).unwrap_or_default()
 }

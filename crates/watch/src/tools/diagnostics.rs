@@ -32,8 +32,8 @@ impl Diagnostics {
                 let stamp = super::clock::Clock::new(b"%b %e %H:%M:%S").now().to_vec();
                 let head = format!("<{PRIORITY}>");
                 let message = [head.as_bytes(), &stamp, b" ", tag.as_bytes(), line].concat();
-                let sent = UnixDatagram::unbound()
-                    .and_then(|socket| socket.send_to(&message, "/dev/log"));
+                let sent =
+                    UnixDatagram::unbound().and_then(|socket| socket.send_to(&message, "/dev/log"));
                 if sent.is_err()
                     && let Ok(mut console) = File::options().write(true).open("/dev/console")
                 {

@@ -20,6 +20,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::diagnostics::Diagnostics;
+use super::layout::Event;
 use super::limits;
 use super::names;
 use super::table::{Node, Table};
@@ -50,6 +51,8 @@ pub struct Told<'a> {
 pub trait Teller {
     /// One event.
     fn tell(&mut self, watches: &Watches, told: &Told<'_>);
+    /// One event whose watched name is known already.
+    fn tell_event(&mut self, event: &Event<'_>);
     /// The node is about to leave the table; its number may be used again.
     fn leaves(&mut self, table: &Table, node: Node);
     /// Events were lost, and the watches have been compared with the disk.
@@ -65,6 +68,32 @@ pub struct Asked {
     pub tells_found: bool,
     /// Whether renames of directories are followed and new ones are watched.
     pub follows: bool,
+    /// Whether the kernel is asked for what following needs, whatever the user asked for.
+    pub extends: bool,
+}
+
+impl Asked {
+    /// What the kernel is asked for besides, to follow directories.
+    pub fn extra(&self) -> u32 {
+        if self.extends { names::CREATE | names::MOVE } else { 0 }
+    }
+
+    /// The events that nobody saw and that must have led to an entry that was found: it was created,
+    /// and written if it is a file. 0 stands for none.
+    pub fn masks_of_found(&self, kind: FileType) -> [u32; 2] {
+        let is_dir = if kind == FileType::Directory { names::ISDIR } else { 0 };
+        let first_asked =
+            |bits: [u32; 2]| bits.into_iter().find(|bit| self.mask & bit != 0).unwrap_or(0);
+        let appeared = match first_asked([names::CREATE, names::MOVED_TO]) {
+            0 => 0,
+            bit => bit | is_dir,
+        };
+        let written = match kind {
+            FileType::RegularFile => first_asked([names::CLOSE_WRITE, names::MODIFY]),
+            _ => 0,
+        };
+        [appeared, written]
+    }
 }
 
 /// Counters of a run.
@@ -249,26 +278,13 @@ impl Follower {
         }
     }
 
-    /// Tells an entry as the events would have been told that nobody saw: it was created, and written
-    /// if it is a file.
     fn tell_found(&mut self, entry: FoundEntry, teller: &mut impl Teller) {
         let FoundEntry { parent, name, kind } = entry;
         if !self.watches.table().is_alive(parent) {
             return;
         }
         self.counters.found += 1;
-        let appeared = names::CREATE | names::MOVED_TO;
-        let mut masks = [0; 2];
-        let is_dir = if kind == FileType::Directory { names::ISDIR } else { 0 };
-        if self.asked.mask & appeared != 0 {
-            let bit = if self.asked.mask & names::CREATE != 0 { names::CREATE } else { names::MOVED_TO };
-            masks[0] = bit | is_dir;
-        }
-        if kind == FileType::RegularFile {
-            let written = [names::CLOSE_WRITE, names::MODIFY];
-            masks[1] = written.into_iter().find(|bit| self.asked.mask & bit != 0).unwrap_or(0);
-        }
-        for mask in masks.into_iter().filter(|mask| *mask != 0) {
+        for mask in self.asked.masks_of_found(kind).into_iter().filter(|mask| *mask != 0) {
             let told = Told { node: Some(parent), name: &name, mask, cookie: 0, found: true };
             teller.tell(&self.watches, &told);
         }

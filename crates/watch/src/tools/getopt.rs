@@ -71,9 +71,7 @@ impl<T: Copy> Words<T> {
         }
         match self.words.pop_front() {
             Some(argument) => Some(Found::Option(spec.meaning, argument)),
-            None => {
-                self.wrong(&format!("option requires an argument -- '{}'", char::from(letter)))
-            }
+            None => self.wrong(&format!("option requires an argument -- '{}'", char::from(letter))),
         }
     }
 
@@ -94,7 +92,8 @@ impl<T: Copy> Words<T> {
             (None, [spec]) => *spec,
             (None, []) => return self.wrong(&format!("unrecognized option '--{shown}'")),
             (None, several) => {
-                let names: String = several.iter().map(|spec| format!(" '--{}'", spec.long)).collect();
+                let names: String =
+                    several.iter().map(|spec| format!(" '--{}'", spec.long)).collect();
                 return self
                     .wrong(&format!("option '--{shown}' is ambiguous; possibilities:{names}"));
             }
@@ -174,21 +173,18 @@ mod tests {
             &["a", "-me", "x", "-", "--", "-m"],
             &[operand("a"), option(1, ""), option(2, "x"), operand("-"), operand("-m")],
         );
-        check(&["-exy", "--event=", "--event", "-1"], &[
-            option(2, "xy"),
-            option(2, ""),
-            option(2, "-1"),
-        ]);
+        check(
+            &["-exy", "--event=", "--event", "-1"],
+            &[option(2, "xy"), option(2, ""), option(2, "-1")],
+        );
     }
 
     #[test]
     fn long_options_may_be_abbreviated_when_that_is_unique() {
-        check(&["--m", "--ev=x", "--exclude", "y", "--more"], &[
-            option(1, ""),
-            option(2, "x"),
-            option(3, "y"),
-            option(5, ""),
-        ]);
+        check(
+            &["--m", "--ev=x", "--exclude", "y", "--more"],
+            &[option(1, ""), option(2, "x"), option(3, "y"), option(5, "")],
+        );
         check(
             &["--excl", "a"],
             &[

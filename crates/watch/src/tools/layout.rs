@@ -287,7 +287,13 @@ mod tests {
     fn json_keeps_names_that_are_not_text() {
         let bytes = written(Layout::Json, &event("d/", b"a\xff\"\n", names::CREATE));
         let text = String::from_utf8(bytes).unwrap();
-        assert!(text.contains(r#""path":"d/a�\"\u000a","watched":"d/","file":"a�\"\u000a""#), "{text}");
-        assert!(text.contains(r#""file_base64":"Yf8iCg==","events":["CREATE"],"cookie":171}"#), "{text}");
+        assert!(
+            text.contains(r#""path":"d/a�\"\u000a","watched":"d/","file":"a�\"\u000a""#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#""file_base64":"Yf8iCg==","events":["CREATE"],"cookie":171}"#),
+            "{text}"
+        );
     }
 }

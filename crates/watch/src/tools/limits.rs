@@ -4,7 +4,8 @@ use crate::limits;
 
 /// Said after the original's two lines. `missing` directories have no watch yet, if that was counted.
 pub fn watches(armed: usize, missing: Option<usize>) -> String {
-    let limit = limits::watches(limits::present(limits::MAX_USER_WATCHES), missing.unwrap_or(armed));
+    let limit =
+        limits::watches(limits::present(limits::MAX_USER_WATCHES), missing.unwrap_or(armed));
     let missing = match missing {
         Some(missing) => format!("{missing} more are needed"),
         None => "more are needed".to_owned(),
@@ -27,9 +28,17 @@ pub fn overflow() -> String {
     )
 }
 
-/// Said when no instance can be made, after the original's line.
-pub fn instances() -> String {
-    let setting = limits::MAX_USER_INSTANCES;
-    let present = limits::present(setting);
-    format!("{setting} is {present}. Try: sysctl -w {setting}={}", present.max(1).saturating_mul(8))
+/// Said when the events of a whole file system were lost.
+pub fn overflow_of_marks() -> String {
+    format!(
+        "Events were lost: the kernel's queue was full. {}",
+        raise("fanotify/max_queued_events")
+    )
+}
+
+/// Which setting to raise, below `/proc/sys/fs`, and to what.
+pub fn raise(setting: &str) -> String {
+    let name = format!("fs.{}", setting.replace('/', "."));
+    let present = limits::present(&name);
+    format!("{name} is {present}. Try: sysctl -w {name}={}", present.max(1).saturating_mul(8))
 }

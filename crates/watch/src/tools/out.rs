@@ -45,9 +45,8 @@ impl Out {
 
     fn new(to: OwnedFd) -> Self {
         use rustix::fs::{FileType, fstat};
-        let is_file = fstat(&to).is_ok_and(|stat| {
-            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        });
+        let is_file = fstat(&to)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         Self { to, is_file, pending: Vec::new(), written: 0 }
     }
 
@@ -73,7 +72,8 @@ impl Out {
     pub fn offer(&mut self) -> Result<(), Errno> {
         while self.is_waiting() && self.is_ready()? {
             let waiting = &self.pending[self.written..];
-            let part = if self.is_file { waiting } else { &waiting[..waiting.len().min(PIPE_TAKES)] };
+            let part =
+                if self.is_file { waiting } else { &waiting[..waiting.len().min(PIPE_TAKES)] };
             self.written += match rustix::io::write(&self.to, part) {
                 Ok(len) => len,
                 Err(Errno::INTR | Errno::AGAIN) => 0,

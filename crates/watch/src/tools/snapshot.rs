@@ -68,8 +68,10 @@ impl Snapshot {
                 }
                 now.insert(name, stamp);
             }
-            changes.extend(before.into_iter().map(|(name, stamp)| {
-                Change { node, name, masks: [names::DELETE | dir_bit(&stamp), 0] }
+            changes.extend(before.into_iter().map(|(name, stamp)| Change {
+                node,
+                name,
+                masks: [names::DELETE | dir_bit(&stamp), 0],
             }));
             self.dirs.insert(node, now);
         }

@@ -244,7 +244,8 @@ impl Table {
     /// Nodes in the order of a walk that visits children before their directory.
     pub fn children_first(&self) -> Vec<Node> {
         let mut order = Vec::with_capacity(self.len());
-        let mut roots: Vec<Node> = self.nodes().filter(|&node| self.parent(node).is_none()).collect();
+        let mut roots: Vec<Node> =
+            self.nodes().filter(|&node| self.parent(node).is_none()).collect();
         roots.sort();
         for root in roots {
             let start = order.len();

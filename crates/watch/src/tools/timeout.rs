@@ -37,10 +37,8 @@ pub fn parse_timeout(value: &[u8]) -> Result<Timeout, Refusal> {
              Numerical result out of range",
         )),
         Ok(0) => Ok(Timeout::Never),
-        Ok(seconds) => {
-            Ok(u64::try_from(seconds)
-                .map_or(Timeout::Negative, |s| Timeout::After(Duration::from_secs(s))))
-        }
+        Ok(seconds) => Ok(u64::try_from(seconds)
+            .map_or(Timeout::Negative, |s| Timeout::After(Duration::from_secs(s)))),
     }
 }
 

@@ -112,11 +112,8 @@ impl Watches {
     /// `ENOSPC` at the limit of watches; what the kernel says about the path itself.
     pub fn add_argument(&mut self, argument: &[u8]) -> Result<(), Errno> {
         let path = OsStr::from_bytes(argument);
-        let link_flags = if self.manner.no_dereference {
-            AtFlags::SYMLINK_NOFOLLOW
-        } else {
-            AtFlags::empty()
-        };
+        let link_flags =
+            if self.manner.no_dereference { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
         let is_dir = |flags| {
             rustix::fs::statat(rustix::fs::CWD, path, flags)
                 .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)

@@ -14,23 +14,21 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::os::fd::AsFd;
 
-use super::called::{Backend, Called};
+use super::called::Called;
 use super::diagnostics::Diagnostics;
 use super::filter::Filter;
-use super::follow::{Asked, Follower, Teller, Told};
-use super::names;
+use super::follow::{Asked, Teller, Told};
+use super::layout::Event;
 use super::progress::Progress;
-use super::setup::{self, Wording};
+use super::setup::{Plan, Setup, Wording};
 use super::signals::Signals;
+use super::source::Source;
 use super::table::{Node, Table};
 use super::timeout::Timeout;
 use super::wait::timespec;
-use super::watches::{Manner, Watches};
+use super::watches::Watches;
 use counts::{Counts, Form, Row};
 use options::Options;
-
-/// What the kernel is asked for besides, to follow directories.
-const FOLLOWING: u32 = names::CREATE | names::MOVE;
 
 /// Reads of the queue between two looks at signals and the time: more than a full queue needs.
 const MOST_READS: usize = 32;
@@ -50,6 +48,8 @@ struct Tally {
     /// Events that the kernel was asked for besides, to follow directories.
     extra: u32,
     by_node: FxHashMap<Node, Counts>,
+    /// Rows of what was told by name, without a watch.
+    by_path: FxHashMap<Box<[u8]>, Counts>,
     /// Rows of what is no longer watched.
     gone: Vec<Row>,
     all: Counts,
@@ -71,6 +71,17 @@ impl Teller for Tally {
         }
     }
 
+    fn tell_event(&mut self, event: &Event<'_>) {
+        let is_ours = event.mask & self.events == 0 && event.mask & self.extra != 0;
+        let is_overflow = event.watched.is_empty();
+        if is_ours || is_overflow || !self.filter.admits(event.watched, event.file) {
+            return;
+        }
+        let path = [event.watched, event.file].concat();
+        self.by_path.entry(path.into()).or_default().add(event.mask);
+        self.all.add(event.mask);
+    }
+
     fn leaves(&mut self, table: &Table, node: Node) {
         if let Some(counts) = self.by_node.remove(&node) {
             let mut path = Vec::new();
@@ -84,9 +95,12 @@ impl Teller for Tally {
 
 impl Tally {
     /// All rows, in the order of their watches.
-    fn rows(&self, table: &Table, form: &Form) -> Vec<Row> {
+    fn rows(&self, table: Option<&Table>, form: &Form) -> Vec<Row> {
         let mut rows = Vec::new();
-        for node in table.children_first() {
+        for (table, node) in table
+            .into_iter()
+            .flat_map(|table| table.children_first().into_iter().map(move |n| (table, n)))
+        {
             let counts = self.by_node.get(&node).cloned().unwrap_or_default();
             if form.zero || !counts.is_zero() {
                 let mut path = Vec::new();
@@ -95,16 +109,19 @@ impl Tally {
             }
         }
         rows.extend(self.gone.iter().cloned());
+        let mut named: Vec<Row> = self
+            .by_path
+            .iter()
+            .map(|(path, counts)| Row { path: path.to_vec(), counts: counts.clone() })
+            .collect();
+        named.sort_by(|a, b| a.path.cmp(&b.path));
+        rows.extend(named);
         rows
     }
 }
 
 fn count(options: Options) -> u8 {
     let diagnostics = Diagnostics::Stderr;
-    if options.called.backend() == Backend::Fanotify {
-        diagnostics.say("fanotify is not supported by this build; use -I or inotifywatch.");
-        return 1;
-    }
     // From the start: a signal that comes early must find us.
     let signals = match Signals::catch(&[SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1]) {
         Ok(signals) => signals,
@@ -113,35 +130,40 @@ fn count(options: Options) -> u8 {
             return 1;
         }
     };
-    let follows = options.recursive;
-    let extends = follows && !options.strict_compat;
-    let manner = Manner {
-        mask: options.events | if extends { FOLLOWING } else { 0 },
+    let beyond = options.recursive && !options.strict_compat;
+    let asked = Asked {
+        mask: options.events,
+        tells_found: beyond,
+        follows: options.recursive,
+        extends: beyond || options.called.is_filesystem(),
+    };
+    let plan = Plan {
+        called: &options.called,
+        targets: &options.targets,
+        asked,
         recursive: options.recursive,
         no_dereference: options.no_dereference,
     };
-    let targets = &options.targets;
-    let Some(mut watches) =
-        setup::instance(manner, targets, Progress::on_terminal(), &diagnostics)
-    else {
-        return 1;
-    };
+    let progress = Progress::on_terminal();
+    let Some(mut setup) = Setup::begin(&plan, progress, &diagnostics) else { return 1 };
     diagnostics.say("Establishing watches...");
     let tells_each = options.verbose > 0 && options.recursive;
-    for argument in &targets.watch {
-        if tells_each {
+    for argument in &options.targets.watch {
+        if options.called.is_filesystem() {
+            diagnostics.say_bytes(&[b"Setting up filesystem watch on ", &argument[..]].concat());
+        } else if tells_each {
             diagnostics.say_bytes(&[b"Setting up watch(es) on ", &argument[..]].concat());
         }
-        if setup::watch(&mut watches, argument, Wording::Failed, &diagnostics).is_err() {
+        if setup.watch(argument, Wording::Failed, &diagnostics).is_err() {
             return 1;
         }
         if tells_each {
             diagnostics.say_bytes(&[b"OK, ", &argument[..], b" is now being watched."].concat());
         }
     }
-    watches.complete();
+    let source = setup.complete(&plan, &diagnostics, false);
     if options.verbose > 0 {
-        diagnostics.say(&format!("Total of {} watches.", watches.table().len()));
+        diagnostics.say(&format!("Total of {} watches.", source.len()));
     }
     diagnostics.say("Finished establishing watches, now collecting statistics.");
     let silence = match options.timeout {
@@ -158,19 +180,18 @@ fn count(options: Options) -> u8 {
         }
         Timeout::Never => None,
     };
-    let asked = Asked { mask: options.events, tells_found: extends, follows };
-    let follower = Follower::new(watches, asked, diagnostics.clone(), false);
     let tally = Tally {
         filter: options.filter,
         events: options.events,
-        extra: if extends { FOLLOWING } else { 0 },
+        extra: asked.extra(),
         by_node: FxHashMap::default(),
+        by_path: FxHashMap::default(),
         gone: Vec::new(),
         all: Counts::default(),
         path: Vec::new(),
     };
     let form = Form { events: options.events, zero: options.zero, sorting: options.sorting };
-    let mut run = Run { follower, tally, signals, form, json: options.stats_json };
+    let mut run = Run { source, tally, signals, form, json: options.stats_json };
     match run.until_the_end(silence) {
         Ok(()) => 0,
         Err(error) => {
@@ -182,7 +203,7 @@ fn count(options: Options) -> u8 {
 
 /// A run that is set up.
 struct Run {
-    follower: Follower,
+    source: Source,
     tally: Tally,
     signals: Signals,
     form: Form,
@@ -193,18 +214,18 @@ impl Run {
     fn until_the_end(&mut self, time: Option<Duration>) -> Result<(), Errno> {
         let end = time.and_then(|time| Instant::now().checked_add(time));
         loop {
-            let wake = [end, self.follower.deadline()].into_iter().flatten().min();
+            let wake = [end, self.source.deadline()].into_iter().flatten().min();
             self.wait(wake)?;
             let signal = self.signals.take();
             let over = end.is_some_and(|end| Instant::now() >= end);
             // What was queued before a signal is counted before it is answered; what keeps coming
             // must not keep it from being answered.
             let mut reads = 0;
-            while self.follower.read(&mut self.tally, |_| false)? > 0 && reads < MOST_READS {
+            while self.source.read(&mut self.tally, |_| false)? > 0 && reads < MOST_READS {
                 reads += 1;
             }
             if reads == 0 {
-                self.follower.settle_pairs(&mut self.tally);
+                self.source.settle(&mut self.tally);
             }
             match signal {
                 Some(SIGUSR1) => self.print_interim()?,
@@ -216,8 +237,10 @@ impl Run {
     }
 
     fn wait(&self, wake: Option<Instant>) -> Result<(), Errno> {
-        let mut fds = vec![PollFd::from_borrowed_fd(self.follower.as_fd(), PollFlags::IN)];
-        fds.extend(self.signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let mut fds = vec![PollFd::from_borrowed_fd(self.source.as_fd(), PollFlags::IN)];
+        fds.extend(
+            self.signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
         let wait = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         match poll(&mut fds, wait.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -235,7 +258,7 @@ impl Run {
             Diagnostics::Stderr.say("No events occurred.");
             return Ok(());
         }
-        let rows = self.tally.rows(self.follower.watches().table(), &self.form);
+        let rows = self.tally.rows(self.source.watches().map(Watches::table), &self.form);
         let write = if self.json { counts::json } else { counts::table };
         self.write(&write(rows, &self.tally.all, &self.form))
     }

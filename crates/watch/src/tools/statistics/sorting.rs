@@ -23,7 +23,11 @@ impl Sorting {
             if key.eq_ignore_ascii_case(group.as_bytes()) {
                 return Err(Refusal::line(format!(
                     "Cannot sort by `{group}' event; please use `{group}{}.",
-                    if group == "move" { "d_from' or `moved_to'" } else { "_write' or `close_nowrite'" }
+                    if group == "move" {
+                        "d_from' or `moved_to'"
+                    } else {
+                        "_write' or `close_nowrite'"
+                    }
                 )));
             }
         }

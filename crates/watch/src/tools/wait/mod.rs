@@ -21,25 +21,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 pub use options::Patterns;
 
-use super::called::{Backend, Called};
+use super::called::Called;
 use super::diagnostics::Diagnostics;
-use super::follow::{Asked, Follower};
-use super::names;
+use super::follow::Asked;
 use super::out::Out;
 use super::progress::Progress;
-use super::setup::{self, Wording};
+use super::setup::{Plan, Setup, Wording};
 use super::signals::Signals;
 use super::snapshot::Snapshot;
+use super::source::Source;
 use super::timeout::Timeout;
-use super::watches::Manner;
 use coalesce::Coalescer;
 use options::Options;
 use printer::Printer;
 
 /// Exit code when nothing happened for as long as `-t` says.
 const TIMED_OUT: u8 = 2;
-/// What the kernel is asked for besides, to follow directories.
-const FOLLOWING: u32 = names::CREATE | names::MOVE;
 
 /// Runs the tool and returns its exit code.
 pub fn run(called: Called, words: Vec<Vec<u8>>) -> u8 {
@@ -101,36 +98,40 @@ fn watch(options: Options, out: io::Result<Out>) -> u8 {
             return 1;
         }
     };
-    if options.called.backend() == Backend::Fanotify {
-        diagnostics.say("fanotify is not supported by this build; use -I or inotifywait.");
-        return 1;
-    }
     let follows = options.recursive && (options.monitor || !options.strict_compat);
-    let manner = Manner {
-        mask: options.events | if follows { FOLLOWING } else { 0 },
+    let asked = Asked {
+        mask: options.events,
+        tells_found: follows && !options.strict_compat,
+        follows,
+        extends: follows || options.called.is_filesystem(),
+    };
+    let plan = Plan {
+        called: &options.called,
+        targets: &options.targets,
+        asked,
         recursive: options.recursive,
         no_dereference: options.no_dereference,
     };
     let silent_progress = options.quiet > 0 || options.syslog;
     let progress = if silent_progress { Progress::silent() } else { Progress::on_terminal() };
-    let Some(mut watches) = setup::instance(manner, &options.targets, progress, &diagnostics) else {
-        return 1;
-    };
+    let Some(mut setup) = Setup::begin(&plan, progress, &diagnostics) else { return 1 };
     if options.quiet == 0 {
-        diagnostics.say(if options.recursive {
+        diagnostics.say(if options.called.is_filesystem() {
+            "Setting up filesystem watches."
+        } else if options.recursive {
             "Setting up watches.  Beware: since -r was given, this may take a while!"
         } else {
             "Setting up watches."
         });
     }
     for argument in &options.targets.watch {
-        if setup::watch(&mut watches, argument, Wording::CouldNot, &diagnostics).is_err() {
+        if setup.watch(argument, Wording::CouldNot, &diagnostics).is_err() {
             return 1;
         }
     }
-    watches.complete();
+    let source = setup.complete(&plan, &diagnostics, options.quiet > 1);
     // Before the line that says that everything from now on is told.
-    let snapshot = options.rescan_on_overflow.then(|| Snapshot::of(&watches));
+    let snapshot = source.watches().filter(|_| options.rescan_on_overflow).map(Snapshot::of);
     let mut signals = Signals::default();
     if options.stats_json {
         match Signals::catch(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1]) {
@@ -145,18 +146,13 @@ fn watch(options: Options, out: io::Result<Out>) -> u8 {
         diagnostics.say("Negative timeout specified - abort!");
         return 1;
     }
-    let asked = Asked {
-        mask: options.events,
-        tells_found: follows && !options.strict_compat,
-        follows,
-    };
     let printer = Printer {
         out,
         layout: options.layout,
         filter: options.filter,
         terminator: options.terminator,
         events: options.events,
-        extra: if follows { FOLLOWING } else { 0 },
+        extra: asked.extra(),
         monitor: options.monitor,
         silent: options.quiet > 1,
         coalescer: options.settle.map(Coalescer::new),
@@ -166,8 +162,7 @@ fn watch(options: Options, out: io::Result<Out>) -> u8 {
         path: Vec::new(),
         path_of: None,
     };
-    let follower = Follower::new(watches, asked, diagnostics.clone(), options.quiet > 1);
-    let mut run = Run { follower, printer, signals, diagnostics, stats: options.stats_json };
+    let mut run = Run { source, printer, signals, diagnostics, stats: options.stats_json };
     match run.until_the_end(options.timeout) {
         Ok(code) => code,
         // Nobody reads any more: end as others do when the pipe is closed.
@@ -184,7 +179,7 @@ fn watch(options: Options, out: io::Result<Out>) -> u8 {
 
 /// A run that is set up.
 struct Run {
-    follower: Follower,
+    source: Source,
     printer: Printer,
     signals: Signals,
     diagnostics: Diagnostics,
@@ -201,7 +196,7 @@ impl Run {
         loop {
             let end = silence.and_then(|silence| quiet_since.checked_add(silence));
             let held = self.printer.coalescer.as_ref().and_then(Coalescer::deadline);
-            let wake = [end, held, self.follower.deadline()].into_iter().flatten().min();
+            let wake = [end, held, self.source.deadline()].into_iter().flatten().min();
             self.wait(wake)?;
             if let Some(signal) = self.signals.take() {
                 self.on_signal(signal)?;
@@ -209,13 +204,13 @@ impl Run {
             let count = if self.printer.out.is_full() {
                 0
             } else {
-                self.follower.read(&mut self.printer, |printer| printer.outcome.is_some())?
+                self.source.read(&mut self.printer, |printer| printer.outcome.is_some())?
             };
             if let Some(code) = self.printer.outcome {
                 return self.finish(code);
             }
             if count == 0 {
-                self.follower.settle_pairs(&mut self.printer);
+                self.source.settle(&mut self.printer);
             } else {
                 quiet_since = Instant::now();
             }
@@ -231,12 +226,14 @@ impl Run {
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(8);
         // With too much unwritten the kernel's queue has to hold what comes.
         if !self.printer.out.is_full() {
-            fds.push(PollFd::from_borrowed_fd(self.follower.as_fd(), PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(self.source.as_fd(), PollFlags::IN));
         }
         if self.printer.out.is_waiting() {
             fds.push(PollFd::from_borrowed_fd(self.printer.out.as_fd(), PollFlags::OUT));
         }
-        fds.extend(self.signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(
+            self.signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
         let wait = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         match poll(&mut fds, wait.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -264,14 +261,14 @@ impl Run {
 
     fn say_counters(&self) {
         if self.stats {
-            let counters = self.follower.counters();
+            let counters = self.source.counters();
             self.diagnostics.say(&format!(
                 "{{\"events\":{},\"lines\":{},\"found\":{},\"overflows\":{},\"watches\":{}}}",
                 counters.events,
                 self.printer.lines,
                 counters.found,
                 counters.overflows,
-                self.follower.watches().table().len()
+                self.source.len()
             ));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::called::Backend;
 use super::super::clock::Clock;
 use super::super::filter::{Filter, Kind};
 use super::super::getopt::{Found, Spec, Words};
@@ -279,6 +280,11 @@ impl Typed {
         }
         if self.settle.is_some() && !self.monitor && !self.daemon {
             return Err(Refusal::line("--settle cannot be specified without -m."));
+        }
+        if self.rescan_on_overflow && called.backend() == Backend::Fanotify {
+            return Err(Refusal::line(
+                "--rescan-on-overflow cannot be used with fanotify; use -I.",
+            ));
         }
         if self.daemon && self.outfile.is_none() {
             return Err(Refusal::line("-o must be specified with -d."));

@@ -131,6 +131,10 @@ impl Teller for Printer {
         self.tell_node(watches, told);
     }
 
+    fn tell_event(&mut self, event: &Event<'_>) {
+        self.take(event);
+    }
+
     fn leaves(&mut self, _table: &Table, node: Node) {
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.forget(node);
