@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use driftless_watch::tools::Tool;
 
-use crate::commands::{completions, demo, flush, live, man, pause, resume, resync, status};
+use crate::commands::{completions, demo, flush, live, man, pause, resume, resync, status, tool};
 
 /// Keeps directory trees identical on many machines, live, and can prove it
 #[derive(Debug, Parser)]
@@ -23,6 +24,18 @@ enum Command {
     Resume(resume::Resume),
     Resync(resync::Resync),
     Demo(demo::Demo),
+    /// Print events of files and directories, as inotifywait does
+    #[command(name = "inotifywait")]
+    InotifyWait(tool::Words),
+    /// Count events of files and directories, as inotifywatch does
+    #[command(name = "inotifywatch")]
+    InotifyWatch(tool::Words),
+    /// As inotifywait, by fanotify
+    #[command(name = "fsnotifywait")]
+    FsnotifyWait(tool::Words),
+    /// As inotifywatch, by fanotify
+    #[command(name = "fsnotifywatch")]
+    FsnotifyWatch(tool::Words),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -41,6 +54,10 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Resync(resync) => resync.run(),
             Command::Demo(demo) => demo.run(),
+            Command::InotifyWait(_) => Ok(tool::run(Tool::InotifyWait)),
+            Command::InotifyWatch(_) => Ok(tool::run(Tool::InotifyWatch)),
+            Command::FsnotifyWait(_) => Ok(tool::run(Tool::FsnotifyWait)),
+            Command::FsnotifyWatch(_) => Ok(tool::run(Tool::FsnotifyWatch)),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(),
         }

@@ -41,6 +41,7 @@ mod recovery;
 mod root;
 mod settle;
 mod shared;
+pub mod tools;
 mod walk;
 mod watcher;
 
