@@ -154,10 +154,11 @@ fn run(watching: Watching) -> String {
         Watching::Inotify(engine) => return engine.run(),
         Watching::Fanotify(engine) => engine,
     };
-    let (root, mut consumer, Refusal(why)) = match engine.run() {
+    let (parts, Refusal(why)) = match engine.run() {
         End::Ended(reason) => return reason,
-        End::Refused(root, consumer, refusal) => (root, consumer, refusal),
+        End::Refused(parts, refusal) => (parts, refusal),
     };
+    let (root, mut consumer) = *parts;
     tracing::warn!(root = %root.path.display(), "watching with inotify from now on: {why}");
     let sink = Arc::clone(&consumer.sink);
     consumer.options.backend = None;

@@ -1,45 +1,32 @@
 //! The watcher's thread with fanotify: read, take, deliver. There is nothing to walk.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use driftless_fs::fanotify::{Group, Mask, Queue, Scope};
-use driftless_tree::RelPath;
+use driftless_fs::fanotify::{Group, Queue};
+use driftless_fs::handle::Handle;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use super::dirs::Place;
+use super::marking::{Refusal, mark, mark_mount, prefix};
 use super::mounts::{Mount, MountTable, below};
 use super::reader::Reader;
 use super::view::{Found, View};
 use super::window::Window;
-use crate::filesystems;
 use crate::hint::{Hint, Sink};
 use crate::options::{Backend, WatchOptions, WatchStats};
 use crate::recovery::Recovery;
 use crate::root::Root;
 use crate::shared::{Request, Shared};
 
-/// What is asked of each file system. Not OPEN, ACCESS or CLOSE_NOWRITE: reading must make no events.
-const MASK: Mask = Mask::CREATE
-    .union(Mask::DELETE)
-    .union(Mask::RENAME)
-    .union(Mask::MODIFY)
-    .union(Mask::CLOSE_WRITE)
-    .union(Mask::ATTRIB)
-    .union(Mask::ONDIR);
-
 /// Kernel memory that events may wait in, about, in bytes of records; more than this is dropped and
 /// counts as an overflow.
 const MAX_BACKLOG_LEN: u64 = 128 << 20;
 /// The length of the queue is asked for after so many full reads: the kernel has to count.
 const READS_BETWEEN_CHECKS: u32 = 64;
-
-/// Why fanotify cannot watch a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal(pub String);
 
 /// What the consumer gave.
 pub(crate) struct Consumer {
@@ -53,7 +40,7 @@ pub(crate) enum End {
     /// For this reason; nothing more is told.
     Ended(String),
     /// A part of the tree cannot be watched so: somebody else has to go on.
-    Refused(Root, Consumer, Refusal),
+    Refused(Box<(Root, Consumer)>, Refusal),
 }
 
 pub(crate) struct Engine {
@@ -136,7 +123,7 @@ impl Engine {
             }
             if let Some(refusal) = self.state.refused.take() {
                 let State { root, consumer, .. } = self.state;
-                return End::Refused(root, consumer, refusal);
+                return End::Refused(Box::new((root, consumer)), refusal);
             }
             if !busy {
                 if !self.state.recovery.is_open() {
@@ -347,13 +334,9 @@ impl State {
     }
 
     /// Where a directory is, seen through the view of this index; `None` when it is nowhere.
-    pub fn find(
-        &mut self,
-        view: usize,
-        dir: driftless_fs::handle::Handle<'_>,
-    ) -> Option<super::dirs::Place> {
+    pub fn find(&mut self, view: usize, dir: Handle<'_>) -> Option<Place> {
         let window = &mut self.window;
-        let mut fetched = |dir: driftless_fs::handle::Handle<'_>| {
+        let mut fetched = |dir: Handle<'_>| {
             window.note(dir);
         };
         match self.views[view].find(dir, &*self.consumer.options.skip, &mut fetched) {
@@ -367,58 +350,4 @@ impl State {
             }
         }
     }
-}
-
-/// A view on what is mounted at a place in the tree; none when nothing is seen of it.
-fn mark_mount(
-    reader: &Reader,
-    root: &Path,
-    mount: &Mount,
-    skip: &dyn Fn(&RelPath) -> bool,
-) -> Result<Option<View>, Refusal> {
-    let Ok(path) = prefix(root, &mount.at) else { return Ok(None) };
-    if skip(&path) || path.ancestors().any(|dir| skip(&dir)) {
-        return Ok(None);
-    }
-    match mark(reader, &mount.at, Some(path)) {
-        Ok(view) => Ok(Some(view)),
-        // Covered by another mount, or gone again.
-        Err(_) if rustix::fs::lstat(&mount.at).is_err() => Ok(None),
-        Err(refusal) => Err(refusal),
-    }
-}
-
-/// Marks the file system that is seen at a path, and makes sure that its handles can be opened.
-fn mark(reader: &Reader, path: &Path, prefix: Option<RelPath>) -> Result<View, Refusal> {
-    let refuse = |act: &str, error: io::Error| {
-        let advice = match Errno::from_io_error(&error) {
-            Some(Errno::PERM) => ", it needs CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH",
-            Some(Errno::OPNOTSUPP | Errno::NODEV | Errno::XDEV) => {
-                ", its file system cannot be watched as a whole"
-            }
-            Some(Errno::NOSPC) => ", fs.fanotify.max_user_marks is reached",
-            _ => "",
-        };
-        Refusal(format!("cannot {act} {}{advice}: {error}", path.display()))
-    };
-    let (mut view, top): (View, OwnedFd) =
-        View::open(path, prefix).map_err(|error| refuse("get the handle of", error))?;
-    if let Some(name) = filesystems::remote(top.as_fd()) {
-        return Err(Refusal(format!(
-            "{} is on {name}, where other machines can change files unseen",
-            path.display()
-        )));
-    }
-    reader
-        .mark(Scope::Filesystem, MASK, &top)
-        .map_err(|error| refuse("mark the file system of", error))?;
-    view.probe().map_err(|error| refuse("open by its handle", error))?;
-    Ok(view)
-}
-
-/// A place in the tree, as a path.
-fn prefix(root: &Path, at: &Path) -> Result<RelPath, ()> {
-    use std::os::unix::ffi::OsStrExt;
-    let rest = at.strip_prefix(root).map_err(|_| ())?;
-    RelPath::parse(rest.as_os_str().as_bytes()).map_err(|_| ())
 }

@@ -152,7 +152,17 @@ impl State {
         let name = |half: Option<(Place, Entry<'_>)>| {
             half.and_then(|(place, entry)| named(place, entry.name))
         };
-        self.hint_rename(name(from), name(to), is_dir, ahead);
+        let (from, to) = (name(from), name(to));
+        if is_dir && from.as_ref().is_some_and(|from| self.is_skipped(from)) {
+            // Nothing is known of what it holds.
+            self.hint_rename(None, to, is_dir, ahead);
+            return self.hint_rename(from, None, is_dir, ahead);
+        }
+        self.hint_rename(from, to, is_dir, ahead);
+    }
+
+    fn is_skipped(&self, dir: &Named) -> bool {
+        matches!(dir, Named::Path(path) if (self.consumer.options.skip)(path))
     }
 
     fn hint_rename(&mut self, from: Option<Named>, to: Option<Named>, is_dir: bool, ahead: bool) {

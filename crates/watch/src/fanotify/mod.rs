@@ -18,13 +18,15 @@
 mod dirs;
 mod engine;
 mod events;
+mod marking;
 mod mounts;
 mod reader;
 mod record;
 mod view;
 mod window;
 
-pub(crate) use engine::{Consumer, End, Engine, Refusal};
+pub(crate) use engine::{Consumer, End, Engine};
+pub(crate) use marking::Refusal;
 
 pub use reader::Reader;
 pub use record::{Entry, Event, ObjectId, take_event};
