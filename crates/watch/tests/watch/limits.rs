@@ -9,11 +9,12 @@ use std::time::Duration;
 use driftless_testkit::kernel::{Sysctl, Untouched};
 use driftless_watch::{Backend, Hint, WatchError, WatchOptions, Watcher, What};
 
-use crate::support::{Kept, Watched, is_covered, rel, subtree, until_stats, what, with};
+use crate::support::{
+    Kept, Watched, each_backend, is_covered, rel, subtree, until_stats, what, with,
+};
 
-#[test]
-fn an_overflow_ends_in_a_hint_on_the_whole_tree_and_in_full_watch() {
-    let watched = with_short_queue(|| Watched::unguarded(Backend::Inotify));
+fn an_overflow_ends_in_a_hint_on_the_whole_tree(backend: Backend) {
+    let watched = with_queue(backend, 64, || Watched::unguarded(backend));
     let mut overflows = 0;
     // The reader may keep up for a while.
     for round in 0.. {
@@ -23,7 +24,7 @@ fn an_overflow_ends_in_a_hint_on_the_whole_tree_and_in_full_watch() {
         }
         let hints = watched.hints();
         let stats = watched.watcher.stats();
-        assert_eq!(stats.directories, 1 + (round + 1) * 100, "{stats:?}");
+        watched.check_count(1 + (round + 1) * 100);
         assert!(!stats.recovering, "{stats:?}");
         if stats.overflows > overflows {
             assert!(hints.contains(&Hint::Subtree { path: None }), "{hints:?}");
@@ -34,6 +35,10 @@ fn an_overflow_ends_in_a_hint_on_the_whole_tree_and_in_full_watch() {
         }
         assert!(round < 1000, "no overflow");
     }
+}
+
+each_backend! {
+    an_overflow_ends_in_a_hint_on_the_whole_tree,
 }
 
 fn limited(max_watches: usize, prepare: impl FnOnce(&std::path::Path)) -> Watched {
@@ -184,10 +189,10 @@ fn the_kernels_own_limits_are_met_with_advice() {
     assert!(refused.to_string().contains("sysctl fs.inotify.max_user_instances="), "{refused}");
 }
 
-/// Runs `start` while instances of inotify are made with a queue of 64 events. The value is read by
-/// the kernel when an instance is made, so it is put back at once.
-pub fn with_short_queue<T>(start: impl FnOnce() -> T) -> T {
-    let _short = Sysctl::set("fs.inotify.max_queued_events", 64);
+/// Runs `start` while the kernel makes queues of this length. The value is read when a queue is made,
+/// so it is put back at once.
+pub fn with_queue<T>(backend: Backend, len: u64, start: impl FnOnce() -> T) -> T {
+    let _short = Sysctl::set(&format!("fs.{}.max_queued_events", backend.as_str()), len);
     start()
 }
 
