@@ -57,6 +57,13 @@ impl Watched {
         Self::prepared(options, prepare, |start| with_ordinary_queue(start))
     }
 
+    /// Watches a tree that is there and stays.
+    pub fn at(root: &Path, options: WatchOptions) -> Self {
+        let kept = Arc::new(Kept::default());
+        let watcher = with_ordinary_queue(|| Watcher::start(root, options, kept.clone()).unwrap());
+        Self { watcher, kept, root: root.to_path_buf(), dir: tempfile::tempdir().unwrap() }
+    }
+
     /// For use inside `with_short_queue`.
     pub fn unguarded(backend: Backend) -> Self {
         let options = WatchOptions { limited_queue: true, ..with(backend) };
@@ -199,6 +206,16 @@ impl Mounted {
     pub fn tmpfs(at: &Path) -> Self {
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("tmpfs", at, "tmpfs", flags, None)
+            .expect("this test mounts: run it as root");
+        Self(at.to_path_buf())
+    }
+}
+
+impl Mounted {
+    pub fn overlay(options: &str, at: &Path) -> Self {
+        let options = std::ffi::CString::new(options).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("overlay", at, "overlay", flags, Some(&*options))
             .expect("this test mounts: run it as root");
         Self(at.to_path_buf())
     }
