@@ -39,7 +39,9 @@ pub struct Mirror {
 /// The watcher of a mirror.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
-    /// Directories watched by the kernel.
+    /// `fanotify`, `inotify` or `poll`.
+    pub backend: String,
+    /// Directories watched; with `fanotify`, which watches all, those with changes lately.
     pub directories: usize,
     /// Directories that cannot be watched and are compared from time to time.
     pub polled: usize,
@@ -124,6 +126,7 @@ impl From<MirrorStatus> for Mirror {
 impl From<WatchStatus> for Watch {
     fn from(watch: WatchStatus) -> Self {
         Self {
+            backend: watch.backend.as_str().to_owned(),
             directories: watch.directories,
             polled: watch.polled,
             events: watch.events,
@@ -174,6 +177,7 @@ mod tests {
     use std::time::Duration;
 
     use driftless_live::status::{LaneState, MirrorState};
+    use driftless_watch::Backend;
     use serde_json::json;
 
     use super::*;
@@ -210,6 +214,7 @@ mod tests {
             state: MirrorState::Running,
             error: None,
             watch: WatchStatus {
+                backend: Backend::Inotify,
                 directories: 300,
                 polled: 0,
                 events: 12,
@@ -228,6 +233,7 @@ mod tests {
                 "state": "running",
                 "error": null,
                 "watch": {
+                    "backend": "inotify",
                     "directories": 300, "polled": 0, "events": 12, "overflows": 0, "warning": null
                 },
                 "next_pass": 60.0,

@@ -66,6 +66,15 @@ impl OwnedHandle {
         Self::at(fd, b"")
     }
 
+    /// The same, with the number of the mount that `fd` was opened through.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn with_mount(fd: impl AsFd) -> io::Result<(Self, i32)> {
+        let (raw, mount) = sys::name_to_handle(fd, c"")?;
+        Ok((Self::from_raw(&raw)?, mount))
+    }
+
     /// The handle of `name` in the directory `dir`, without following a symbolic link; with an empty
     /// name that of `dir` itself.
     ///
@@ -73,7 +82,10 @@ impl OwnedHandle {
     /// As for [`OwnedHandle::of`]; what looking up the name gives.
     pub fn at(dir: impl AsFd, name: &[u8]) -> io::Result<Self> {
         let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let raw = sys::name_to_handle(dir, &name)?;
+        Self::from_raw(&sys::name_to_handle(dir, &name)?.0)
+    }
+
+    fn from_raw(raw: &sys::RawHandle) -> io::Result<Self> {
         let opaque = raw.bytes.get(..raw.len as usize).ok_or(io::ErrorKind::InvalidData)?;
         let mut bytes = Vec::with_capacity(HEADER_LEN + opaque.len());
         bytes.extend(raw.len.to_ne_bytes());

@@ -116,11 +116,12 @@ pub(crate) struct RawHandle {
     pub bytes: [u8; MAX_HANDLE_LEN],
 }
 
-/// The handle of what `name` is in `dir`, without following it; an empty name is `dir` itself.
+/// The handle of what `name` is in `dir`, without following it, and the number of the mount that it
+/// is on; an empty name is `dir` itself.
 ///
 /// # Errors
 /// What the kernel says; `EOPNOTSUPP` on file systems without handles.
-pub(crate) fn name_to_handle(dir: impl AsFd, name: &CStr) -> io::Result<RawHandle> {
+pub(crate) fn name_to_handle(dir: impl AsFd, name: &CStr) -> io::Result<(RawHandle, i32)> {
     let mut handle = RawHandle { len: MAX_HANDLE_LEN as u32, kind: 0, bytes: [0; MAX_HANDLE_LEN] };
     let mut mount_id: libc::c_int = 0;
     let flags = if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
@@ -138,7 +139,7 @@ pub(crate) fn name_to_handle(dir: impl AsFd, name: &CStr) -> io::Result<RawHandl
     };
     match result {
         -1 => Err(io::Error::last_os_error()),
-        _ => Ok(handle),
+        _ => Ok((handle, mount_id)),
     }
 }
 

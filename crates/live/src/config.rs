@@ -7,6 +7,7 @@ use std::time::Duration;
 use driftless_filter::Given;
 use driftless_transfer::TransferOptions;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_watch::Backend;
 use zeroize::Zeroizing;
 
 use crate::schedule::Schedule;
@@ -32,6 +33,8 @@ pub struct MirrorConfig {
     pub options: TransferOptions,
     /// How often directories that cannot be watched are compared.
     pub poll_interval: Duration,
+    /// How changes are learnt of; `None` for the best that is possible.
+    pub backend: Option<Backend>,
     /// When full passes run besides those that the mirror needs.
     pub schedule: Option<Schedule>,
 }

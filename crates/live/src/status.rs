@@ -1,5 +1,6 @@
 //! How a mirror is doing: plain values, for any face.
 
+use driftless_watch::Backend;
 use std::time::{Duration, SystemTime};
 
 /// One mirror.
@@ -46,7 +47,9 @@ impl MirrorState {
 /// What the watcher does.
 #[derive(Debug, Clone, Default)]
 pub struct WatchStatus {
-    /// Directories in the tree.
+    /// How changes are learnt of.
+    pub backend: Backend,
+    /// Directories in the tree; with fanotify, those that something happened in lately.
     pub directories: usize,
     /// Those that cannot be watched and are compared from time to time.
     pub polled: usize,

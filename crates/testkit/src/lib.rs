@@ -6,6 +6,7 @@
 
 pub mod arb;
 pub mod compare;
+pub mod disk;
 pub mod kernel;
 pub mod live;
 pub mod netfault;

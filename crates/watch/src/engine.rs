@@ -16,7 +16,7 @@ use crate::hint::{Hint, Sink, What};
 use crate::kernel::Kernel;
 use crate::limits;
 use crate::nodes::{NodeId, Nodes, Place};
-use crate::options::{WatchOptions, WatchStats};
+use crate::options::{Backend, WatchOptions, WatchStats};
 use crate::pairs::Pairs;
 use crate::polled::{PolledDirs, Reason};
 use crate::record::take_record;
@@ -51,6 +51,10 @@ pub(crate) struct Engine {
     /// Watches to be ended. In slices, because each of them queues an event.
     pub doomed: Vec<i32>,
     pub skipped_any: bool,
+    /// It was told that something is on a remote file system.
+    pub said_remote: bool,
+    /// Why a better back-end is not possible.
+    pub refused: Option<String>,
     pub hints: Vec<Hint>,
     /// Counts deliveries.
     pub batch: u64,
@@ -105,6 +109,8 @@ impl Engine {
             suspects: FxHashSet::default(),
             doomed: Vec::new(),
             skipped_any: false,
+            said_remote: false,
+            refused: None,
             hints: Vec::new(),
             batch: 0,
             events: 0,
@@ -126,7 +132,9 @@ impl Engine {
         let root = self.nodes.root();
         match self.arm(dir.as_fd()) {
             Ok(wd) => self.nodes.set_watch(root, wd),
-            Err((reason @ Reason::Limit, _)) => self.polled.insert(root, reason, Instant::now()),
+            Err((reason @ (Reason::Limit | Reason::Remote | Reason::Chosen), _)) => {
+                self.polled.insert(root, reason, Instant::now());
+            }
             Err((_, error)) => return Err(error),
         }
         if let Some(above) = self.root.path.parent() {
@@ -270,8 +278,9 @@ impl Engine {
             Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: i64::from(pause.subsec_nanos()) }
         });
         let wake_up = self.shared.wake_up();
-        let mut fds =
-            [PollFd::new(&self.kernel, PollFlags::IN), PollFd::new(&wake_up, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&wake_up, PollFlags::IN)];
+        let queue = self.kernel.queue();
+        fds.extend(queue.as_ref().map(|queue| PollFd::new(queue, PollFlags::IN)));
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
@@ -292,6 +301,8 @@ impl Engine {
 
     fn stats(&self) -> WatchStats {
         WatchStats {
+            backend: self.backend(),
+            refused: self.refused.clone(),
             directories: self.nodes.count(),
             watched: self.nodes.watched_count(),
             polled: self.polled.count(),
@@ -299,6 +310,14 @@ impl Engine {
             overflows: self.overflows,
             recovering: self.recovery.is_open(),
             limit: self.limit.reported.clone(),
+        }
+    }
+
+    /// How most is watched.
+    fn backend(&self) -> Backend {
+        match self.nodes.is_watched(self.nodes.root()) || self.polled.limited_count() > 0 {
+            true => Backend::Inotify,
+            false => Backend::Poll,
         }
     }
 

@@ -31,37 +31,55 @@ const MASK_ABOVE: WatchFlags = WatchFlags::CREATE
 const READ_LEN: usize = 256 * 1024;
 
 pub(crate) struct Kernel {
-    instance: OwnedFd,
+    /// None where nothing is watched.
+    instance: Option<OwnedFd>,
     buffer: Vec<u8>,
 }
 
 impl Kernel {
     pub fn new() -> Result<Self, Errno> {
         let instance = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        Ok(Self { instance, buffer: vec![0; READ_LEN] })
+        Ok(Self { instance: Some(instance), buffer: vec![0; READ_LEN] })
+    }
+
+    /// No instance: nothing can be watched, nothing is queued.
+    pub fn none() -> Self {
+        Self { instance: None, buffer: Vec::new() }
+    }
+
+    /// What becomes readable when there are events.
+    pub fn queue(&self) -> Option<BorrowedFd<'_>> {
+        self.instance.as_ref().map(AsFd::as_fd)
+    }
+
+    fn instance(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.queue().ok_or(Errno::OPNOTSUPP)
     }
 
     /// Watches the directory that `dir` is open on. An inode that is watched already gives the
     /// descriptor that it has.
     pub fn watch(&self, dir: BorrowedFd<'_>) -> Result<i32, Errno> {
         // By its descriptor, so that no rename can slip in between opening and watching.
-        inotify::add_watch(&self.instance, format!("/proc/self/fd/{}", dir.as_raw_fd()), MASK)
+        inotify::add_watch(self.instance()?, format!("/proc/self/fd/{}", dir.as_raw_fd()), MASK)
     }
 
     /// Watches the directory above the root.
     pub fn watch_above(&self, dir: &Path) -> Result<i32, Errno> {
-        inotify::add_watch(&self.instance, dir, MASK_ABOVE)
+        inotify::add_watch(self.instance()?, dir, MASK_ABOVE)
     }
 
     /// Ends a watch; that it has ended by itself is no error.
     pub fn unwatch(&self, wd: i32) {
-        let _ = inotify::remove_watch(&self.instance, wd);
+        if let Some(instance) = &self.instance {
+            let _ = inotify::remove_watch(instance, wd);
+        }
     }
 
     /// Appends what is queued, one read's worth at most, and says whether there was anything.
     pub fn read(&mut self, records: &mut Vec<u8>) -> Result<bool, Errno> {
+        let Some(instance) = &self.instance else { return Ok(false) };
         loop {
-            match rustix::io::read(&self.instance, &mut self.buffer[..]) {
+            match rustix::io::read(instance, &mut self.buffer[..]) {
                 Ok(len) => {
                     records.extend_from_slice(&self.buffer[..len]);
                     return Ok(len > 0);
@@ -71,11 +89,5 @@ impl Kernel {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-impl AsFd for Kernel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.instance.as_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! Kernel events to hints on paths: recursive inotify that loses nothing.
+//! Kernel events to hints on paths: recursive watching that loses nothing.
 //!
 //! ```text
 //! kernel queue ──read──► engine ──deliver──► Sink
@@ -6,11 +6,15 @@
 //!                     arm  ▼ │ settle, list, compare
 //!                      the directories on disk
 //! ```
+//! There are two engines. With fanotify ([`fanotify`]) one mark stands for a whole file system, there
+//! is nothing to arm or list, and directories are found by their handles when events come. With
+//! inotify every directory has a watch; those that cannot have one are compared at intervals.
+//!
 //! State, not events: a [`Hint`] says only where to look; the consumer looks at the disk. Hints may
 //! be more than what changed, never less.
 //!
 //! Invariants
-//! * A directory is armed first and listed afterwards, at the start, when it appears, when it is moved
+//! * With inotify a directory is armed first and listed afterwards, at the start, when it appears, when it is moved
 //!   in and in a recovery. What was there before arming is in the listing, what came later is in the
 //!   kernel queue.
 //! * After [`Watcher::barrier`] every path that changed before the call is covered by a hint that has
@@ -29,6 +33,7 @@ mod disk;
 mod engine;
 mod events;
 pub mod fanotify;
+mod filesystems;
 mod hint;
 mod kernel;
 mod limits;
@@ -46,5 +51,5 @@ mod walk;
 mod watcher;
 
 pub use hint::{Hint, Sink, What};
-pub use options::{LimitReached, WatchError, WatchOptions, WatchStats};
+pub use options::{Backend, LimitReached, WatchError, WatchOptions, WatchStats};
 pub use watcher::Watcher;

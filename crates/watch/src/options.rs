@@ -11,11 +11,39 @@ pub struct WatchOptions {
     /// The longest time between two comparisons of a directory that cannot be watched. After a change
     /// the next one comes within a second, and then ever later.
     pub poll_interval: Duration,
-    /// Directories that are not watched, with all below them. Asked once for each directory that is
-    /// met, again when one above it was renamed.
+    /// Directories that are not watched, with all below them: nothing is told of what happens there.
+    /// Asked once for each directory that is met, again when one above it was renamed.
     pub skip: Box<dyn Fn(&RelPath) -> bool + Send + Sync>,
-    /// The most watches to take from the user's allowance; `None` for as many as the kernel gives.
+    /// The most inotify watches to take from the user's allowance; `None` for as many as the kernel
+    /// gives.
     pub max_watches: Option<usize>,
+    /// How to learn of changes; `None` for the best that is possible.
+    pub backend: Option<Backend>,
+    /// Whether `fs.fanotify.max_queued_events` bounds the events that wait, rather than memory.
+    pub limited_queue: bool,
+}
+
+/// Where changes are learnt from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Backend {
+    /// One mark for each file system of the tree. Needs `CAP_SYS_ADMIN` and `CAP_DAC_READ_SEARCH`.
+    Fanotify,
+    /// One watch for each directory.
+    #[default]
+    Inotify,
+    /// Nothing: all directories are compared at intervals.
+    Poll,
+}
+
+impl Backend {
+    /// The word for it in options, status and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fanotify => "fanotify",
+            Self::Inotify => "inotify",
+            Self::Poll => "poll",
+        }
+    }
 }
 
 impl Default for WatchOptions {
@@ -24,6 +52,8 @@ impl Default for WatchOptions {
             poll_interval: Duration::from_secs(30),
             skip: Box::new(|_| false),
             max_watches: None,
+            backend: None,
+            limited_queue: false,
         }
     }
 }
@@ -31,9 +61,14 @@ impl Default for WatchOptions {
 /// The state of a watcher, for status pages and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WatchStats {
-    /// Directories known, with the root: `watched + polled`.
+    /// How changes are learnt of.
+    pub backend: Backend,
+    /// Why not in a better way, unless that was chosen.
+    pub refused: Option<String>,
+    /// Directories known, with the root: `watched + polled`. With fanotify, those that something
+    /// happened in lately: the others cost nothing and are not known.
     pub directories: usize,
-    /// Directories with a kernel watch.
+    /// Directories with an inotify watch.
     pub watched: usize,
     /// Directories without one, compared at intervals.
     pub polled: usize,
@@ -90,6 +125,14 @@ pub enum WatchError {
         present: u64,
         /// A value that leaves room.
         sufficient: u64,
+    },
+    /// The back-end that was chosen is not possible.
+    #[error("cannot watch {} with fanotify: {why}", path.display())]
+    Refused {
+        /// The root.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
     },
     /// The kernel refuses something else that watching needs.
     #[error("cannot {act} to watch {}", path.display())]

@@ -21,6 +21,10 @@ pub(crate) enum Reason {
     Alias,
     /// It may not be read, or the kernel refused otherwise.
     Refused,
+    /// Its file system can be changed by others, unseen.
+    Remote,
+    /// Nothing is to be watched.
+    Chosen,
 }
 
 #[derive(Debug)]

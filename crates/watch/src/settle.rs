@@ -15,8 +15,10 @@ use rustix::io::Errno;
 
 use crate::disk::{self, Identity};
 use crate::engine::Engine;
+use crate::filesystems;
 use crate::hint::What;
 use crate::nodes::{NodeId, Place};
+use crate::options::Backend;
 use crate::polled::Reason;
 use crate::walk::{Purpose, Walk};
 
@@ -100,6 +102,16 @@ impl Engine {
 
     /// Watches a directory, within the limits.
     pub(crate) fn arm(&mut self, dir: BorrowedFd<'_>) -> Result<i32, (Reason, Errno)> {
+        match self.options.backend {
+            Some(Backend::Poll) => return Err((Reason::Chosen, Errno::OPNOTSUPP)),
+            Some(Backend::Fanotify | Backend::Inotify) => {}
+            None => {
+                if let Some(name) = filesystems::remote(dir) {
+                    self.say_remote(name);
+                    return Err((Reason::Remote, Errno::OPNOTSUPP));
+                }
+            }
+        }
         match self.kernel.watch(dir) {
             Ok(wd) => {
                 let is_new = self.nodes.by_wd(wd).is_none();
@@ -112,6 +124,18 @@ impl Engine {
             }
             Err(Errno::NOSPC) => Err((Reason::Limit, Errno::NOSPC)),
             Err(error) => Err((Reason::Refused, error)),
+        }
+    }
+
+    /// Tells the operator, once.
+    fn say_remote(&mut self, name: &'static str) {
+        if !std::mem::replace(&mut self.said_remote, true) {
+            tracing::warn!(
+                "directories below {} are on {name}, where others can change files unseen: they \
+                 are compared at intervals, {} s at most",
+                self.root.path.display(),
+                self.options.poll_interval.as_secs(),
+            );
         }
     }
 

@@ -7,10 +7,11 @@ use std::thread::JoinHandle;
 use rustix::io::Errno;
 
 use crate::engine::Engine;
-use crate::hint::Sink;
+use crate::fanotify::{self, Consumer, End, Refusal};
+use crate::hint::{Hint, Sink};
 use crate::kernel::Kernel;
 use crate::limits;
-use crate::options::{WatchError, WatchOptions, WatchStats};
+use crate::options::{Backend, WatchError, WatchOptions, WatchStats};
 use crate::root::Root;
 use crate::shared::Shared;
 
@@ -26,12 +27,13 @@ impl Watcher {
     /// Watches the directory `root` and all below it.
     ///
     /// On return every directory that exists is watched or, when it cannot be, compared at intervals.
-    /// What is there already makes no hints: the caller looks at the whole tree after this. Symbolic
+    /// Which back-end does it is chosen here, unless the options say: fanotify where it is possible for
+    /// the whole tree, inotify elsewhere, comparing where others can change files unseen. What is there already makes no hints: the caller looks at the whole tree after this. Symbolic
     /// links are followed in `root` itself, never below.
     ///
     /// # Errors
-    /// The root cannot be opened or is no directory, the user has no inotify instance left, or the
-    /// kernel refuses to watch the root.
+    /// The root cannot be opened or is no directory, the user has no inotify instance left, the
+    /// back-end that was chosen is not possible, or the kernel refuses to watch the root.
     pub fn start(
         root: &Path,
         options: WatchOptions,
@@ -49,24 +51,15 @@ impl Watcher {
                     error => WatchError::Root { path: path.clone(), source: error.into() },
                 })
             })?;
-        let kernel = Kernel::new().map_err(|error| {
-            // The same error says that this process has no descriptor left.
-            if error == Errno::MFILE && root.open().is_ok() {
-                let present = limits::present(limits::MAX_USER_INSTANCES);
-                let sufficient = present.saturating_mul(2).max(128);
-                return WatchError::Instances { path: path.clone(), present, sufficient };
-            }
-            setup("create an inotify instance", error)
-        })?;
         let shared = Shared::new().map_err(|error| setup("create an event descriptor", error))?;
         let shared = Arc::new(shared);
-        let engine = Engine::new(root, kernel, options, sink, Arc::clone(&shared))
-            .map_err(|error| setup("set an inotify watch", error))?;
+        let consumer = Consumer { options, sink, shared: Arc::clone(&shared) };
+        let engine = choose(root, consumer)?;
         let ending = Ending(Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("driftless-watch".into())
             .spawn(move || {
-                let reason = engine.run();
+                let reason = run(engine);
                 ending.0.end(reason);
             })
             .map_err(|source| WatchError::Setup { path, act: "start a thread", source })?;
@@ -102,6 +95,83 @@ impl Drop for Watcher {
         if let Some(thread) = self.thread.take() {
             // A panic of the sink has been reported by the panic hook and ended the watcher.
             let _ = thread.join();
+        }
+    }
+}
+
+/// What watches.
+enum Watching {
+    Fanotify(Box<fanotify::Engine>),
+    Inotify(Box<Engine>),
+}
+
+fn choose(root: Root, consumer: Consumer) -> Result<Watching, WatchError> {
+    match consumer.options.backend {
+        Some(Backend::Inotify | Backend::Poll) => {
+            inotify(root, consumer, None).map(|engine| Watching::Inotify(Box::new(engine)))
+        }
+        chosen => match fanotify::Engine::start(&root, &consumer.options) {
+            Ok(marked) => Ok(Watching::Fanotify(Box::new(marked.into_engine(root, consumer)))),
+            Err(Refusal(why)) if chosen.is_some() => {
+                Err(WatchError::Refused { path: root.path, why })
+            }
+            Err(Refusal(why)) => {
+                tracing::info!(root = %root.path.display(), "not watching with fanotify: {why}");
+                let engine = inotify(root, consumer, Some(why))?;
+                Ok(Watching::Inotify(Box::new(engine)))
+            }
+        },
+    }
+}
+
+/// The engine with a watch for each directory, and `refused` as the reason for it.
+fn inotify(root: Root, consumer: Consumer, refused: Option<String>) -> Result<Engine, WatchError> {
+    let Consumer { options, sink, shared } = consumer;
+    let path = root.path.clone();
+    let setup =
+        |act, error: Errno| WatchError::Setup { path: path.clone(), act, source: error.into() };
+    let kernel = match options.backend {
+        Some(Backend::Poll) => Kernel::none(),
+        _ => Kernel::new().map_err(|error| {
+            // The same error says that this process has no descriptor left.
+            if error == Errno::MFILE && root.open().is_ok() {
+                let present = limits::present(limits::MAX_USER_INSTANCES);
+                let sufficient = present.saturating_mul(2).max(128);
+                return WatchError::Instances { path: path.clone(), present, sufficient };
+            }
+            setup("create an inotify instance", error)
+        })?,
+    };
+    let mut engine = Engine::new(root, kernel, options, sink, shared)
+        .map_err(|error| setup("set an inotify watch", error))?;
+    engine.refused = refused;
+    Ok(engine)
+}
+
+/// Runs to the end, which is told.
+fn run(watching: Watching) -> String {
+    let engine = match watching {
+        Watching::Inotify(engine) => return engine.run(),
+        Watching::Fanotify(engine) => engine,
+    };
+    let (parts, Refusal(why)) = match engine.run() {
+        End::Ended(reason) => return reason,
+        End::Refused(parts, refusal) => (parts, refusal),
+    };
+    let (root, mut consumer) = *parts;
+    tracing::warn!(root = %root.path.display(), "watching with inotify from now on: {why}");
+    let sink = Arc::clone(&consumer.sink);
+    consumer.options.backend = None;
+    match inotify(root, consumer, Some(why)) {
+        Ok(mut engine) => {
+            // What happened meanwhile nobody saw.
+            engine.recovery.need();
+            engine.run()
+        }
+        Err(error) => {
+            let reason = format!("neither fanotify nor inotify can watch it: {error}");
+            sink.deliver(&mut vec![Hint::RootLost(reason.clone())]);
+            reason
         }
     }
 }

@@ -75,14 +75,12 @@ fn table(status: &report::Status) -> String {
 
 fn write_mirror(text: &mut String, mirror: &report::Mirror) {
     let watch = &mirror.watch;
-    let directories = watch.directories;
-    line(
-        text,
-        &format!(
-            "{}  {}  {}, {directories} directories watched",
-            mirror.name, mirror.source, mirror.state
-        ),
-    );
+    let watched = match &*watch.backend {
+        "fanotify" => "watched as a whole".to_owned(),
+        "poll" => "compared at intervals".to_owned(),
+        _ => format!("{} directories watched", watch.directories),
+    };
+    line(text, &format!("{}  {}  {}, {watched}", mirror.name, mirror.source, mirror.state));
     let polled = (watch.polled > 0)
         .then(|| format!("{} directories are compared from time to time", watch.polled));
     for note in [&mirror.error, &watch.warning, &polled].into_iter().flatten() {
@@ -209,6 +207,7 @@ mod tests {
                 state: "running".to_owned(),
                 error: None,
                 watch: report::Watch {
+                    backend: "inotify".to_owned(),
                     directories: 300,
                     polled: 2,
                     events: 9,

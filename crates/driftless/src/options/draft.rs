@@ -9,6 +9,7 @@ use driftless_filter::Given;
 use driftless_live::config::{Destination, MaxDelete, MirrorConfig, PasswordSource, TargetConfig};
 use driftless_live::schedule::Schedule;
 use driftless_transfer::TransferOptions;
+use driftless_watch::Backend;
 use zeroize::Zeroizing;
 
 /// What a description means depends on where it was written and who runs it. No `Debug`, as there
@@ -48,6 +49,8 @@ pub struct Draft {
     pub settle: Duration,
     /// How often unwatchable directories are compared.
     pub poll_interval: Duration,
+    /// How changes are learnt of.
+    pub backend: Option<Backend>,
     /// When full passes run besides the needed ones.
     pub schedule: Option<Schedule>,
     /// For targets without their own.
@@ -76,6 +79,7 @@ impl Draft {
             max_delete: MaxDelete::default(),
             settle: Duration::from_secs(1),
             poll_interval: Duration::from_secs(30),
+            backend: None,
             schedule: None,
             password_file: None,
             options: TransferOptions::default(),
@@ -128,6 +132,7 @@ impl Draft {
             settle: self.settle,
             options: self.options,
             poll_interval: self.poll_interval,
+            backend: self.backend,
             schedule: self.schedule,
         })
     }

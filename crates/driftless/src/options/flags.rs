@@ -356,6 +356,7 @@ mod tests {
             "address" => "127.0.0.1",
             "chmod" => "go-w",
             "settle" | "poll-interval" | "timeout" | "contimeout" => "77s",
+            "backend" => "poll",
             "bwlimit" | "block-size" => "2K",
             "schedule" => "30 3 * * *",
             _ => "5",

@@ -12,7 +12,7 @@ use driftless_transfer::options::CompressChoice;
 
 use super::draft::{Draft, rule_file};
 use super::values::{
-    archive, block_size, bwlimit, checksum_choice, chmod, compress_choice, compress_level,
+    archive, backend, block_size, bwlimit, checksum_choice, chmod, compress_choice, compress_level,
     duration, max_delete, name, nonzero, number, poll_interval, protocol, schedule,
 };
 
@@ -208,6 +208,12 @@ pub static OPTIONS: &[OptionRow] = &[
         "TIME",
         "Compare directories that cannot be watched this often [default: 30s]",
         poll_interval,
+    ),
+    value(
+        "backend",
+        "NAME",
+        "Learn of changes by fanotify, inotify or poll [default: auto]",
+        backend,
     ),
     value(
         "schedule",

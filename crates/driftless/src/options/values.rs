@@ -9,6 +9,7 @@ use driftless_live::config::MaxDelete;
 use driftless_live::schedule::Schedule;
 use driftless_transfer::chmod::Chmod;
 use driftless_transfer::options::{ChecksumKind, CompressChoice};
+use driftless_watch::Backend;
 
 use super::draft::Draft;
 use super::duration::parse_duration;
@@ -76,6 +77,18 @@ pub(super) fn poll_interval(draft: &mut Draft, value: &OsStr) -> Result<(), Stri
         return Err("less than 1s would keep the disk busy".to_owned());
     }
     draft.poll_interval = interval;
+    Ok(())
+}
+
+pub(super) fn backend(draft: &mut Draft, value: &OsStr) -> Result<(), String> {
+    let known = [Backend::Fanotify, Backend::Inotify, Backend::Poll];
+    let chosen = text(value)?;
+    draft.backend = match known.into_iter().find(|backend| backend.as_str() == chosen) {
+        None if chosen != "auto" => {
+            return Err(format!("'{chosen}' is not auto, fanotify, inotify or poll"));
+        }
+        found => found,
+    };
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The main job end to end: real files, real kernel events, stock rsync daemons as targets and
 //! stock rsync as judge.
 
+mod backends;
 mod bad_input;
 mod book;
 mod failures;

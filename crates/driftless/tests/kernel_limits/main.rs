@@ -18,7 +18,7 @@ fn an_overflowing_event_queue_loses_nothing() {
     let mut run = {
         // The queue keeps the length that was set when it was made.
         let _short = Sysctl::set("fs.inotify.max_queued_events", 64);
-        stage.live(&["--hard-links", "--max-delete", "none"])
+        stage.live(&["--hard-links", "--max-delete", "none", "--backend", "inotify"])
     };
     let seed = Ops::seed_from_environment();
     let mut ops = Ops::new(seed, &stage.source(), &stage.outside()).visible_edits_only();
@@ -39,7 +39,7 @@ fn a_start_beyond_the_watch_limit_says_so_and_loses_nothing() {
     plant::forest(&stage.source(), 200, 400, 100);
     let run = {
         let _few = Sysctl::set("fs.inotify.max_user_watches", 50);
-        stage.live(&[])
+        stage.live(&["--backend", "inotify"])
     };
     edit_everywhere(&stage);
     stage.settles(&run);

@@ -44,6 +44,7 @@ impl Shared {
         let rules = view.rules.clone();
         let options = WatchOptions {
             poll_interval: self.config.poll_interval,
+            backend: self.config.backend,
             skip: Box::new(move |dir| !rules.includes(dir, true)),
             ..WatchOptions::default()
         };
@@ -77,7 +78,10 @@ impl Shared {
         self.changed.notify_all();
         let stats = watcher.stats();
         tracing::info!(
-            mirror = %self.config.name, directories = stats.directories, "watching the source"
+            mirror = %self.config.name,
+            backend = stats.backend.as_str(),
+            directories = stats.directories,
+            "watching the source"
         );
         for lane in &self.lanes {
             lane.change(|inner| {
@@ -163,6 +167,7 @@ impl Shared {
 pub(super) fn watch_status(watcher: &Watcher) -> WatchStatus {
     let stats = watcher.stats();
     WatchStatus {
+        backend: stats.backend,
         directories: stats.directories,
         polled: stats.polled,
         events: stats.events,

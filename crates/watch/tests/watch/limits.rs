@@ -7,13 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use driftless_testkit::kernel::{Sysctl, Untouched};
-use driftless_watch::{Hint, WatchError, WatchOptions, Watcher, What};
+use driftless_watch::{Backend, Hint, WatchError, WatchOptions, Watcher, What};
 
-use crate::support::{Kept, Watched, is_covered, rel, subtree, until_stats, what};
+use crate::support::{
+    Kept, Watched, each_backend, is_covered, rel, subtree, until_stats, what, with,
+};
 
-#[test]
-fn an_overflow_ends_in_a_hint_on_the_whole_tree_and_in_full_watch() {
-    let watched = with_short_queue(Watched::unguarded);
+fn an_overflow_ends_in_a_hint_on_the_whole_tree(backend: Backend) {
+    let watched = with_queue(backend, 64, || Watched::unguarded(backend));
     let mut overflows = 0;
     // The reader may keep up for a while.
     for round in 0.. {
@@ -23,7 +24,7 @@ fn an_overflow_ends_in_a_hint_on_the_whole_tree_and_in_full_watch() {
         }
         let hints = watched.hints();
         let stats = watched.watcher.stats();
-        assert_eq!(stats.directories, 1 + (round + 1) * 100, "{stats:?}");
+        watched.check_count(1 + (round + 1) * 100);
         assert!(!stats.recovering, "{stats:?}");
         if stats.overflows > overflows {
             assert!(hints.contains(&Hint::Subtree { path: None }), "{hints:?}");
@@ -36,11 +37,15 @@ fn an_overflow_ends_in_a_hint_on_the_whole_tree_and_in_full_watch() {
     }
 }
 
+each_backend! {
+    an_overflow_ends_in_a_hint_on_the_whole_tree,
+}
+
 fn limited(max_watches: usize, prepare: impl FnOnce(&std::path::Path)) -> Watched {
     let options = WatchOptions {
         max_watches: Some(max_watches),
         poll_interval: Duration::from_millis(20),
-        ..Default::default()
+        ..with(Backend::Inotify)
     };
     Watched::with(options, prepare)
 }
@@ -135,7 +140,7 @@ fn a_directory_is_watched_once_it_may_be_read() {
     let mode = |path: &std::path::Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    let watched = Watched::with(WatchOptions::default(), |root| {
+    let watched = Watched::with(with(Backend::Inotify), |root| {
         fs::create_dir_all(root.join("d/e")).unwrap();
         mode(&root.join("d"), 0o000);
     });
@@ -163,7 +168,7 @@ fn the_kernels_own_limits_are_met_with_advice() {
         });
     }
     fs::write(format!("{LIMITS}watches"), "5").unwrap();
-    let watched = Watched::with(WatchOptions::default(), |root| {
+    let watched = Watched::with(with(Backend::Inotify), |root| {
         for n in 0..10 {
             fs::create_dir(root.join(n.to_string())).unwrap();
         }
@@ -179,15 +184,15 @@ fn the_kernels_own_limits_are_met_with_advice() {
 
     fs::write(format!("{LIMITS}instances"), "1").unwrap();
     let sink = std::sync::Arc::new(Kept::default());
-    let refused = Watcher::start(&watched.root, WatchOptions::default(), sink).err().unwrap();
+    let refused = Watcher::start(&watched.root, with(Backend::Inotify), sink).err().unwrap();
     assert!(matches!(refused, WatchError::Instances { .. }), "{refused:?}");
     assert!(refused.to_string().contains("sysctl fs.inotify.max_user_instances="), "{refused}");
 }
 
-/// Runs `start` while instances of inotify are made with a queue of 64 events. The value is read by
-/// the kernel when an instance is made, so it is put back at once.
-pub fn with_short_queue<T>(start: impl FnOnce() -> T) -> T {
-    let _short = Sysctl::set("fs.inotify.max_queued_events", 64);
+/// Runs `start` while the kernel makes queues of this length. The value is read when a queue is made,
+/// so it is put back at once.
+pub fn with_queue<T>(backend: Backend, len: u64, start: impl FnOnce() -> T) -> T {
+    let _short = Sysctl::set(&format!("fs.{}.max_queued_events", backend.as_str()), len);
     start()
 }
 

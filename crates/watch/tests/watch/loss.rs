@@ -9,12 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use driftless_tree::RelPath;
-use driftless_watch::{Hint, WatchOptions, Watcher, What};
+use driftless_watch::{Backend, Hint, WatchOptions, Watcher, What};
 use rustix::fs::{CWD, RenameFlags};
 
-use crate::limits::{with_ordinary_queue, with_short_queue};
+use crate::limits::{with_ordinary_queue, with_queue};
 use crate::support::{Kept, is_covered, until_stats};
 
 /// All about an object that a mirror copies.
@@ -199,23 +200,80 @@ impl Writer {
     }
 }
 
-struct Course {
-    seed: u64,
-    writers: u64,
-    rounds: usize,
-    steps: usize,
-    max_watches: Option<usize>,
-    short_queue: bool,
+/// How writers and watcher are put together.
+pub struct Course {
+    pub seed: u64,
+    pub backend: Backend,
+    /// Of the kernel's queue; `None` for the setting as it is.
+    pub queue_len: Option<u64>,
+    pub max_watches: Option<usize>,
+    /// Where the tree is; `None` for the folder for temporary files.
+    pub parent: Option<PathBuf>,
+    pub length: Length,
+}
+
+/// When a course ends.
+#[derive(Clone, Copy)]
+pub enum Length {
+    Rounds(usize),
+    /// After the time that the environment gives, and an overflow when the queue is this short.
+    Time {
+        overflows_below: u64,
+    },
+}
+
+const WRITERS: u64 = 8;
+/// Things that each writer does in a round.
+const STEPS: usize = 150;
+const MOST_ROUNDS: usize = 100_000;
+
+impl Course {
+    pub fn new(seed: u64, backend: Backend) -> Self {
+        Self {
+            seed,
+            backend,
+            queue_len: None,
+            max_watches: None,
+            parent: None,
+            length: Length::Rounds(6),
+        }
+    }
+
+    fn start(&self, root: &Path, kept: &Arc<Kept>) -> Watcher {
+        let options = WatchOptions {
+            max_watches: self.max_watches,
+            backend: Some(self.backend),
+            limited_queue: self.queue_len.is_some(),
+            ..Default::default()
+        };
+        let start = || Watcher::start(root, options, kept.clone()).unwrap();
+        match self.queue_len {
+            Some(len) => with_queue(self.backend, len, start),
+            None => with_ordinary_queue(start),
+        }
+    }
+
+    fn goes_on(&self, rounds: usize, since: Instant, overflows: u64) -> bool {
+        match self.length {
+            Length::Rounds(most) => rounds < most,
+            Length::Time { overflows_below } => {
+                let wanted = self.queue_len.is_some_and(|len| len < overflows_below);
+                assert!(rounds < MOST_ROUNDS, "the queue never overflowed");
+                since.elapsed() < soak_time() || (wanted && overflows == 0)
+            }
+        }
+    }
 }
 
 /// Runs writers for some rounds and checks after each; returns the statistics at the end.
 #[track_caller]
-fn run(course: &Course) -> driftless_watch::WatchStats {
-    let dir = tempfile::tempdir().unwrap();
+pub fn run(course: &Course) -> driftless_watch::WatchStats {
+    let parent = course.parent.clone().unwrap_or_else(std::env::temp_dir);
+    let dir = tempfile::tempdir_in(parent).unwrap();
     let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
     fs::create_dir(&root).unwrap();
     fs::create_dir(&outside).unwrap();
-    let mut writers: Vec<_> = (0..course.writers)
+    let mut writers: Vec<_> = (0..WRITERS)
         .map(|n| Writer {
             rng: fastrand::Rng::with_seed(course.seed.wrapping_mul(31).wrapping_add(n)),
             root: root.clone(),
@@ -227,15 +285,13 @@ fn run(course: &Course) -> driftless_watch::WatchStats {
         writers[0].step();
     }
     let kept = Arc::new(Kept::default());
-    let options = WatchOptions { max_watches: course.max_watches, ..Default::default() };
-    let start = || Watcher::start(&root, options, kept.clone()).unwrap();
-    let watcher =
-        if course.short_queue { with_short_queue(start) } else { with_ordinary_queue(start) };
-    for round in 0..course.rounds {
+    let watcher = course.start(&root, &kept);
+    let (began, mut round) = (Instant::now(), 0);
+    while course.goes_on(round, began, watcher.stats().overflows) {
         let (before, mut linked) = snapshot(&root);
         std::thread::scope(|scope| {
             for writer in &mut writers {
-                scope.spawn(|| (0..course.steps).for_each(|_| writer.step()));
+                scope.spawn(|| (0..STEPS).for_each(|_| writer.step()));
             }
         });
         watcher.barrier().unwrap();
@@ -248,72 +304,82 @@ fn run(course: &Course) -> driftless_watch::WatchStats {
         let missed = uncovered(&before, &after, &hints, &linked);
         let seed = course.seed;
         assert!(missed.is_empty(), "seed {seed} round {round}: {missed:#?}\n{hints:#?}");
-        let dirs = after.values().filter(|seen| fs_is_dir(seen)).count() + 1;
-        // What was moved out is let go a moment later.
-        let stats = until_stats(&watcher, |stats| stats.directories == dirs);
-        assert_eq!(stats.watched + stats.polled, dirs, "seed {seed} round {round}: {stats:?}");
+        if course.backend != Backend::Fanotify {
+            let dirs = after.values().filter(|seen| fs_is_dir(seen)).count() + 1;
+            // What was moved out is let go a moment later.
+            let stats = until_stats(&watcher, |stats| stats.directories == dirs);
+            assert_eq!(stats.watched + stats.polled, dirs, "seed {seed} round {round}: {stats:?}");
+        }
+        round += 1;
     }
     let stats = watcher.stats();
+    assert_eq!(stats.backend, course.backend, "{stats:?}");
     watcher.stop();
+    println!("{round} rounds, {stats:?}");
     stats
 }
 
-fn seed() -> u64 {
+/// How long a course by time takes: a moment, or what `WATCH_SECONDS` says.
+fn soak_time() -> Duration {
+    let given = std::env::var("WATCH_SECONDS").ok().map(|text| text.parse().unwrap());
+    Duration::from_secs_f64(given.unwrap_or(2.0))
+}
+
+pub fn seed() -> u64 {
     let given = std::env::var("WATCH_SEED").ok().map(|text| text.parse().unwrap());
     let seed = given.unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("WATCH_SEED={seed}");
     seed
 }
 
-#[test]
-fn nothing_is_lost_whatever_several_writers_do() {
-    let first = seed();
-    for seed in first..first + 6 {
-        let course = Course {
-            seed,
-            writers: 4,
-            rounds: 6,
-            steps: 250,
-            max_watches: None,
-            short_queue: false,
-        };
-        run(&course);
-    }
+/// Nothing is lost, whatever several writers do, with a queue of this length.
+#[track_caller]
+fn check(backend: Backend, queue_len: Option<u64>) {
+    let length = Length::Time { overflows_below: 100 };
+    run(&Course { queue_len, length, ..Course::new(seed(), backend) });
 }
 
 #[test]
-fn nothing_is_lost_when_the_queue_overflows() {
-    let first = seed();
-    let mut overflows = 0;
-    for seed in first..first + 4 {
-        let course = Course {
-            seed,
-            writers: 4,
-            rounds: 5,
-            steps: 250,
-            max_watches: None,
-            short_queue: true,
-        };
-        overflows += run(&course).overflows;
-    }
-    assert!(overflows > 0, "the queue never overflowed");
+fn fanotify_loses_nothing() {
+    check(Backend::Fanotify, None);
 }
 
 #[test]
-fn nothing_is_lost_without_enough_watches() {
-    let first = seed();
-    for seed in first..first + 4 {
-        let course = Course {
-            seed,
-            writers: 4,
-            rounds: 5,
-            steps: 250,
-            max_watches: Some(8),
-            short_queue: false,
-        };
-        let stats = run(&course);
-        assert!(stats.watched <= 8, "{stats:?}");
-    }
+fn fanotify_loses_nothing_with_a_queue_of_64_events() {
+    check(Backend::Fanotify, Some(64));
+}
+
+#[test]
+fn fanotify_loses_nothing_with_a_queue_of_1024_events() {
+    check(Backend::Fanotify, Some(1024));
+}
+
+#[test]
+fn inotify_loses_nothing() {
+    check(Backend::Inotify, None);
+}
+
+#[test]
+fn inotify_loses_nothing_with_a_queue_of_64_events() {
+    check(Backend::Inotify, Some(64));
+}
+
+#[test]
+fn inotify_loses_nothing_with_a_queue_of_1024_events() {
+    check(Backend::Inotify, Some(1024));
+}
+
+#[test]
+fn inotify_loses_nothing_without_enough_watches() {
+    let length = Length::Time { overflows_below: 0 };
+    let course = Course { max_watches: Some(8), length, ..Course::new(seed(), Backend::Inotify) };
+    let stats = run(&course);
+    assert!(stats.watched <= 8, "{stats:?}");
+}
+
+#[test]
+fn comparing_loses_nothing() {
+    check(Backend::Poll, None);
 }
 
 #[test]

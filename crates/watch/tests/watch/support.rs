@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use driftless_tree::RelPath;
-use driftless_watch::{Hint, Sink, WatchError, WatchOptions, WatchStats, Watcher, What};
+use driftless_watch::{Backend, Hint, Sink, WatchError, WatchOptions, WatchStats, Watcher, What};
 
 use crate::limits::with_ordinary_queue;
 
@@ -48,8 +48,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub fn new() -> Self {
-        Self::with(WatchOptions::default(), |_| ())
+    pub fn new(backend: Backend) -> Self {
+        Self::with(with(backend), |_| ())
     }
 
     /// Watches after the tree was prepared.
@@ -57,9 +57,17 @@ impl Watched {
         Self::prepared(options, prepare, |start| with_ordinary_queue(start))
     }
 
+    /// Watches a tree that is there and stays.
+    pub fn at(root: &Path, options: WatchOptions) -> Self {
+        let kept = Arc::new(Kept::default());
+        let watcher = with_ordinary_queue(|| Watcher::start(root, options, kept.clone()).unwrap());
+        Self { watcher, kept, root: root.to_path_buf(), dir: tempfile::tempdir().unwrap() }
+    }
+
     /// For use inside `with_short_queue`.
-    pub fn unguarded() -> Self {
-        Self::prepared(WatchOptions::default(), |_| (), |start| start())
+    pub fn unguarded(backend: Backend) -> Self {
+        let options = WatchOptions { limited_queue: true, ..with(backend) };
+        Self::prepared(options, |_| (), |start| start())
     }
 
     fn prepared(
@@ -76,6 +84,23 @@ impl Watched {
         let watcher =
             guard(&mut || Watcher::start(&root, options.take().unwrap(), kept.clone()).unwrap());
         Self { watcher, kept, root, dir }
+    }
+
+    /// With inotify, so many directories are watched.
+    #[track_caller]
+    pub fn check_count(&self, count: usize) {
+        let stats = self.watcher.stats();
+        if stats.backend == Backend::Inotify {
+            assert_eq!(stats.watched, count, "{stats:?}");
+        }
+    }
+
+    /// With inotify, waits until so many directories are watched.
+    #[track_caller]
+    pub fn until_count(&self, count: usize) {
+        until_stats(&self.watcher, |stats| {
+            stats.backend != Backend::Inotify || stats.watched == count
+        });
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -96,6 +121,30 @@ impl Watched {
         self.watcher.barrier()?;
         Ok(self.kept.take())
     }
+}
+
+/// The tests of a file, each with fanotify and with inotify.
+macro_rules! each_backend {
+    ($($test:ident,)*) => {
+        mod fanotify {
+            $(#[test]
+            fn $test() {
+                super::$test(driftless_watch::Backend::Fanotify);
+            })*
+        }
+        mod inotify {
+            $(#[test]
+            fn $test() {
+                super::$test(driftless_watch::Backend::Inotify);
+            })*
+        }
+    };
+}
+pub(crate) use each_backend;
+
+/// The options that choose a back-end.
+pub fn with(backend: Backend) -> WatchOptions {
+    WatchOptions { backend: Some(backend), ..WatchOptions::default() }
 }
 
 pub fn rel(path: &str) -> RelPath {
@@ -157,6 +206,16 @@ impl Mounted {
     pub fn tmpfs(at: &Path) -> Self {
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("tmpfs", at, "tmpfs", flags, None)
+            .expect("this test mounts: run it as root");
+        Self(at.to_path_buf())
+    }
+}
+
+impl Mounted {
+    pub fn overlay(options: &str, at: &Path) -> Self {
+        let options = std::ffi::CString::new(options).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("overlay", at, "overlay", flags, Some(&*options))
             .expect("this test mounts: run it as root");
         Self(at.to_path_buf())
     }

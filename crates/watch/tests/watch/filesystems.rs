@@ -1,0 +1,187 @@
+//! Every file system that sources are on, several in one tree, and trees seen at several places.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use driftless_testkit::disk::{Disk, DiskKind};
+use driftless_watch::{Backend, Hint, WatchOptions, What};
+
+use crate::loss::{Course, run, seed};
+use crate::support::{Mounted, Watched, is_covered, rel, subtree, until_stats, what, with};
+
+/// Nothing is lost on this file system, and nothing is told of what is beside the tree.
+#[track_caller]
+fn check(kind: DiskKind) {
+    let Some(disk) = Disk::new(kind) else { return };
+    let parent = Some(disk.path().to_path_buf());
+    run(&Course { parent, ..Course::new(seed(), Backend::Fanotify) });
+    let (root, beside) = (disk.path().join("root"), disk.path().join("beside"));
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    fs::create_dir(&beside).unwrap();
+    let watched = Watched::at(&root, with(Backend::Fanotify));
+    fs::write(beside.join("f"), "x").unwrap();
+    fs::create_dir_all(beside.join("c/d")).unwrap();
+    assert_eq!(watched.hints(), []);
+    assert_eq!(watched.watcher.stats().events, 0);
+    fs::rename(root.join("a"), beside.join("a")).unwrap();
+    fs::rename(beside.join("a"), root.join("z")).unwrap();
+    fs::write(root.join("z/b/f"), "x").unwrap();
+    let hints = watched.hints();
+    assert!(hints.contains(&subtree("z")), "{hints:?}");
+    assert!(what(&hints, "z/b/f").contains(What::CLOSED_WRITE), "{hints:?}");
+}
+
+#[test]
+fn nothing_is_lost_on_ext4() {
+    check(DiskKind::Ext4);
+}
+
+#[test]
+fn nothing_is_lost_on_xfs() {
+    check(DiskKind::Xfs);
+}
+
+#[test]
+fn nothing_is_lost_on_btrfs() {
+    check(DiskKind::Btrfs);
+}
+
+#[test]
+fn nothing_is_lost_on_tmpfs() {
+    check(DiskKind::Tmpfs);
+}
+
+#[test]
+fn a_tree_on_two_file_systems_has_a_mark_on_each() {
+    for kind in DiskKind::ALL {
+        let Some(disk) = Disk::new(kind) else { continue };
+        let watched = Watched::with(with(Backend::Fanotify), |root| {
+            fs::create_dir_all(root.join("on/m")).unwrap();
+        });
+        // Mounted while it is watched.
+        fs::create_dir_all(disk.path().join("d/e")).unwrap();
+        let mounted = Mounted::bind(disk.path(), &watched.path("on/m"));
+        assert!(is_covered(&watched.hints(), &rel("on/m/d/e")));
+        fs::write(watched.path("on/m/d/e/f"), "x").unwrap();
+        fs::write(watched.path("on/g"), "x").unwrap();
+        let hints = watched.hints();
+        assert!(what(&hints, "on/m/d/e/f").contains(What::CREATED), "{hints:?}");
+        assert!(what(&hints, "on/g").contains(What::CREATED), "{hints:?}");
+        assert_eq!(watched.watcher.stats().backend, Backend::Fanotify);
+        // Mounted when watching starts.
+        let again = Watched::at(&watched.root, with(Backend::Fanotify));
+        fs::rename(watched.path("on/m/d"), watched.path("on/m/z")).unwrap();
+        fs::write(watched.path("on/m/z/e/g"), "x").unwrap();
+        let hints = again.hints();
+        assert!(what(&hints, "on/m/z/e/g").contains(What::CREATED), "{hints:?}");
+        drop(mounted);
+        assert!(is_covered(&again.hints(), &rel("on/m/z/e/g")));
+        assert!(is_covered(&watched.hints(), &rel("on/m/z/e/g")));
+    }
+}
+
+#[test]
+fn a_directory_that_is_seen_at_two_places_is_covered_at_both() {
+    let mounted = std::cell::OnceCell::new();
+    let watched = Watched::with(with(Backend::Fanotify), |root| {
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::create_dir(root.join("m")).unwrap();
+        let _ = mounted.set(Mounted::bind(&root.join("a"), &root.join("m")));
+    });
+    fs::write(watched.path("m/b/f"), "x").unwrap();
+    fs::rename(watched.path("a/b"), watched.path("a/c")).unwrap();
+    fs::write(watched.path("a/c/g"), "x").unwrap();
+    let hints = watched.hints();
+    for path in ["a/c/f", "m/c/f", "a/c/g", "m/c/g", "a/b", "m/b"] {
+        assert!(is_covered(&hints, &rel(path)), "{path}: {hints:?}");
+    }
+}
+
+#[test]
+fn what_is_bound_from_outside_is_watched_and_a_file_too() {
+    let watched = Watched::with(with(Backend::Fanotify), |root| {
+        fs::create_dir(root.join("m")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+    });
+    fs::create_dir_all(watched.outside("src/d")).unwrap();
+    fs::write(watched.outside("one"), "").unwrap();
+    let dir = Mounted::bind(&watched.outside("src"), &watched.path("m"));
+    let file = Mounted::bind(&watched.outside("one"), &watched.path("file"));
+    watched.hints();
+    fs::write(watched.outside("src/d/f"), "x").unwrap();
+    fs::write(watched.outside("one"), "x").unwrap();
+    let hints = watched.hints();
+    assert!(what(&hints, "m/d/f").contains(What::CREATED), "{hints:?}");
+    assert!(what(&hints, "file").contains(What::CLOSED_WRITE), "{hints:?}");
+    drop((dir, file));
+}
+
+#[test]
+fn changes_below_a_root_that_is_a_bind_mount_are_told() {
+    let mounted = std::cell::OnceCell::new();
+    let watched = Watched::with(with(Backend::Fanotify), |root| {
+        let real = root.with_file_name("real");
+        fs::create_dir_all(real.join("d")).unwrap();
+        let _ = mounted.set(Mounted::bind(&real, root));
+    });
+    fs::write(watched.outside("real/d/f"), "x").unwrap();
+    fs::write(watched.outside("beside"), "x").unwrap();
+    let hints = watched.hints();
+    assert!(what(&hints, "d/f").contains(What::CREATED), "{hints:?}");
+    assert!(!is_covered(&hints, &rel("beside")), "{hints:?}");
+    drop(watched);
+}
+
+#[test]
+fn subvolumes_in_the_tree_are_watched_and_a_subvolume_as_root_is_too() {
+    let Some(disk) = Disk::new(DiskKind::Btrfs) else { return };
+    let subvolume = |at: &Path| {
+        let made = Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(at).status();
+        assert!(made.expect("this test needs btrfs-progs").success());
+    };
+    fs::create_dir(disk.path().join("root")).unwrap();
+    subvolume(&disk.path().join("root/sub"));
+    subvolume(&disk.path().join("other"));
+    fs::create_dir(disk.path().join("root/sub/d")).unwrap();
+    for (root, path) in [("root", "sub/d/f"), ("other", "f")] {
+        let root = disk.path().join(root);
+        let watched = Watched::at(&root, WatchOptions::default());
+        println!("{}: {:?}", root.display(), watched.watcher.stats());
+        fs::write(root.join(path), "x").unwrap();
+        let hints = watched.hints();
+        assert!(what(&hints, path).contains(What::CREATED), "{hints:?}");
+    }
+}
+
+#[test]
+fn a_mount_that_fanotify_cannot_watch_hands_over_to_inotify() {
+    let watched = Watched::with(WatchOptions::default(), |root| {
+        fs::create_dir_all(root.join("m")).unwrap();
+        fs::create_dir_all(root.join("d/e")).unwrap();
+    });
+    assert_eq!(watched.watcher.stats().backend, Backend::Fanotify);
+    let (lower, upper) = (watched.outside("lower"), watched.outside("upper"));
+    let work = watched.outside("work");
+    for dir in [&lower.join("l"), &upper, &work] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let overlay = Mounted::overlay(&options, &watched.path("m"));
+    until_stats(&watched.watcher, |stats| stats.backend == Backend::Inotify);
+    assert!(watched.hints().contains(&Hint::Subtree { path: None }));
+    let stats = watched.watcher.stats();
+    assert!(stats.refused.as_ref().is_some_and(|why| why.contains("/m")), "{stats:?}");
+    fs::write(watched.path("m/l/f"), "x").unwrap();
+    fs::write(watched.path("d/e/f"), "x").unwrap();
+    let hints = watched.hints();
+    assert!(what(&hints, "m/l/f").contains(What::CREATED), "{hints:?}");
+    assert!(what(&hints, "d/e/f").contains(What::CREATED), "{hints:?}");
+    drop(overlay);
+    watched.hints();
+}
