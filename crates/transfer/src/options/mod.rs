@@ -100,7 +100,7 @@ pub struct TransferOptions {
     pub temp_dir: Option<Vec<u8>>,
     /// Applied to the modes in the list.
     pub chmod: Option<Chmod>,
-    /// Seconds within which times are equal; -1 compares nanoseconds.
+    /// Seconds within which times are equal; less than 0 compares nanoseconds.
     pub modify_window: i32,
     /// More arguments for the server only, before the paths.
     pub remote_options: Vec<Vec<u8>>,
@@ -144,6 +144,19 @@ impl TransferOptions {
             modify_window: 0,
             ..Self::default()
         }
+    }
+
+    /// Whether lists may come in parts, as far as this side is concerned; the other side must
+    /// agree. What the receiving side must know before it begins stands against it.
+    pub fn allows_incremental(&self, receives_here: bool) -> bool {
+        let needs_whole_list =
+            matches!(self.delete.when, Some(DeleteWhen::Before | DeleteWhen::After))
+                || self.delay_updates
+                || self.selection.prune_empty_dirs;
+        self.protocol >= 30
+            && self.selection.recursive
+            && self.selection.inc_recursive
+            && !(receives_here && needs_whole_list)
     }
 }
 
