@@ -497,11 +497,13 @@ impl Finish<'_> {
     /// Origin: filter reference, "List order and per-directory lists".
     fn rules(&mut self) {
         let Typed { options, rules, .. } = &mut self.typed;
-        let plain_backup = options.write.backup.as_ref().filter(|backup| backup.dir.is_none());
-        if let Some(backup) = plain_backup.filter(|_| !self.server) {
-            if options.delete.when.is_some() && !options.delete.excluded {
-                rules.push(Given::Filter([b"P *", &backup.suffix[..]].concat()));
-            }
+        let deletes = options.delete.when.is_some() && !options.delete.excluded;
+        if let Some(backup) = &options.write.backup
+            && backup.dir.is_none()
+            && deletes
+            && !self.server
+        {
+            rules.push(Given::Filter([b"P *", &backup.suffix[..]].concat()));
         }
         if let Some(dir) = options.write.partial_dir.as_deref().filter(|dir| !dir.starts_with(b"/"))
         {
