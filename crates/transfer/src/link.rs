@@ -131,6 +131,11 @@ impl Link {
         self.timeout
     }
 
+    /// Bytes given out so far, written or not.
+    pub(crate) fn written_so_far(&self) -> u64 {
+        self.bytes_sent + self.pending() as u64
+    }
+
     fn pending(&self) -> usize {
         self.output.pending_len()
     }
