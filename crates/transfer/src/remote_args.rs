@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use driftless_proto::args::{put_quoted_path, put_quoted_value};
 
+use crate::connect::{Direction, can_recurse_incrementally};
 use crate::options::{
     Append, CompressChoice, ConnectOptions, DeleteWhen, FilesFrom, InfoLevels, Itemize, LogFormat,
     MissingArgs, RemoveSource, StderrMode, TransferOptions,
@@ -229,7 +230,8 @@ impl Words {
         }
         if options.protocol >= 30 {
             word.extend_from_slice(b"e.");
-            if options.allows_incremental(self.side == ServerSide::Sends) {
+            let direction = if push { Direction::Send } else { Direction::Receive };
+            if can_recurse_incrementally(direction, options) {
                 word.push(b'i');
             }
             word.extend_from_slice(ABILITIES);

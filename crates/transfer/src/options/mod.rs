@@ -145,19 +145,6 @@ impl TransferOptions {
             ..Self::default()
         }
     }
-
-    /// Whether lists may come in parts, as far as this side is concerned; the other side must
-    /// agree. What the receiving side must know before it begins stands against it.
-    pub fn allows_incremental(&self, receives_here: bool) -> bool {
-        let needs_whole_list =
-            matches!(self.delete.when, Some(DeleteWhen::Before | DeleteWhen::After))
-                || self.delay_updates
-                || self.selection.prune_empty_dirs;
-        self.protocol >= 30
-            && self.selection.recursive
-            && self.selection.inc_recursive
-            && !(receives_here && needs_whole_list)
-    }
 }
 
 impl Default for TransferOptions {
