@@ -29,3 +29,4 @@ pub use push::{
 };
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
+pub use sender::role::send;
