@@ -3,13 +3,14 @@
 //! Everything else in this crate follows nothing below a root; what is here says so in its name.
 
 use crate::dir::{Dir, one_component};
-use crate::meta;
 use crate::root::Root;
 use crate::source::SourceFile;
+use crate::{meta, resolve};
 use driftless_tree::{Meta, RelPath};
 use rustix::fs::{AtFlags, Mode, OFlags, openat};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 impl Root {
@@ -17,6 +18,23 @@ impl Root {
     pub fn open_dir_following(&self, path: Option<&RelPath>) -> io::Result<Dir> {
         let path = path.map_or(&b"."[..], RelPath::as_bytes);
         Dir::open(|flags| openat(self, path, flags - OFlags::NOFOLLOW, Mode::empty()))
+    }
+}
+
+impl Root {
+    /// Opens a directory for looking at entries by name, which needs no permission to list it;
+    /// `None` is the root itself. With `follow` over any symbolic link.
+    pub fn open_dir_unlisted(&self, path: Option<&RelPath>, follow: bool) -> io::Result<Dir> {
+        Dir::open(|flags| {
+            let flags = (flags - OFlags::RDONLY) | OFlags::PATH;
+            match path {
+                None => openat(self, ".", flags, Mode::empty()),
+                Some(path) if follow => {
+                    openat(self, path.as_bytes(), flags - OFlags::NOFOLLOW, Mode::empty())
+                }
+                Some(path) => resolve::open(self.as_fd(), path, flags),
+            }
+        })
     }
 }
 

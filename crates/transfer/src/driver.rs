@@ -18,6 +18,8 @@ pub struct Listed<'a> {
     /// In [`crate::push_list`] the place in the caller's vector; in [`crate::push_tree`] the
     /// number on the wire, unique in the session.
     pub index: usize,
+    /// The number on the wire.
+    pub ndx: u32,
 }
 
 impl Listed<'_> {

@@ -30,3 +30,4 @@ pub use push::{
 };
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
+pub use sender::role::send;

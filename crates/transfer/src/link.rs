@@ -181,6 +181,19 @@ impl Link {
         Ok(!self.ended)
     }
 
+    /// Writes everything. `false` when the peer has left.
+    pub(crate) fn flush(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PushError> {
+        loop {
+            self.write_some()?;
+            if self.pending() == 0 || self.ended {
+                return Ok(!self.ended);
+            }
+            if self.wait(PollFlags::OUT | PollFlags::IN, cancelled)?.contains(PollFlags::IN) {
+                self.read_some()?;
+            }
+        }
+    }
+
     /// In long work with little output: shows the peer that we live, and that work was done.
     fn look(&mut self, cancelled: &dyn Fn() -> bool) -> Result<(), PushError> {
         self.last_look = Instant::now();

@@ -86,7 +86,7 @@ pub(crate) struct Session<'a> {
     data: Vec<u8>,
     taken: usize,
     phase: Phase,
-    terms: Terms,
+    pub(crate) terms: Terms,
     spoiled: HashSet<u32>,
     /// Numbers that were answered: a second request is a redo.
     answered: HashSet<u32>,
@@ -432,6 +432,17 @@ impl<'a> Session<'a> {
         if self.link.relieve(&|| driver.cancelled())? { Ok(()) } else { Err(self.left()) }
     }
 
+    /// Writes everything.
+    pub(crate) fn flush(&mut self) -> Result<(), PushError> {
+        let driver = &*self.driver;
+        if self.link.flush(&|| driver.cancelled())? { Ok(()) } else { Err(self.left()) }
+    }
+
+    /// In long work that sends nothing: shows the peer that we live.
+    pub(crate) fn keep_alive(&mut self) -> Result<(), PushError> {
+        self.relieve()
+    }
+
     /// Writes everything and waits for something to arrive.
     pub(crate) fn wait(&mut self) -> Result<(), PushError> {
         if !self.link.input.is_empty() {
@@ -533,7 +544,7 @@ impl<'a> Session<'a> {
         self.broken(violation.to_string(), violation.exit_code())
     }
 
-    pub(super) fn broken(&self, what: String, exit: u8) -> PushError {
+    pub(crate) fn broken(&self, what: String, exit: u8) -> PushError {
         PushError::Protocol { phase: self.link.phase, what, exit }
     }
 }
