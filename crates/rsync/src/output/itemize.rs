@@ -7,9 +7,8 @@ use driftless_tree::Kind;
 pub const DELETING: &str = "*deleting  ";
 
 /// The flags that say that something changes.
-const SIGNIFICANT: u16 = !(ItemFlags::BASIS_TYPE_FOLLOWS
-    | ItemFlags::XNAME_FOLLOWS
-    | ItemFlags::LOCAL_CHANGE);
+const SIGNIFICANT: u16 =
+    !(ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE);
 
 /// Whether the flags say that anything changes.
 pub fn is_significant(flags: u16) -> bool {
@@ -42,12 +41,13 @@ pub fn itemize(item: &Item<'_>, times: bool) -> [u8; 11] {
     }
     // Of a symbolic link this bit says that its time cannot be set.
     let time_fails = link && has(ItemFlags::REPORT_SIZE);
-    let times_of_birth_and_access = match (has(ItemFlags::REPORT_ATIME), has(ItemFlags::REPORT_CRTIME)) {
-        (true, true) => b'b',
-        (true, false) => b'u',
-        (false, true) => b'n',
-        (false, false) => b'.',
-    };
+    let times_of_birth_and_access =
+        match (has(ItemFlags::REPORT_ATIME), has(ItemFlags::REPORT_CRTIME)) {
+            (true, true) => b'b',
+            (true, false) => b'u',
+            (false, true) => b'n',
+            (false, false) => b'.',
+        };
     let letters = [
         (has(ItemFlags::REPORT_CHANGE), b'c'),
         (has(ItemFlags::REPORT_SIZE) && !link, b's'),

@@ -72,7 +72,8 @@ pub fn columns(entry: &Entry, show: &Columns<'_>) -> String {
         return format!("{:<width$} ", "*missing");
     }
     let size = whole(entry.size, show.human);
-    let mut line = format!("{} {size:>width$} {} ", mode(entry.mode), time(entry.mtime, show.zone, ' '));
+    let mut line =
+        format!("{} {size:>width$} {} ", mode(entry.mode), time(entry.mtime, show.zone, ' '));
     if show.atimes {
         let atime = entry.atime.filter(|_| entry.kind() != Some(Kind::Dir));
         let shown = atime.map(|secs| time(Timestamp { secs, nanos: 0 }, show.zone, ' '));

@@ -87,19 +87,13 @@ mod tests {
     fn a_line_has_the_columns_of_the_original() {
         let now = Moment { at: Duration::from_millis(6), done: 1_234_567 };
         let line = finished(now, 1_234_567, &OVERALL, 1);
-        assert_eq!(
-            line,
-            "\r      1,234,567 100%  196.23MB/s    0:00:00 (xfr#1, to-chk=4/6)"
-        );
+        assert_eq!(line, "\r      1,234,567 100%  196.23MB/s    0:00:00 (xfr#1, to-chk=4/6)");
         let start = Moment { at: Duration::ZERO, done: 0 };
         let half = Moment { at: Duration::from_secs(2), done: 2048 };
         assert_eq!(
             running(half, start, 4096 * 1024, 1),
             "\r          2,048   0%    1.00kB/s    1:08:14  "
         );
-        assert_eq!(
-            running(start, start, 7, 1),
-            "\r              0   0%    0.00kB/s    0:00:00  "
-        );
+        assert_eq!(running(start, start, 7, 1), "\r              0   0%    0.00kB/s    0:00:00  ");
     }
 }
