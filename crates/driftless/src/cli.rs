@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use driftless_watch::tools::Tool;
 
-use crate::commands::{completions, demo, flush, live, man, pause, resume, resync, status, tool};
+use crate::commands::{
+    completions, demo, flush, live, man, pause, resume, resync, rsync, status, tool,
+};
 
 /// Keeps directory trees identical on many machines, live, and can prove it
 #[derive(Debug, Parser)]
@@ -24,6 +26,9 @@ enum Command {
     Resume(resume::Resume),
     Resync(resync::Resync),
     Demo(demo::Demo),
+    /// Copy files as rsync does: the same options, output and exit codes
+    #[command(name = "rsync")]
+    Rsync(rsync::Words),
     /// Print events of files and directories, as inotifywait does
     #[command(name = "inotifywait")]
     InotifyWait(tool::Words),
@@ -54,6 +59,7 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Resync(resync) => resync.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Rsync(_) => Ok(rsync::run()),
             Command::InotifyWait(_) => Ok(tool::run(Tool::InotifyWait)),
             Command::InotifyWatch(_) => Ok(tool::run(Tool::InotifyWatch)),
             Command::FsnotifyWait(_) => Ok(tool::run(Tool::FsnotifyWait)),

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    if let Some(code) = commands::tool::run_by_name() {
+    if let Some(code) = commands::tool::run_by_name().or_else(commands::rsync::run_by_name) {
         return code;
     }
     match cli::Cli::parse().run() {

@@ -15,6 +15,7 @@
 //! Nothing here decides what to read or write, or knows a peer.
 
 pub mod attributes;
+pub mod browse;
 pub mod copy;
 pub mod dir;
 pub mod fanotify;
@@ -28,6 +29,7 @@ pub mod root;
 pub mod source;
 mod sys;
 mod write;
+pub mod xattr;
 
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};

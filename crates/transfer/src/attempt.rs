@@ -23,7 +23,7 @@ use crate::options::TransferOptions;
 use crate::push::{Outcome, Peer};
 use crate::sender::lists::{FileList, Lists};
 use crate::sender::partial;
-use crate::sender::session::Session;
+use crate::sender::session::{Session, Terms};
 use crate::server_args::{PushKind, daemon_args};
 
 /// What a session is made from.
@@ -139,9 +139,12 @@ impl Attempt<'_> {
             outcome.total_size = list.entries.iter().map(|entry| entry.size).sum();
         }
         let lists = Lists::new(setup.compat.inc_recurse());
-        let dry_run = self.kind.dry_run();
-        let level = options.compress_level;
-        let mut session = Session::new(link, driver, outcome, setup, lists, level, dry_run);
+        let terms = Terms {
+            dry_run: self.kind.dry_run(),
+            level: options.compress_level,
+            ..Terms::default()
+        };
+        let mut session = Session::new(link, driver, outcome, setup, lists, terms);
         body(&mut session, &list_options)?;
         Ok(Reached::End)
     }

@@ -118,6 +118,15 @@ pub enum PushError {
     /// The list cannot be sent as given; a bug or an impossible name.
     #[error("the list cannot be sent: {0}")]
     List(String),
+    /// The arguments make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A filter rule is none, or its file cannot be read.
+    #[error("{0}")]
+    Rules(String),
+    /// `--stop-at` or `--stop-after`.
+    #[error("stopping at requested limit")]
+    TimeLimit,
     /// The root of the source cannot be listed.
     #[error("cannot read the source")]
     Source(#[source] io::Error),
@@ -139,10 +148,10 @@ impl PushError {
             | Self::MaxConnections { .. } => 5,
             Self::Shell { .. } => 14,
             Self::Refused { .. } => 4,
-            Self::ReadOnly => 1,
+            Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
             Self::Protocol { exit, .. } => *exit,
             Self::Closed { .. } => 12,
-            Self::Timeout { .. } => 30,
+            Self::Timeout { .. } | Self::TimeLimit => 30,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
             Self::Cancelled => 20,
             Self::List(_) => 2,

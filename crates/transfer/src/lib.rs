@@ -15,6 +15,7 @@ pub mod error;
 mod link;
 pub mod options;
 pub mod push;
+pub mod remote_args;
 pub mod report;
 pub mod request;
 mod sender;
@@ -29,3 +30,4 @@ pub use push::{
 };
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
+pub use sender::role::send;

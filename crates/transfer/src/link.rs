@@ -131,6 +131,11 @@ impl Link {
         self.timeout
     }
 
+    /// Bytes given out so far, written or not.
+    pub(crate) fn written_so_far(&self) -> u64 {
+        self.bytes_sent + self.pending() as u64
+    }
+
     fn pending(&self) -> usize {
         self.output.pending_len()
     }
@@ -174,6 +179,19 @@ impl Link {
         }
         self.last_look = Instant::now();
         Ok(!self.ended)
+    }
+
+    /// Writes everything. `false` when the peer has left.
+    pub(crate) fn flush(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PushError> {
+        loop {
+            self.write_some()?;
+            if self.pending() == 0 || self.ended {
+                return Ok(!self.ended);
+            }
+            if self.wait(PollFlags::OUT | PollFlags::IN, cancelled)?.contains(PollFlags::IN) {
+                self.read_some()?;
+            }
+        }
     }
 
     /// In long work with little output: shows the peer that we live, and that work was done.

@@ -78,6 +78,8 @@ pub struct Meta {
     pub size: u64,
     /// Last change of content.
     pub mtime: Timestamp,
+    /// Last access.
+    pub atime: Timestamp,
     /// Last change of content or attributes; not settable.
     pub ctime: Timestamp,
     /// Major and minor number of a device, else zeros.

@@ -6,6 +6,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
+use crate::commands::rsync;
 use crate::output;
 
 /// Print a completion script for a shell
@@ -21,7 +22,7 @@ impl Completions {
         let mut script = Vec::new();
         clap_complete::generate(
             self.shell,
-            &mut visible(&Cli::command()),
+            &mut visible(&Cli::command().mut_subcommand("rsync", rsync::described)),
             "driftless",
             &mut script,
         );

@@ -8,5 +8,6 @@ pub mod man;
 pub mod pause;
 pub mod resume;
 pub mod resync;
+pub mod rsync;
 pub mod status;
 pub mod tool;

@@ -318,13 +318,6 @@ impl Established {
         (self.setup.checksum.name(), self.setup.compression.name())
     }
 
-    /// Closes the connection and waits for the child behind it. Returns the child's exit code when
-    /// it is not 0.
-    pub(crate) fn close(self) -> Option<i32> {
-        drop(self.link);
-        self.child.map(ShellChild::finish).filter(|&code| code != 0).map(i32::from)
-    }
-
     /// The longest silence, with what a daemon has lowered it to.
     pub fn timeout(&self) -> Option<Duration> {
         self.link.timeout()

@@ -160,7 +160,13 @@ impl<'a> Walk<'a> {
         session.outcome.io_error |= io_error;
         let shown = if news == 0 { 0 } else { self.io_error };
         session.link.output.append(|out| self.writer.end(shown, out));
-        session.lists.push(FileList { first, entries, directory: Some(directory), places: None });
+        session.lists.push(FileList {
+            first,
+            entries,
+            directory: Some(directory),
+            directory_place: None,
+            places: None,
+        });
     }
 
     /// One list with everything, where nothing recurses incrementally. It goes out while the source
@@ -193,7 +199,13 @@ impl<'a> Walk<'a> {
         });
         flist::sort(&mut entries);
         session.outcome.io_error |= io_error;
-        session.lists.push(FileList { first: 0, entries, directory: None, places: None });
+        session.lists.push(FileList {
+            first: 0,
+            entries,
+            directory: None,
+            directory_place: None,
+            places: None,
+        });
         session.lists_complete = true;
         Ok(())
     }

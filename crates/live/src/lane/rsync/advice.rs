@@ -47,6 +47,9 @@ fn advice(error: &PushError) -> &'static str {
         | PushError::Io(_)
         | PushError::Shell { .. }
         | PushError::Proxy { .. }
+        | PushError::Usage(_)
+        | PushError::Rules(_)
+        | PushError::TimeLimit
         | PushError::Cancelled
         | PushError::List(_) => "it is tried again",
     }
