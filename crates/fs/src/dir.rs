@@ -92,7 +92,7 @@ impl AsFd for Dir {
 }
 
 /// Refuses names that would lead elsewhere than to an entry of the directory.
-fn one_component(name: &[u8]) -> io::Result<&[u8]> {
+pub(crate) fn one_component(name: &[u8]) -> io::Result<&[u8]> {
     match name {
         b"" | b"." | b".." => Err(Errno::INVAL.into()),
         _ if name.contains(&b'/') => Err(Errno::INVAL.into()),

@@ -15,7 +15,9 @@
 pub mod attributes;
 pub mod copy;
 pub mod dir;
+pub mod folder;
 mod meta;
+pub mod operator;
 pub mod owner;
 pub mod replace;
 mod resolve;
@@ -26,6 +28,7 @@ mod write;
 
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};
+pub use folder::{Folder, Follow, NewFile};
 pub use owner::{Owners, Powers};
 pub use replace::Replacement;
 pub use resolve::is_absent;
