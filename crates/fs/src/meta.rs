@@ -25,6 +25,7 @@ pub(crate) fn of_stat(stat: &Stat) -> io::Result<Meta> {
         gid: stat.st_gid,
         size: stat.st_size as u64,
         mtime: Timestamp { secs: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
+        atime: Timestamp { secs: stat.st_atime as i64, nanos: stat.st_atime_nsec as u32 },
         ctime: Timestamp { secs: stat.st_ctime as i64, nanos: stat.st_ctime_nsec as u32 },
         rdev,
     })

@@ -80,6 +80,8 @@ pub struct Meta {
     pub mtime: Timestamp,
     /// Last change of content or attributes; not settable.
     pub ctime: Timestamp,
+    /// Last access, as far as the file system keeps it.
+    pub atime: Timestamp,
     /// Major and minor number of a device, else zeros.
     pub rdev: (u32, u32),
 }

@@ -120,6 +120,7 @@ mod tests {
             gid: uid,
             size: 1,
             mtime: Timestamp { secs: mtime.0, nanos: mtime.1 },
+            atime: Timestamp::default(),
             ctime: Timestamp::default(),
             rdev: (0, 0),
         }
