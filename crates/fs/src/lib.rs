@@ -10,12 +10,17 @@
 //!   found, never where it lies.
 //! * Replaced files appear complete and with their attributes, or not at all.
 //!
+//! [`fanotify`] and [`handle`] are the system calls of the watcher that no other crate wraps.
+//!
 //! Nothing here decides what to read or write, or knows a peer.
 
 pub mod attributes;
+pub mod browse;
 pub mod copy;
 pub mod dir;
 pub mod folder;
+pub mod fanotify;
+pub mod handle;
 mod meta;
 pub mod operator;
 pub mod owner;
@@ -25,6 +30,7 @@ pub mod root;
 pub mod source;
 mod sys;
 mod write;
+pub mod xattr;
 
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};

@@ -1,19 +1,62 @@
 //! Kernel settings that a test changes for a moment, and processes as the kernel counts them.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
+
+/// Excludes the tests of all processes from each other. The settings belong to the whole machine,
+/// so this path does not follow `TMPDIR`.
+const LOCK: &str = "/tmp/driftless-sysctl.lock";
+
+/// Nobody else's [`Sysctl`] lives, in any process, while this does.
+///
+/// The lock file holds what a living [`Sysctl`] has changed, as `name value`. What is found there
+/// was left by a test that was killed, and is put back before anything else happens.
+#[derive(Debug)]
+pub struct Untouched {
+    record: File,
+}
+
+impl Untouched {
+    /// Waits for its turn; the kernel has its own settings from now on.
+    ///
+    /// # Panics
+    /// When the lock file cannot be used, or a killed test's setting cannot be put back.
+    #[track_caller]
+    pub fn settings() -> Self {
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(LOCK);
+        // Whoever cannot change settings cannot write the file, but can wait for its turn.
+        let open = open.or_else(|_| File::open(LOCK));
+        let mut record = open.unwrap_or_else(|e| panic!("cannot open {LOCK}: {e}"));
+        record.lock().expect("a file can be locked");
+        let mut left = String::new();
+        record.read_to_string(&mut left).expect("the lock file is text");
+        let mut this = Self { record };
+        if let Some((name, value)) = left.trim().split_once(' ') {
+            put(name, value).unwrap_or_else(|e| panic!("cannot restore {name} to {value}: {e}"));
+            this.note("");
+        }
+        this
+    }
+
+    #[track_caller]
+    fn note(&mut self, text: &str) {
+        let written = (self.record.rewind())
+            .and_then(|()| self.record.set_len(0))
+            .and_then(|()| self.record.write_all(text.as_bytes()));
+        written.unwrap_or_else(|e| panic!("cannot write {LOCK}: {e}"));
+    }
+}
 
 /// A kernel setting with another value until the guard is dropped.
 ///
 /// The setting belongs to the whole machine: hold the guard only around the start of the process
-/// that is to see it. Guards of all processes exclude each other by a lock on a file; otherwise one
-/// could take the other's value for the original and leave it behind.
+/// that is to see it.
 #[derive(Debug)]
 pub struct Sysctl {
-    file: PathBuf,
+    name: String,
     before: String,
-    _lock: File,
+    lock: Untouched,
 }
 
 impl Sysctl {
@@ -23,24 +66,32 @@ impl Sysctl {
     /// When the setting cannot be read or written, which needs root.
     #[track_caller]
     pub fn set(name: &str, value: u64) -> Self {
-        let lock = File::create(std::env::temp_dir().join("driftless-sysctl.lock"))
-            .expect("the folder for temporary files is writable");
-        lock.lock().expect("a file can be locked");
-        let file = PathBuf::from("/proc/sys").join(name.replace('.', "/"));
-        let before =
-            fs::read_to_string(&file).unwrap_or_else(|e| panic!("cannot read {name}: {e}"));
-        fs::write(&file, value.to_string())
+        let mut lock = Untouched::settings();
+        let before = fs::read_to_string(file(name));
+        let before = before.unwrap_or_else(|e| panic!("cannot read {name}: {e}")).trim().to_owned();
+        // First the record: whoever is killed behind it has told how to undo.
+        lock.note(&format!("{name} {before}"));
+        put(name, &value.to_string())
             .unwrap_or_else(|e| panic!("this test needs root to set {name}: {e}"));
-        Self { file, before, _lock: lock }
+        Self { name: name.to_owned(), before, lock }
     }
 }
 
 impl Drop for Sysctl {
     fn drop(&mut self) {
-        if let Err(error) = fs::write(&self.file, self.before.trim()) {
-            eprintln!("cannot restore {} to {}: {error}", self.file.display(), self.before.trim());
+        match put(&self.name, &self.before) {
+            Ok(()) => self.lock.note(""),
+            Err(error) => eprintln!("cannot restore {} to {}: {error}", self.name, self.before),
         }
     }
+}
+
+fn put(name: &str, value: &str) -> io::Result<()> {
+    fs::write(file(name), value)
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from("/proc/sys").join(name.replace('.', "/"))
 }
 
 /// Processor time and memory of a group of processes.

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use driftless_proto::item::Item;
+use driftless_proto::stats::Stats;
 use driftless_tree::RelPath;
 use driftless_tree::flist::Entry;
 
@@ -16,6 +18,8 @@ pub struct Listed<'a> {
     /// In [`crate::push_list`] the place in the caller's vector; in [`crate::push_tree`] the
     /// number on the wire, unique in the session.
     pub index: usize,
+    /// The number on the wire.
+    pub ndx: u32,
 }
 
 impl Listed<'_> {
@@ -43,6 +47,34 @@ pub trait Driver {
     /// The receiving side looked at this entry and found it different, or, with
     /// [`ItemChange::wants_content`], asks for its content. Says nothing about success.
     fn item(&mut self, _item: &Listed<'_>, _change: ItemChange) {}
+
+    /// As [`Driver::item`], with the whole of what was said.
+    fn item_with_name(&mut self, item: &Listed<'_>, said: &Item) {
+        self.item(item, ItemChange(said.flags));
+    }
+
+    /// So many bytes of this entry's content are done.
+    fn progress(&mut self, _item: &Listed<'_>, _offset: u64) {}
+
+    /// A request for content was answered, told with what it took; before [`Driver::sent`].
+    fn answered(&mut self, _item: &Listed<'_>, _answered: &Answered<'_>) {}
+
+    /// The value of the entry's extended attribute of this number, counted from 1 in the order of
+    /// the list. `None`: there is no such number, or the list has the whole value.
+    fn xattr_value(&mut self, _item: &Listed<'_>, _number: u32) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What a server tells its client at the end.
+    fn statistics(&mut self, read_bytes: u64, written_bytes: u64) -> Stats {
+        let (read_bytes, written_bytes) = (read_bytes as i64, written_bytes as i64);
+        Stats { read_bytes, written_bytes, ..Stats::default() }
+    }
+
+    /// On a server: what is to be told the client, in order.
+    fn take_texts(&mut self) -> Vec<(Level, Vec<u8>)> {
+        Vec::new()
+    }
 
     /// The source could not list this.
     fn unlisted(&mut self, _problem: &Problem) {}
@@ -84,6 +116,19 @@ pub trait Content {
 
     /// Offers the digest that the session computed over all `len` bytes of an unchanged file.
     fn keep_digest(&mut self, _kind: ChecksumKind, _digest: &[u8]) {}
+}
+
+/// What an answer took.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// The request.
+    pub item: &'a Item,
+    /// Bytes written for it.
+    pub data_bytes: u64,
+    /// Bytes of sums that were read for it.
+    pub sum_bytes: u64,
+    /// The digest that was sent.
+    pub digest: &'a [u8],
 }
 
 /// Why content is not handed out.

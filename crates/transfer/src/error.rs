@@ -23,6 +23,20 @@ pub enum PushError {
         /// Host and port.
         addr: String,
     },
+    /// The remote shell, or the program in place of a socket, cannot be started.
+    #[error("cannot start {}", printable(.program))]
+    Shell {
+        /// Which program.
+        program: Vec<u8>,
+        /// Why.
+        source: io::Error,
+    },
+    /// The proxy makes no connection to the daemon.
+    #[error("bad response from proxy -- {}", printable(.answer))]
+    Proxy {
+        /// The first line of its answer.
+        answer: Vec<u8>,
+    },
     /// Something else listens there; the operator must look.
     #[error("this is no rsync daemon, it says: {}", printable(.got))]
     NotRsync {
@@ -104,6 +118,15 @@ pub enum PushError {
     /// The list cannot be sent as given; a bug or an impossible name.
     #[error("the list cannot be sent: {0}")]
     List(String),
+    /// The arguments make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A filter rule is none, or its file cannot be read.
+    #[error("{0}")]
+    Rules(String),
+    /// `--stop-at` or `--stop-after`.
+    #[error("stopping at requested limit")]
+    TimeLimit,
     /// The root of the source cannot be listed.
     #[error("cannot read the source")]
     Source(#[source] io::Error),
@@ -124,18 +147,19 @@ impl PushError {
     /// rsync's exit code for it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Connect { .. } | Self::Io(_) => 10,
+            Self::Connect { .. } | Self::Proxy { .. } | Self::Io(_) => 10,
             Self::ConnectTimeout { .. } => 35,
             Self::NotRsync { .. }
             | Self::Daemon { .. }
             | Self::AuthFailed { .. }
             | Self::NoPassword { .. }
             | Self::MaxConnections { .. } => 5,
+            Self::Shell { .. } => 14,
             Self::Refused { .. } => 4,
-            Self::ReadOnly => 1,
+            Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
             Self::Protocol { exit, .. } | Self::Fatal { exit, .. } => *exit,
             Self::Closed { .. } => 12,
-            Self::Timeout { .. } => 30,
+            Self::Timeout { .. } | Self::TimeLimit => 30,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
             Self::Cancelled => 20,
             Self::List(_) => 2,

@@ -17,6 +17,7 @@ mod link;
 pub mod options;
 pub mod push;
 mod receiver;
+pub mod remote_args;
 pub mod report;
 pub mod request;
 mod sender;
@@ -31,3 +32,4 @@ pub use push::{
 };
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
+pub use sender::role::send;

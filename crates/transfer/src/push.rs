@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use driftless_proto::stats::DelStats;
 use driftless_tree::RelPath;
 use driftless_tree::flist::Entry;
 use zeroize::Zeroizing;
@@ -149,6 +150,8 @@ pub struct Outcome {
     pub item_count: u64,
     /// Names that the receiving side deleted.
     pub deleted_count: u64,
+    /// What the receiving side counted at its end, when it deletes.
+    pub del_stats: Option<DelStats>,
     /// File bytes sent as such.
     pub literal_bytes: u64,
     /// File bytes that the receiving side had.

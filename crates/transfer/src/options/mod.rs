@@ -100,7 +100,7 @@ pub struct TransferOptions {
     pub temp_dir: Option<Vec<u8>>,
     /// Applied to the modes in the list.
     pub chmod: Option<Chmod>,
-    /// Seconds within which times are equal; -1 compares nanoseconds.
+    /// Seconds within which times are equal; less than 0 compares nanoseconds.
     pub modify_window: i32,
     /// More arguments for the server only, before the paths.
     pub remote_options: Vec<Vec<u8>>,

@@ -41,6 +41,39 @@ pub(crate) fn strong(kind: ChecksumKind) -> Strong {
     }
 }
 
+/// How a request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// The receiving side builds a new file.
+    Fresh,
+    /// It writes over the basis: a block behind the place where it belongs is already overwritten.
+    InPlace,
+    /// It has the first `from` bytes; with `verifies` the digest covers them.
+    Append { from: u64, verifies: bool },
+}
+
+impl Manner {
+    /// Where the content to be sent begins.
+    pub(crate) fn start(self) -> u64 {
+        match self {
+            Self::Append { from, .. } => from,
+            Self::Fresh | Self::InPlace => 0,
+        }
+    }
+
+    pub(crate) fn is_append(self) -> bool {
+        matches!(self, Self::Append { .. })
+    }
+}
+
+/// Who is asked and told while content is on its way.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    pub(crate) cancelled: &'a dyn Fn() -> bool,
+    /// Gets the number of bytes that are done.
+    pub(crate) progress: &'a dyn Fn(u64),
+}
+
 /// Turns content into tokens, for the whole session: some compressions keep state across files.
 pub(crate) struct Answerer {
     tokens: TokenWriter,
@@ -48,6 +81,8 @@ pub(crate) struct Answerer {
     strong: Strong,
     seed: i32,
     seed_first: bool,
+    /// The seed is part of whole-file digests: MD4 before protocol 30.
+    seeds_files: bool,
     /// The compression wants to see the content of matched blocks.
     shows_blocks: bool,
 }
@@ -61,6 +96,7 @@ impl Answerer {
             strong: strong(setup.checksum),
             seed: setup.seed,
             seed_first: setup.compat.checksum_seed_fix(),
+            seeds_files: setup.protocol < 30 && setup.checksum == ChecksumKind::Md4,
             shows_blocks: setup.compression == Compression::Zlib,
         }
     }
@@ -71,19 +107,23 @@ impl Answerer {
         &mut self,
         content: &mut dyn Content,
         signature: &Signature,
+        manner: Manner,
         link: &mut Link,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<Sent, PushError> {
+        watch: Watch<'_>,
+    ) -> Result<(Sent, Vec<u8>), PushError> {
         let mut sent = Sent::default();
-        let known = content.digest(self.kind);
-        let (complete, computed) = if signature.layout().count() == 0 {
-            self.send_literal(content, known.is_none(), &mut sent, link, cancelled)?
+        let is_plain = !self.seeds_files && !manner.is_append();
+        let known = if is_plain { content.digest(self.kind) } else { None };
+        let summed = known.is_none();
+        let (complete, computed) = if manner.is_append() || signature.layout().count() == 0 {
+            self.send_literal(content, manner, summed, &mut sent, link, watch)?
         } else {
-            self.send_delta(content, signature, known.is_none(), &mut sent, link, cancelled)?
+            self.send_delta(content, signature, manner, summed, &mut sent, link, watch)?
         };
         link.output.append(|out| self.tokens.end(out));
         sent.intact = content.unchanged() && complete;
         if sent.intact
+            && is_plain
             && let Some(digest) = &computed
         {
             content.keep_digest(self.kind, digest.as_bytes());
@@ -94,40 +134,60 @@ impl Answerer {
             (None, None) => &[],
         };
         let flip = if sent.intact { 0x00 } else { 0xff };
-        link.output.append(|out| out.extend(digest.iter().map(|byte| byte ^ flip)));
-        Ok(sent)
+        let digest: Vec<u8> = digest.iter().map(|byte| byte ^ flip).collect();
+        link.output.append(|out| out.extend_from_slice(&digest));
+        Ok((sent, digest))
+    }
+
+    /// A sum over the file from its start on.
+    fn file_sum(&self) -> FileSum {
+        let mut sum = FileSum::new(self.strong);
+        if self.seeds_files && self.seed != 0 {
+            sum.update(&self.seed.to_le_bytes());
+        }
+        sum
     }
 
     fn send_literal(
         &mut self,
         content: &mut dyn Content,
+        manner: Manner,
         summed: bool,
         sent: &mut Sent,
         link: &mut Link,
-        cancelled: &dyn Fn() -> bool,
+        watch: Watch<'_>,
     ) -> Result<(bool, Option<Digest>), PushError> {
         let len = content.len();
+        let start = manner.start();
         let mut sum = None;
         let mut digest = None;
-        let mut offset = 0;
+        let mut offset = start;
+        if let Manner::Append { verifies: true, .. } = manner {
+            let mut covered = self.file_sum();
+            if !sum_start(content, start, &mut covered) {
+                return Ok((false, Some(covered.finish())));
+            }
+            sum = Some(covered);
+        }
         while offset < len {
             let Some(chunk) = next_chunk(content, offset, len) else { break };
             for piece in chunk.chunks(PIECE) {
                 link.output.append(|out| self.tokens.literal(piece, out));
             }
-            if summed && chunk.len() as u64 == len {
+            if summed && chunk.len() as u64 == len && !self.seeds_files {
                 digest = Some(file_digest(self.strong, chunk));
             } else if summed {
-                sum.get_or_insert_with(|| FileSum::new(self.strong)).update(chunk);
+                sum.get_or_insert_with(|| self.file_sum()).update(chunk);
             }
             offset += chunk.len() as u64;
-            if !link.relieve(cancelled)? {
+            (watch.progress)(offset);
+            if !link.relieve(watch.cancelled)? {
                 return Err(PushError::Closed { phase: link.phase });
             }
         }
-        sent.literal_bytes = offset;
+        sent.literal_bytes = offset - start;
         if summed && digest.is_none() {
-            digest = Some(sum.map_or_else(|| file_digest(self.strong, &[]), FileSum::finish));
+            digest = Some(sum.unwrap_or_else(|| self.file_sum()).finish());
         }
         Ok((offset == len, digest))
     }
@@ -136,16 +196,20 @@ impl Answerer {
         &mut self,
         content: &mut dyn Content,
         signature: &Signature,
+        manner: Manner,
         summed: bool,
         sent: &mut Sent,
         link: &mut Link,
-        cancelled: &dyn Fn() -> bool,
+        watch: Watch<'_>,
     ) -> Result<(bool, Option<Digest>), PushError> {
         let len = content.len();
         let layout = *signature.layout();
+        let in_place = manner == Manner::InPlace;
+        let shows_blocks = self.shows_blocks || in_place;
         let mut search = Search::new(signature, self.strong, self.seed, self.seed_first);
-        let mut sum = summed.then(|| FileSum::new(self.strong));
-        // Content that no token covers yet, for the compression that wants to see matched blocks.
+        let mut sum = summed.then(|| self.file_sum());
+        // Content that no token covers yet, for the compression that wants to see matched blocks,
+        // and for blocks that cannot be used.
         let mut uncovered = VecDeque::new();
         let mut offset = 0;
         while offset < len {
@@ -153,19 +217,22 @@ impl Answerer {
             if let Some(sum) = &mut sum {
                 sum.update(chunk);
             }
-            if self.shows_blocks {
+            if shows_blocks {
                 uncovered.extend(chunk);
             }
             search.feed(chunk, &mut |token| {
-                put_token(token, &layout, &mut self.tokens, &mut uncovered, sent, &mut link.output);
+                let how = Putting { layout: &layout, in_place, output: &mut link.output };
+                put_token(token, how, &mut self.tokens, &mut uncovered, sent);
             });
             offset += chunk.len() as u64;
-            if !link.relieve(cancelled)? {
+            (watch.progress)(offset);
+            if !link.relieve(watch.cancelled)? {
                 return Err(PushError::Closed { phase: link.phase });
             }
         }
         search.finish(&mut |token| {
-            put_token(token, &layout, &mut self.tokens, &mut uncovered, sent, &mut link.output);
+            let how = Putting { layout: &layout, in_place, output: &mut link.output };
+            put_token(token, how, &mut self.tokens, &mut uncovered, sent);
         });
         Ok((offset == len, sum.map(FileSum::finish)))
     }
@@ -178,26 +245,52 @@ fn next_chunk(content: &mut dyn Content, offset: u64, len: u64) -> Option<&[u8]>
     Some(&chunk[..chunk.len().min(left)])
 }
 
+/// Adds the first `end` bytes to the sum; `false` when they cannot be read.
+fn sum_start(content: &mut dyn Content, end: u64, sum: &mut FileSum) -> bool {
+    let mut offset = 0;
+    while offset < end {
+        let Some(chunk) = next_chunk(content, offset, end) else { return false };
+        sum.update(chunk);
+        offset += chunk.len() as u64;
+    }
+    true
+}
+
+/// What tokens are written with.
+struct Putting<'a> {
+    layout: &'a driftless_delta::Layout,
+    in_place: bool,
+    output: &'a mut Mux,
+}
+
 fn put_token(
     token: Token<'_>,
-    layout: &driftless_delta::Layout,
+    how: Putting<'_>,
     tokens: &mut TokenWriter,
     uncovered: &mut VecDeque<u8>,
     sent: &mut Sent,
-    output: &mut Mux,
 ) {
     match token {
         Token::Literal(bytes) => {
             sent.literal_bytes += bytes.len() as u64;
             uncovered.drain(..bytes.len().min(uncovered.len()));
-            output.append(|out| tokens.literal(bytes, out));
+            how.output.append(|out| tokens.literal(bytes, out));
         }
         Token::Block(block) => {
-            let len = layout.range(block).map_or(0, |range| range.end - range.start);
-            sent.matched_bytes += len;
+            let range = how.layout.range(block).unwrap_or(0..0);
+            let len = range.end - range.start;
             let shown = uncovered.len().min(len as usize);
             let data: Vec<u8> = uncovered.drain(..shown).collect();
-            output.append(|out| tokens.block(block, &data, out));
+            let here = sent.literal_bytes + sent.matched_bytes;
+            if how.in_place && range.start < here {
+                sent.literal_bytes += len;
+                for piece in data.chunks(PIECE) {
+                    how.output.append(|out| tokens.literal(piece, out));
+                }
+            } else {
+                sent.matched_bytes += len;
+                how.output.append(|out| tokens.block(block, &data, out));
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use driftless_fs::owner::Owners;
 use driftless_proto::flist::{IdList, ListOptions};
-use driftless_tree::flist::Entry;
+use driftless_tree::flist::{Acl, AclEntry, Cached, Entry};
 
 /// Which ids a session has listed, and their names.
 #[derive(Default)]
@@ -19,6 +19,13 @@ impl Ids {
     pub(crate) fn note(&mut self, entry: &Entry) {
         self.users.insert(entry.uid);
         self.groups.insert(entry.gid);
+        if let Some(acls) = &entry.acl {
+            let all = [Some(&acls.access), acls.default.as_ref()];
+            for named in all.into_iter().flatten().filter_map(named_entries).flatten() {
+                let ids = if named.is_user { &mut self.users } else { &mut self.groups };
+                ids.insert(named.id);
+            }
+        }
     }
 
     /// Puts the names of ids that were not listed before into the entry.
@@ -29,6 +36,23 @@ impl Ids {
         if self.groups.insert(entry.gid) {
             entry.group = name(self.owners.group_name(entry.gid));
         }
+        if let Some(acls) = &mut entry.acl {
+            self.name_new_in_acl(&mut acls.access);
+            if let Some(default) = &mut acls.default {
+                self.name_new_in_acl(default);
+            }
+        }
+    }
+
+    fn name_new_in_acl(&mut self, acl: &mut Cached<Acl>) {
+        let Cached::Literal(acl) = acl else { return };
+        for named in acl.named.iter_mut().flatten() {
+            if named.is_user && self.users.insert(named.id) {
+                named.name = name(self.owners.user_name(named.id));
+            } else if !named.is_user && self.groups.insert(named.id) {
+                named.name = name(self.owners.group_name(named.id));
+            }
+        }
     }
 
     /// Writes the lists that follow a list without names in it.
@@ -36,12 +60,19 @@ impl Ids {
         if options.numeric_ids {
             return;
         }
-        if options.owner {
+        if options.owner || options.acls {
             id_list(&self.users, |id| self.owners.user_name(id)).put(out, options);
         }
-        if options.group {
+        if options.group || options.acls {
             id_list(&self.groups, |id| self.owners.group_name(id)).put(out, options);
         }
+    }
+}
+
+fn named_entries(acl: &Cached<Acl>) -> Option<&Vec<AclEntry>> {
+    match acl {
+        Cached::Literal(acl) => acl.named.as_ref(),
+        Cached::Index(_) => None,
     }
 }
 

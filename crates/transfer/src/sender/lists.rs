@@ -15,6 +15,8 @@ pub(crate) struct FileList {
     pub(crate) entries: Vec<Entry>,
     /// The directory whose content this is; its number is the one before the first.
     pub(crate) directory: Option<Entry>,
+    /// Its place, when places are given.
+    pub(crate) directory_place: Option<u32>,
     /// For each entry its place in the caller's vector, when there is one.
     pub(crate) places: Option<Vec<u32>>,
 }
@@ -28,7 +30,11 @@ impl FileList {
     fn find(&self, ndx: u32) -> Option<Listed<'_>> {
         let Some(at) = ndx.checked_sub(self.first) else {
             let entry = self.directory.as_ref().filter(|_| ndx.checked_add(1) == Some(self.first));
-            return entry.map(|entry| Listed { entry, index: ndx as usize });
+            return entry.map(|entry| Listed {
+                entry,
+                index: self.directory_place.unwrap_or(ndx) as usize,
+                ndx,
+            });
         };
         let at = at as usize;
         let entry = self.entries.get(at)?;
@@ -36,7 +42,7 @@ impl FileList {
             Some(places) => *places.get(at)? as usize,
             None => ndx as usize,
         };
-        Some(Listed { entry, index })
+        Some(Listed { entry, index, ndx })
     }
 }
 
@@ -104,6 +110,7 @@ mod tests {
             first,
             entries: names.iter().map(entry).collect(),
             directory: directory.as_ref().map(entry),
+            directory_place: None,
             places: None,
         }
     }

@@ -5,5 +5,7 @@ pub(crate) mod ids;
 pub(crate) mod lists;
 mod messages;
 pub(crate) mod partial;
+pub(crate) mod role;
+mod scan;
 pub(crate) mod session;
 pub(crate) mod walk;

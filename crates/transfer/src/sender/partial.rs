@@ -40,7 +40,7 @@ pub(crate) fn arrange(mut given: Vec<Entry>, chmod: Option<&Chmod>) -> Result<Fi
         apply_chmod(&mut entry, chmod);
         entries.push(entry);
     }
-    Ok(FileList { first: 0, entries, directory: None, places: Some(places) })
+    Ok(FileList { first: 0, entries, directory: None, directory_place: None, places: Some(places) })
 }
 
 /// Writes the list with all that follows it.

@@ -8,22 +8,24 @@
 //! * Requests are answered in the order in which they came; a refusal is a message and may overtake.
 //! * A number whose answer was spoiled is refused from then on.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use driftless_delta::{Layout, Signature};
-use driftless_proto::item::{Item, ItemFlags};
-use driftless_proto::mux::{Demux, Tag};
+use driftless_proto::item::{Item, ItemFlags, XattrNumbers};
+use driftless_proto::mux::{Demux, TEXT_LIMIT, Tag};
 use driftless_proto::ndx::{NdxReader, NdxValue, NdxWriter};
 use driftless_proto::sums::{SumHead, take_blocks};
 use driftless_proto::{Decode, Violation};
 use driftless_tree::Kind;
 
 use crate::connect::handshake::Setup;
-use crate::driver::{Driver, ItemChange, Refusal, SentOutcome};
+use crate::driver::{Answered, Content, Driver, Level, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::link::{Link, Received};
+use crate::options::Append;
 use crate::push::Outcome;
-use crate::sender::answer::Answerer;
+use crate::sender::answer::{Answerer, Manner, Watch};
 use crate::sender::lists::Lists;
 
 /// Sums of one basis that are kept at most; more than any honest basis has.
@@ -51,6 +53,23 @@ pub(crate) enum Step {
     Finished,
 }
 
+/// What of a session's options its answers depend on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Terms {
+    /// The peer is a client: texts go to it, and it gets statistics.
+    pub(crate) is_server: bool,
+    /// Nothing is sent for requests.
+    pub(crate) dry_run: bool,
+    /// Requests may ask for values of extended attributes.
+    pub(crate) xattrs: bool,
+    /// Receiving files are written under their own names.
+    pub(crate) in_place: bool,
+    /// Files only grow.
+    pub(crate) append: Append,
+    /// Level of compression; `None`: the method's own.
+    pub(crate) level: Option<i32>,
+}
+
 pub(crate) struct Session<'a> {
     pub(crate) link: &'a mut Link,
     pub(crate) driver: &'a mut dyn Driver,
@@ -67,8 +86,10 @@ pub(crate) struct Session<'a> {
     data: Vec<u8>,
     taken: usize,
     phase: Phase,
-    dry_run: bool,
+    pub(crate) terms: Terms,
     spoiled: HashSet<u32>,
+    /// Numbers that were answered: a second request is a redo.
+    answered: HashSet<u32>,
     /// The peer's last text that says why it may end.
     pub(super) last_error: Vec<u8>,
     /// io_error bits that arose while answering.
@@ -82,8 +103,7 @@ impl<'a> Session<'a> {
         outcome: &'a mut Outcome,
         setup: Setup,
         lists: Lists,
-        level: Option<i32>,
-        dry_run: bool,
+        terms: Terms,
     ) -> Self {
         Self {
             link,
@@ -92,15 +112,16 @@ impl<'a> Session<'a> {
             lists,
             ndx_writer: NdxWriter::new(setup.protocol),
             lists_complete: false,
-            answerer: Answerer::new(&setup, level),
+            answerer: Answerer::new(&setup, terms.level),
             ndx_reader: NdxReader::new(setup.protocol),
             setup,
             demux: Demux::new(),
             data: Vec::new(),
             taken: 0,
             phase: Phase::Items,
-            dry_run,
+            terms,
             spoiled: HashSet::new(),
+            answered: HashSet::new(),
             last_error: Vec::new(),
             late_io_error: 0,
         }
@@ -123,11 +144,20 @@ impl<'a> Session<'a> {
             None => Ok(Step::Starved),
             Some(NdxValue::Done) => self.done(),
             Some(NdxValue::DelStats) => {
-                self.need(driftless_proto::stats::DelStats::take)?;
+                let stats = self.need(driftless_proto::stats::DelStats::take)?;
+                self.outcome.del_stats = Some(stats);
+                if self.terms.is_server {
+                    let writer = &mut self.ndx_writer;
+                    self.link.output.append(|out| {
+                        writer.put(out, NdxValue::DelStats);
+                        stats.put(out);
+                    });
+                }
                 Ok(Step::Handled)
             }
             Some(NdxValue::Item(ndx)) => {
                 self.item(ndx)?;
+                self.pass_on_texts();
                 Ok(Step::Handled)
             }
             Some(value @ (NdxValue::FlistEof | NdxValue::SubList(_))) => {
@@ -158,7 +188,37 @@ impl<'a> Session<'a> {
         };
         let writer = &mut self.ndx_writer;
         self.link.output.append(|out| writer.put(out, NdxValue::Done));
+        if self.terms.is_server && self.phase == self.phase_of_statistics() {
+            let stats = self.driver.statistics(self.link.bytes_received, self.link.bytes_sent);
+            let protocol = self.setup.protocol;
+            self.link.output.append(|out| stats.put(out, protocol));
+        }
         Ok(Step::Handled)
+    }
+
+    /// The phase that begins with the last answer of content, D3.
+    fn phase_of_statistics(&self) -> Phase {
+        if self.setup.protocol >= 31 { Phase::Late } else { Phase::Goodbye }
+    }
+
+    /// Sends what the driver has to say to a client; a client's driver speaks for itself.
+    pub(crate) fn pass_on_texts(&mut self) {
+        if !self.terms.is_server {
+            return;
+        }
+        let modern = self.setup.protocol >= 30;
+        for (level, mut text) in self.driver.take_texts() {
+            let tag = match level {
+                Level::ErrorXfer => Tag::ErrorXfer,
+                Level::Error if modern => Tag::Error,
+                Level::Error => Tag::ErrorXfer,
+                Level::Warning if modern => Tag::Warning,
+                Level::Warning | Level::Info | Level::Motd => Tag::Info,
+            };
+            text.truncate(TEXT_LIMIT - 2);
+            text.push(b'\n');
+            self.link.output.message(tag, &text);
+        }
     }
 
     fn report_late_errors(&mut self) {
@@ -170,21 +230,62 @@ impl<'a> Session<'a> {
     fn item(&mut self, ndx: u32) -> Result<(), PushError> {
         let item = self.need(Item::take)?;
         let Some(listed) = self.lists.find(ndx) else {
+            if self.is_old_keep_alive(ndx, &item) {
+                return Ok(());
+            }
             return Err(self.broken(format!("number {ndx} is in no open list"), 2));
         };
         let wanted = item.has(ItemFlags::TRANSFER);
         let is_file = listed.entry.kind() == Some(Kind::File);
         self.outcome.item_count += 1;
-        self.driver.item(&listed, ItemChange(item.flags));
-        if !wanted || self.dry_run {
+        self.driver.item_with_name(&listed, &item);
+        let asked = self.take_xattr_request(&item)?;
+        if !wanted || self.terms.dry_run {
             self.echo(ndx, &item);
-            return Ok(());
+            return self.put_xattr_values(ndx, asked);
         }
         if !is_file || matches!(self.phase, Phase::Delayed | Phase::Late | Phase::Goodbye) {
             return Err(self.broken(format!("content of number {ndx} cannot be requested"), 2));
         }
-        let signature = self.take_signature()?;
-        self.answer(ndx, &item, &signature)
+        let signature = self.take_signature(ndx)?;
+        self.answer(ndx, &item, asked, &signature)
+    }
+
+    /// Protocol 29: the number behind the last one, new, as a sign of life.
+    fn is_old_keep_alive(&self, ndx: u32, item: &Item) -> bool {
+        self.setup.protocol < 30
+            && item.flags == ItemFlags::IS_NEW
+            && u64::from(ndx) == self.outcome.listed_count
+    }
+
+    /// Protocol reference, "Xattr data".
+    fn take_xattr_request(&mut self, item: &Item) -> Result<Option<Vec<u32>>, PushError> {
+        let Setup { protocol, compat, .. } = self.setup;
+        let follows = self.terms.xattrs && !self.terms.dry_run;
+        if !follows || !item.has_xattr_list(protocol, compat) {
+            return Ok(None);
+        }
+        let mut reader = XattrNumbers::new();
+        let mut numbers = Vec::new();
+        while let Some(number) = self.need(|input| reader.take_request(input))? {
+            numbers.push(number);
+        }
+        Ok(Some(numbers))
+    }
+
+    fn put_xattr_values(&mut self, ndx: u32, asked: Option<Vec<u32>>) -> Result<(), PushError> {
+        let Some(asked) = asked else { return Ok(()) };
+        let mut writer = XattrNumbers::new();
+        for number in asked {
+            let listed = self.lists.find(ndx).expect("found when it was requested");
+            let Some(value) = self.driver.xattr_value(&listed, number) else {
+                let what = format!("attribute {number} of number {ndx} cannot be requested");
+                return Err(self.broken(what, 2));
+            };
+            self.link.output.append(|out| writer.put_value(out, number, &value));
+        }
+        self.link.output.append(XattrNumbers::put_end);
+        Ok(())
     }
 
     fn echo(&mut self, ndx: u32, item: &Item) {
@@ -195,7 +296,7 @@ impl<'a> Session<'a> {
         });
     }
 
-    fn take_signature(&mut self) -> Result<(SumHead, Signature), PushError> {
+    fn take_signature(&mut self, ndx: u32) -> Result<(SumHead, Signature), PushError> {
         let (protocol, digest_len) = (self.setup.protocol, self.setup.checksum.digest_len());
         let head = self.need(|input| SumHead::take(input, protocol, digest_len))?;
         if head.sums_len() > MAX_SUMS_LEN {
@@ -210,7 +311,9 @@ impl<'a> Session<'a> {
         );
         let layout = layout.map_err(|bad| self.broken(bad.to_string(), 2))?;
         let mut signature = Signature::with_layout(layout);
-        let mut missing = head.count;
+        // Whoever only appends has nothing to compare; a redo has.
+        let has_sums = self.terms.append == Append::Off || self.answered.contains(&ndx);
+        let mut missing = if has_sums { head.count } else { 0 };
         while missing > 0 {
             let mut input = &self.data[self.taken..];
             let before = input.len();
@@ -230,41 +333,38 @@ impl<'a> Session<'a> {
         &mut self,
         ndx: u32,
         item: &Item,
+        asked: Option<Vec<u32>>,
         (head, signature): &(SumHead, Signature),
     ) -> Result<(), PushError> {
+        let is_redo = self.answered.contains(&ndx);
+        let manner = self.manner(item, head, is_redo);
         let listed = self.lists.find(ndx).expect("found before its sums were read");
         let opened = match self.spoiled.contains(&ndx) {
             true => Err(Refusal::Spoiled),
             false => self.driver.open(&listed),
         };
+        let too_short = |content: &dyn Content| content.len() < manner.start();
         let mut content = match opened {
-            Ok(content) => content,
-            Err(refusal) => {
-                self.link.output.number(Tag::NoSend, ndx as i32);
-                self.outcome.refused_count += 1;
-                self.late_io_error |= match refusal {
-                    Refusal::Vanished => 2,
-                    Refusal::Io(_) => 1,
-                    Refusal::Changed
-                    | Refusal::BeingWritten
-                    | Refusal::Spoiled
-                    | Refusal::HeldBack => 0,
-                };
-                self.outcome.io_error |= self.late_io_error;
-                self.driver.sent(&listed, SentOutcome::Refused(refusal));
-                return Ok(());
+            Ok(content) if too_short(content.as_ref()) => {
+                return Ok(self.refuse(ndx, Refusal::Changed));
             }
+            Ok(content) => content,
+            Err(refusal) => return Ok(self.refuse(ndx, refusal)),
         };
-        let writer = &mut self.ndx_writer;
         self.link.output.append(|out| {
-            writer.put(out, NdxValue::Item(ndx));
+            self.ndx_writer.put(out, NdxValue::Item(ndx));
             item.put(out);
-            head.put(out);
         });
-        let driver = &*self.driver;
-        let cancelled = || driver.cancelled();
-        let sent = self.answerer.send(content.as_mut(), signature, self.link, &cancelled);
-        let sent = match sent {
+        self.put_xattr_values(ndx, asked)?;
+        let before = self.link.written_so_far();
+        self.link.output.append(|out| head.put(out));
+        let listed = self.lists.find(ndx).expect("found before its sums were read");
+        let driver = RefCell::new(&mut *self.driver);
+        let cancelled = || driver.borrow().cancelled();
+        let progress = |offset| driver.borrow_mut().progress(&listed, offset);
+        let watch = Watch { cancelled: &cancelled, progress: &progress };
+        let sent = self.answerer.send(content.as_mut(), signature, manner, self.link, watch);
+        let (sent, digest) = match sent {
             Err(PushError::Closed { .. }) => return Err(self.left()),
             sent => sent?,
         };
@@ -274,15 +374,73 @@ impl<'a> Session<'a> {
         if !sent.intact {
             self.spoiled.insert(ndx);
         }
+        if self.terms.append != Append::Off {
+            self.answered.insert(ndx);
+        }
+        let answered = Answered {
+            item,
+            data_bytes: self.link.written_so_far() - before,
+            sum_bytes: if manner.is_append() { 16 } else { 16 + head.sums_len() },
+            digest: &digest,
+        };
+        let listed = self.lists.find(ndx).expect("found before its sums were read");
+        self.driver.answered(&listed, &answered);
         let outcome = if sent.intact { SentOutcome::Sent } else { SentOutcome::Spoiled };
         self.driver.sent(&listed, outcome);
         Ok(())
+    }
+
+    /// How a request is to be answered. Protocol reference, "Append and in-place".
+    fn manner(&self, item: &Item, head: &SumHead, is_redo: bool) -> Manner {
+        match self.terms.append {
+            Append::Trusting if !is_redo => {
+                let verifies = self.setup.protocol < 30;
+                return Manner::Append { from: head.file_len(), verifies };
+            }
+            Append::Verifying if !is_redo => {
+                return Manner::Append { from: head.file_len(), verifies: true };
+            }
+            _ => {}
+        }
+        const OWN_FILE: u8 = 0x80;
+        const PARTIAL_DIR: u8 = 0x81;
+        let basis = item.basis.unwrap_or(OWN_FILE);
+        let partial = basis == PARTIAL_DIR && self.setup.compat.inplace_partial_dir();
+        if self.terms.in_place && basis == OWN_FILE || partial {
+            Manner::InPlace
+        } else {
+            Manner::Fresh
+        }
+    }
+
+    fn refuse(&mut self, ndx: u32, refusal: Refusal) {
+        let listed = self.lists.find(ndx).expect("found before its sums were read");
+        self.link.output.number(Tag::NoSend, ndx as i32);
+        self.outcome.refused_count += 1;
+        self.late_io_error |= match refusal {
+            Refusal::Vanished => 2,
+            Refusal::Io(_) => 1,
+            Refusal::Changed | Refusal::BeingWritten | Refusal::Spoiled | Refusal::HeldBack => 0,
+        };
+        self.outcome.io_error |= self.late_io_error;
+        self.driver.sent(&listed, SentOutcome::Refused(refusal));
     }
 
     /// Writes when much is pending.
     pub(crate) fn relieve(&mut self) -> Result<(), PushError> {
         let driver = &*self.driver;
         if self.link.relieve(&|| driver.cancelled())? { Ok(()) } else { Err(self.left()) }
+    }
+
+    /// Writes everything.
+    pub(crate) fn flush(&mut self) -> Result<(), PushError> {
+        let driver = &*self.driver;
+        if self.link.flush(&|| driver.cancelled())? { Ok(()) } else { Err(self.left()) }
+    }
+
+    /// In long work that sends nothing: shows the peer that we live.
+    pub(crate) fn keep_alive(&mut self) -> Result<(), PushError> {
+        self.relieve()
     }
 
     /// Writes everything and waits for something to arrive.
@@ -330,6 +488,10 @@ impl<'a> Session<'a> {
             self.data.drain(..self.taken);
             self.taken = 0;
         }
+        if !self.link.framed_input {
+            self.data.append(&mut self.link.input);
+            return Ok(());
+        }
         let input = std::mem::take(&mut self.link.input);
         let mut rest = input.as_slice();
         loop {
@@ -361,7 +523,7 @@ impl<'a> Session<'a> {
     }
 
     /// Takes one value, waiting for as many bytes as it needs.
-    fn need<T>(
+    pub(crate) fn need<T>(
         &mut self,
         mut take: impl FnMut(&mut &[u8]) -> Result<T, Decode>,
     ) -> Result<T, PushError> {
@@ -382,7 +544,7 @@ impl<'a> Session<'a> {
         self.broken(violation.to_string(), violation.exit_code())
     }
 
-    pub(super) fn broken(&self, what: String, exit: u8) -> PushError {
+    pub(crate) fn broken(&self, what: String, exit: u8) -> PushError {
         PushError::Protocol { phase: self.link.phase, what, exit }
     }
 }

@@ -151,7 +151,13 @@ impl<'a> Walk<'a> {
         session.outcome.io_error |= io_error;
         let shown = if news == 0 { 0 } else { self.io_error };
         session.link.output.append(|out| self.writer.end(shown, out));
-        session.lists.push(FileList { first, entries, directory: Some(directory), places: None });
+        session.lists.push(FileList {
+            first,
+            entries,
+            directory: Some(directory),
+            directory_place: None,
+            places: None,
+        });
     }
 
     /// One list with everything, where nothing recurses incrementally.
@@ -191,7 +197,13 @@ impl<'a> Walk<'a> {
             self.ids.put_lists(&self.options, out);
         });
         session.outcome.io_error |= io_error;
-        session.lists.push(FileList { first: 0, entries, directory: None, places: None });
+        session.lists.push(FileList {
+            first: 0,
+            entries,
+            directory: None,
+            directory_place: None,
+            places: None,
+        });
         session.lists_complete = true;
         Ok(())
     }

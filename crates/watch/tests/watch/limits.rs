@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use driftless_testkit::kernel::{Sysctl, Untouched};
 use driftless_watch::{Hint, WatchError, WatchOptions, Watcher, What};
 
 use crate::support::{Kept, Watched, is_covered, rel, subtree, until_stats, what};
@@ -187,30 +187,12 @@ fn the_kernels_own_limits_are_met_with_advice() {
 /// Runs `start` while instances of inotify are made with a queue of 64 events. The value is read by
 /// the kernel when an instance is made, so it is put back at once.
 pub fn with_short_queue<T>(start: impl FnOnce() -> T) -> T {
-    const SETTING: &str = "/proc/sys/fs/inotify/max_queued_events";
-    struct Restore(String);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            fs::write(SETTING, &self.0).unwrap();
-        }
-    }
-    let _one = one_at_a_time();
-    // Other processes may run this test too, and one that was killed leaves its value behind.
-    let lock = fs::File::create(std::env::temp_dir().join("driftless-short-queue.lock")).unwrap();
-    lock.lock().unwrap();
-    let before = fs::read_to_string(SETTING).unwrap();
-    let _restore = Restore(if before.trim() == "64" { "16384".into() } else { before });
-    fs::write(SETTING, "64").expect("this test changes a kernel setting: run it as root");
+    let _short = Sysctl::set("fs.inotify.max_queued_events", 64);
     start()
 }
 
 /// Runs `start` while no test has shortened the queue.
 pub fn with_ordinary_queue<T>(start: impl FnOnce() -> T) -> T {
-    let _one = one_at_a_time();
+    let _ordinary = Untouched::settings();
     start()
-}
-
-fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static STARTS: Mutex<()> = Mutex::new(());
-    STARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }

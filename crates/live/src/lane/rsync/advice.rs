@@ -46,6 +46,11 @@ fn advice(error: &PushError) -> &'static str {
         PushError::Closed { .. }
         | PushError::Timeout { .. }
         | PushError::Io(_)
+        | PushError::Shell { .. }
+        | PushError::Proxy { .. }
+        | PushError::Usage(_)
+        | PushError::Rules(_)
+        | PushError::TimeLimit
         | PushError::Cancelled
         | PushError::List(_) => "it is tried again",
     }

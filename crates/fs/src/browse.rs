@@ -1,0 +1,109 @@
+//! Reading where the caller wants symbolic links followed, and devices read like files.
+//!
+//! Everything else in this crate follows nothing below a root; what is here says so in its name.
+
+use crate::dir::{Dir, one_component};
+use crate::root::Root;
+use crate::source::SourceFile;
+use crate::{meta, resolve};
+use driftless_tree::{Meta, RelPath};
+use rustix::fs::{AtFlags, Mode, OFlags, openat};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+impl Root {
+    /// Opens a directory for listing over any symbolic link; `None` is the root itself.
+    pub fn open_dir_following(&self, path: Option<&RelPath>) -> io::Result<Dir> {
+        let path = path.map_or(&b"."[..], RelPath::as_bytes);
+        Dir::open(|flags| openat(self, path, flags - OFlags::NOFOLLOW, Mode::empty()))
+    }
+}
+
+impl Root {
+    /// Opens a directory for looking at entries by name, which needs no permission to list it;
+    /// `None` is the root itself. With `follow` over any symbolic link.
+    pub fn open_dir_unlisted(&self, path: Option<&RelPath>, follow: bool) -> io::Result<Dir> {
+        Dir::open(|flags| {
+            let flags = (flags - OFlags::RDONLY) | OFlags::PATH;
+            match path {
+                None => openat(self, ".", flags, Mode::empty()),
+                Some(path) if follow => {
+                    openat(self, path.as_bytes(), flags - OFlags::NOFOLLOW, Mode::empty())
+                }
+                Some(path) => resolve::open(self.as_fd(), path, flags),
+            }
+        })
+    }
+}
+
+impl Dir {
+    /// The attributes of what the entry `name` leads to.
+    pub fn stat_following(&self, name: &[u8]) -> io::Result<Meta> {
+        let name = one_component(name)?;
+        meta::of_stat(&rustix::fs::statat(self, name, AtFlags::empty())?)
+    }
+
+    /// Opens the regular file `name` for reading.
+    ///
+    /// # Errors
+    /// As for [`Root::open_file`].
+    pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
+        let name = one_component(name)?;
+        SourceFile::open(|flags| openat(self, name, flags, Mode::empty()))
+    }
+
+    /// Opens the regular file that the entry `name` leads to.
+    ///
+    /// # Errors
+    /// As for [`Root::open_file`], but for symbolic links.
+    pub fn open_file_following(&self, name: &[u8]) -> io::Result<SourceFile> {
+        let name = one_component(name)?;
+        SourceFile::open(|flags| openat(self, name, flags - OFlags::NOFOLLOW, Mode::empty()))
+    }
+
+    /// Opens the device `name` for reading, and says how many bytes it has.
+    pub fn open_device(&self, name: &[u8]) -> io::Result<(File, u64)> {
+        let name = one_component(name)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = File::from(openat(self, name, flags, Mode::empty())?);
+        let len = file.seek(SeekFrom::End(0)).unwrap_or(0);
+        Ok((file, len))
+    }
+
+    /// Removes the entry `name`, which is no directory.
+    pub fn remove_file(&self, name: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(self, one_component(name)?, AtFlags::empty())?)
+    }
+}
+
+/// The attributes of what is at an operator's path, or of what it leads to.
+pub fn stat_unchecked(path: &Path, follow: bool) -> io::Result<Meta> {
+    let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    meta::of_stat(&rustix::fs::statat(rustix::fs::CWD, path, flags)?)
+}
+
+/// The text of the symbolic link at an operator's path.
+pub fn read_link_unchecked(path: &Path) -> io::Result<Vec<u8>> {
+    Ok(rustix::fs::readlink(path, Vec::new())?.into_bytes())
+}
+
+/// The content of an operator's file; `None` when there is none. At most `limit` bytes.
+///
+/// # Errors
+/// It cannot be read, or is longer.
+pub fn read_unchecked(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if crate::is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        let what = format!("it is longer than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(Some(content))
+}

@@ -1,0 +1,199 @@
+//! Extended attributes, and the ACLs in them.
+//!
+//! Attributes are reached over `/proc/self/fd`, so that files need not be opened and symbolic links
+//! are not followed.
+
+use crate::dir::{Dir, one_component};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// The longest value that is read; the kernel's own limit is 64 KiB.
+const MAX_VALUE_LEN: usize = 128 << 20;
+
+/// Where most lists and values fit.
+const USUAL_LEN: usize = 1024;
+
+/// Which file in a directory is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// The directory itself.
+    Dir,
+    /// An entry; of a symbolic link its own attributes.
+    Entry(&'a [u8]),
+    /// What an entry leads to.
+    Target(&'a [u8]),
+}
+
+impl Dir {
+    /// The names of all extended attributes that may be seen; empty where the file system has none.
+    pub fn xattr_names(&self, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
+        let (path, follow) = self.proc_path(of)?;
+        let list = read_growing(|buffer| match follow {
+            true => rustix::fs::listxattr(path.as_slice(), buffer),
+            false => rustix::fs::llistxattr(path.as_slice(), buffer),
+        });
+        let list = match list {
+            Err(Errno::NOTSUP) => return Ok(Vec::new()),
+            list => list?,
+        };
+        let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
+        Ok(names.map(<[u8]>::to_vec).collect())
+    }
+
+    /// The value of one extended attribute; `None` when it is not there.
+    pub fn xattr(&self, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let (path, follow) = self.proc_path(of)?;
+        let value = read_growing(|buffer| match follow {
+            true => rustix::fs::getxattr(path.as_slice(), name, buffer),
+            false => rustix::fs::lgetxattr(path.as_slice(), name, buffer),
+        });
+        match value {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn proc_path(&self, of: Of<'_>) -> io::Result<(Vec<u8>, bool)> {
+        let mut path = format!("/proc/self/fd/{}", self.as_fd().as_raw_fd()).into_bytes();
+        let (name, follow) = match of {
+            Of::Dir => return Ok((path, true)),
+            Of::Entry(name) => (name, false),
+            Of::Target(name) => (name, true),
+        };
+        path.push(b'/');
+        path.extend_from_slice(one_component(name)?);
+        Ok((path, follow))
+    }
+}
+
+/// Calls `read` with ever larger buffers until all fits.
+fn read_growing(mut read: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; USUAL_LEN];
+    loop {
+        match read(&mut buffer) {
+            Ok(len) => {
+                buffer.truncate(len);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) if buffer.len() < MAX_VALUE_LEN => {
+                let len = read(&mut [])?;
+                buffer.resize(len.max(buffer.len() * 2).min(MAX_VALUE_LEN), 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The attribute that holds an access ACL.
+pub const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+
+/// The attribute that holds the ACL which new files in a directory get.
+pub const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
+/// Whom an entry of an ACL is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// The owner.
+    Owner,
+    /// This user.
+    User(u32),
+    /// The owning group.
+    OwningGroup,
+    /// This group.
+    Group(u32),
+    /// The most that anybody but owner and others may do.
+    Mask,
+    /// Everybody else.
+    Others,
+}
+
+const VERSION: u32 = 2;
+
+/// Decodes the value of [`ACCESS_ACL`] or [`DEFAULT_ACL`]: entries and their permission bits, in the
+/// order of the value. `None` when it is no ACL.
+pub fn decode_acl(value: &[u8]) -> Option<Vec<(Whom, u8)>> {
+    let (version, rest) = value.split_first_chunk()?;
+    let (entries, rest) = rest.as_chunks::<8>();
+    if u32::from_le_bytes(*version) != VERSION || !rest.is_empty() {
+        return None;
+    }
+    let decode = |&[tag_low, tag_high, perms, _, a, b, c, d]: &[u8; 8]| {
+        let id = u32::from_le_bytes([a, b, c, d]);
+        let whom = match u16::from_le_bytes([tag_low, tag_high]) {
+            0x01 => Whom::Owner,
+            0x02 => Whom::User(id),
+            0x04 => Whom::OwningGroup,
+            0x08 => Whom::Group(id),
+            0x10 => Whom::Mask,
+            0x20 => Whom::Others,
+            _ => return None,
+        };
+        Some((whom, perms & 7))
+    };
+    entries.iter().map(decode).collect()
+}
+
+/// The inverse of [`decode_acl`].
+pub fn encode_acl(entries: &[(Whom, u8)]) -> Vec<u8> {
+    const NO_ID: u32 = u32::MAX;
+    let mut value = Vec::with_capacity(4 + entries.len() * 8);
+    value.extend_from_slice(&VERSION.to_le_bytes());
+    for &(whom, perms) in entries {
+        let (tag, id): (u16, u32) = match whom {
+            Whom::Owner => (0x01, NO_ID),
+            Whom::User(id) => (0x02, id),
+            Whom::OwningGroup => (0x04, NO_ID),
+            Whom::Group(id) => (0x08, id),
+            Whom::Mask => (0x10, NO_ID),
+            Whom::Others => (0x20, NO_ID),
+        };
+        value.extend_from_slice(&tag.to_le_bytes());
+        value.extend_from_slice(&u16::from(perms & 7).to_le_bytes());
+        value.extend_from_slice(&id.to_le_bytes());
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+
+    #[test]
+    fn an_acl_survives_its_encoding() {
+        let acl = [
+            (Whom::Owner, 7),
+            (Whom::User(7), 4),
+            (Whom::OwningGroup, 5),
+            (Whom::Group(1000), 6),
+            (Whom::Mask, 7),
+            (Whom::Others, 0),
+        ];
+        assert_eq!(decode_acl(&encode_acl(&acl)).unwrap(), acl);
+        assert_eq!(decode_acl(&[2, 0, 0, 0, 1]), None);
+        assert_eq!(decode_acl(b""), None);
+    }
+
+    #[test]
+    fn attributes_are_those_of_the_entry_and_not_of_a_links_target() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("f");
+        std::fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink("f", temp.path().join("l")).unwrap();
+        let long = vec![b'v'; 3000];
+        rustix::fs::setxattr(&file, "user.long", &long, rustix::fs::XattrFlags::empty()).unwrap();
+        rustix::fs::setxattr(&file, "user.a", b"1", rustix::fs::XattrFlags::empty()).unwrap();
+        let dir = Root::open(temp.path()).unwrap().open_dir(None).unwrap();
+        let mut names = dir.xattr_names(Of::Entry(b"f")).unwrap();
+        names.sort();
+        assert_eq!(names, [b"user.a".to_vec(), b"user.long".to_vec()]);
+        assert_eq!(dir.xattr(Of::Entry(b"f"), b"user.long").unwrap(), Some(long));
+        assert_eq!(dir.xattr(Of::Entry(b"f"), b"user.none").unwrap(), None);
+        assert!(dir.xattr_names(Of::Entry(b"l")).unwrap().is_empty());
+        assert_eq!(dir.xattr_names(Of::Target(b"l")).unwrap().len(), 2);
+        assert!(dir.xattr_names(Of::Dir).unwrap().is_empty());
+        assert!(dir.xattr(Of::Entry(b"../f"), b"user.a").is_err());
+    }
+}

@@ -1,0 +1,553 @@
+//! What was typed means this: implications, conflicts, the environment.
+//!
+//! Origin: command-line reference, "Conflicts and implications" and "Environment".
+
+use std::time::{Duration, SystemTime};
+
+use driftless_filter::Given;
+use driftless_transfer::TransferOptions;
+use driftless_transfer::options::{
+    Append, Backup, ChecksumKind, CompressChoice, ConnectOptions, DeleteWhen, FilesFrom,
+    InfoLevels, Itemize, LogFormat, RemoveSource,
+};
+use driftless_tree::path::printable;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::parse::parse;
+use super::typed::{Batches, LevelHelp, Output, Recurse, Typed};
+use super::values::integer;
+use super::{Usage, stop_at};
+
+/// What the surroundings of the process add to the command line.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Of the process; masks modes of `--chmod` that name no class.
+    pub umask: u32,
+    /// Now.
+    pub now: Timestamp,
+    /// Local time.
+    pub zone: TimeZone,
+    /// `RSYNC_RSH`
+    pub rsh: Option<Vec<u8>>,
+    /// `RSYNC_OLD_ARGS`
+    pub old_args: Option<Vec<u8>>,
+    /// `RSYNC_PROTECT_ARGS`
+    pub protect_args: Option<Vec<u8>>,
+    /// `RSYNC_PARTIAL_DIR`
+    pub partial_dir: Option<Vec<u8>>,
+    /// `RSYNC_ICONV`
+    pub iconv: Option<Vec<u8>>,
+    /// `RSYNC_MAX_ALLOC`
+    pub max_alloc: Option<Vec<u8>>,
+}
+
+/// What the program is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Print the help.
+    Help,
+    /// Print the version, also as JSON.
+    Version {
+        /// `-VV`
+        json: bool,
+    },
+    /// Print the words of `--info` or `--debug`.
+    LevelHelp(LevelHelp),
+    /// Copy or list.
+    Client,
+    /// Be the other side.
+    Server {
+        /// The server has the source.
+        sender: bool,
+    },
+    /// Serve modules; the words belong to the daemon's own options.
+    Daemon,
+}
+
+/// A command line that makes sense by itself. Whether its arguments do is for the client to see.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// What the program is to do; all else counts for clients and servers.
+    pub mode: Mode,
+    /// The transfer.
+    pub options: TransferOptions,
+    /// The connection. `rsh` of a server holds what the client says of itself.
+    pub connect: ConnectOptions,
+    /// `-e` was given, not `RSYNC_RSH` alone: it makes `HOST::MODULE` go through the shell.
+    pub rsh_given: bool,
+    /// What is printed.
+    pub output: Output,
+    /// Filters, with those that options bring.
+    pub rules: Vec<Given>,
+    /// What is no option: sources and destination.
+    pub arguments: Vec<Vec<u8>>,
+    /// `HOST` of `--files-from=HOST:FILE`; empty in `:FILE`.
+    pub files_from_host: Option<Vec<u8>>,
+    /// Batch files.
+    pub batch: Batches,
+    /// A server is to read more arguments from its standard input and then
+    /// [interpret](interpret) them behind these.
+    pub wants_secluded: bool,
+    /// Names of options that were given and have no effect yet.
+    pub not_yet: Vec<&'static str>,
+}
+
+/// The directory of `--delay-updates` where no other is named.
+const DELAYED: &[u8] = b".~tmp~";
+
+/// Reads a command line, without the program's name.
+///
+/// # Errors
+/// The first thing that is wrong, in rsync's words.
+pub fn interpret(words: &[Vec<u8>], environment: &Environment) -> Result<Invocation, Usage> {
+    let mut typed = Typed::new(environment.umask);
+    if words == [b"-h"] {
+        typed.help = true;
+    }
+    let server = words.first().is_some_and(|word| word == b"--server");
+    let arguments = match typed.help {
+        true => Vec::new(),
+        false => parse(&mut typed, words, server)?,
+    };
+    let mode = mode(&typed)?;
+    let rsh_given = typed.connect.rsh.is_some();
+    let mut finish = Finish { typed, environment, server, argument_count: arguments.len() };
+    let mut files_from_host = None;
+    if matches!(mode, Mode::Client | Mode::Server { .. }) {
+        files_from_host = finish.files_from();
+        finish.all()?;
+    }
+    let Typed { options, connect, output, rules, batch, not_yet, secluded_args, .. } = finish.typed;
+    let wants_secluded = server && secluded_args == Some(true);
+    Ok(Invocation {
+        mode,
+        options,
+        connect,
+        rsh_given,
+        output,
+        rules,
+        arguments,
+        files_from_host,
+        batch,
+        wants_secluded,
+        not_yet,
+    })
+}
+
+fn mode(typed: &Typed) -> Result<Mode, Usage> {
+    Ok(match () {
+        () if typed.version > 0 => Mode::Version { json: typed.version > 1 && !typed.server },
+        () if typed.help => Mode::Help,
+        () if typed.level_help.is_some() => {
+            Mode::LevelHelp(typed.level_help.expect("it is there, see above"))
+        }
+        () if typed.daemon_option => Mode::Daemon,
+        () if typed.server => Mode::Server { sender: typed.sender },
+        () if typed.sender => return Err(Usage::help()),
+        () => Mode::Client,
+    })
+}
+
+struct Finish<'a> {
+    typed: Typed,
+    environment: &'a Environment,
+    server: bool,
+    argument_count: usize,
+}
+
+impl Finish<'_> {
+    fn all(&mut self) -> Result<(), Usage> {
+        self.protocol()?;
+        self.arguments()?;
+        self.batches()?;
+        self.recursion();
+        self.compression()?;
+        self.checksums()?;
+        self.deletion()?;
+        self.backup()?;
+        self.writing()?;
+        self.metadata()?;
+        self.limits()?;
+        self.talk();
+        self.rules();
+        Ok(())
+    }
+
+    fn protocol(&self) -> Result<(), Usage> {
+        match self.typed.options.protocol {
+            ..29 => Err(Usage::plain(
+                2,
+                "protocol version mismatch -- is your shell clean?\n\
+                 (see the rsync manpage for an explanation)"
+                    .to_owned(),
+            )),
+            29..=32 => Ok(()),
+            33.. => {
+                let side = if self.server { "Server" } else { "Client" };
+                Err(Usage::plain(2, format!("--protocol must be no more than 32 on the {side}.")))
+            }
+        }
+    }
+
+    /// How arguments travel.
+    fn arguments(&mut self) -> Result<(), Usage> {
+        let typed = &mut self.typed;
+        let number = |text: &Option<Vec<u8>>| {
+            text.as_deref().and_then(|text| integer(text, text).ok()).unwrap_or(0)
+        };
+        let old_by_env = u8::try_from(number(&self.environment.old_args).clamp(0, 2)).unwrap_or(0);
+        let secluded_by_env = old_by_env == 0 && number(&self.environment.protect_args) != 0;
+        if typed.secluded_args == Some(true) && typed.old_args.is_some_and(|old| old > 0) {
+            return Err(Usage::syntax("--secluded-args conflicts with --old-args.".to_owned()));
+        }
+        let secluded = match typed.secluded_args {
+            None if self.server || typed.old_args.is_some_and(|old| old > 0) => false,
+            said => said.unwrap_or(secluded_by_env),
+        };
+        typed.connect.secluded_args = secluded;
+        typed.connect.old_args = if secluded { 0 } else { typed.old_args.unwrap_or(old_by_env) };
+        if typed.connect.rsh.is_none() && !self.server {
+            typed.connect.rsh.clone_from(&self.environment.rsh);
+        }
+        Ok(())
+    }
+
+    fn batches(&mut self) -> Result<(), Usage> {
+        let typed = &mut self.typed;
+        let Batches { write, only_write, read } = &typed.batch;
+        let Some(_) = read else {
+            typed.options.talk.only_write_batch = only_write.is_some();
+            return Ok(());
+        };
+        let complain =
+            |what: &str| Err(Usage::syntax(format!("--read-batch cannot be used with {what}")));
+        if write.is_some() || only_write.is_some() {
+            let text = "--write-batch and --read-batch can not be used together";
+            return Err(Usage::syntax(text.to_owned()));
+        }
+        if typed.files_from.is_some() {
+            return complain("--files-from");
+        }
+        if typed.options.delete.remove_source != RemoveSource::Nothing {
+            return complain("--remove-source-files");
+        }
+        Ok(())
+    }
+
+    fn recursion(&mut self) {
+        let typed = &mut self.typed;
+        if typed.old_dirs {
+            typed.recurse = Recurse::Yes;
+            typed.rules.push(Given::Filter(b"- /*/*".to_vec()));
+        }
+        let selection = &mut typed.options.selection;
+        selection.recursive = match typed.recurse {
+            Recurse::No => false,
+            Recurse::Archive => typed.files_from.is_none(),
+            Recurse::Yes => true,
+        };
+        selection.relative = typed.relative.unwrap_or(typed.files_from.is_some());
+        if self.server {
+            // The client says of itself whether it can take lists in parts.
+            let info = typed.connect.rsh.as_deref().unwrap_or_default();
+            selection.inc_recursive = info.contains(&b'i');
+        }
+        // Parents are named by whole paths only.
+        selection.implied_dirs |= !selection.relative;
+        if !self.server && typed.batch.read.is_none() && self.argument_count == 1 {
+            selection.list_only = true;
+        }
+    }
+
+    fn compression(&mut self) -> Result<(), Usage> {
+        let typed = &mut self.typed;
+        let options = &mut typed.options;
+        let by_level = options.compress_level.is_some_and(|level| level != 0);
+        let choice = typed.compress_choice.as_deref();
+        options.compress = match choice.filter(|name| !name.eq_ignore_ascii_case(b"auto")) {
+            None if typed.compress >= 2 => CompressChoice::Zlibx,
+            None if typed.compress == 1 || by_level => CompressChoice::Negotiate,
+            None => CompressChoice::Off,
+            Some(name) => match name.to_ascii_lowercase().as_slice() {
+                b"none" => CompressChoice::Off,
+                b"zstd" => CompressChoice::Zstd,
+                b"lz4" => CompressChoice::Lz4,
+                b"zlibx" => CompressChoice::Zlibx,
+                b"zlib" => CompressChoice::Zlib,
+                _ => {
+                    let text = format!("unknown compress name: {}", printable(name));
+                    return Err(Usage::plain(4, text));
+                }
+            },
+        };
+        if options.compress == CompressChoice::Off {
+            options.compress_level = None;
+        }
+        Ok(())
+    }
+
+    fn checksums(&mut self) -> Result<(), Usage> {
+        let Some(choice) = self.typed.checksum_choice.clone() else { return Ok(()) };
+        let options = &mut self.typed.options;
+        let (first, second) = match choice.iter().position(|b| *b == b',') {
+            Some(at) => (&choice[..at], Some(&choice[at + 1..])),
+            None => (&choice[..], None),
+        };
+        options.checksum_choice = checksum_name(first)?;
+        let listed = match second {
+            Some(name) => checksum_name(name)?,
+            None => options.checksum_choice,
+        };
+        if options.update.checksum && listed == Some(ChecksumKind::None) {
+            let text = "Invalid checksum-choice for --checksum: none (0)";
+            return Err(Usage::plain(4, text.to_owned()));
+        }
+        options.update.list_checksum_choice = listed.filter(|_| listed != options.checksum_choice);
+        Ok(())
+    }
+
+    fn deletion(&mut self) -> Result<(), Usage> {
+        let typed = &mut self.typed;
+        let options = &mut typed.options;
+        typed.delete_when.dedup();
+        let mut times = typed.delete_when.clone();
+        times.sort_by_key(|when| *when as u8);
+        times.dedup();
+        options.delete.when = match times[..] {
+            [] if typed.delete || options.delete.excluded => Some(DeleteWhen::Unspecified),
+            [] => None,
+            [when] => Some(when),
+            _ => {
+                let text = "You may not combine multiple --delete-WHEN options.";
+                return Err(Usage::syntax(text.to_owned()));
+            }
+        };
+        let selection = &options.selection;
+        let dirs = selection.recursive || selection.dirs();
+        if options.delete.when.is_some() && !dirs {
+            let text = "--delete does not work without --recursive (-r) or --dirs (-d).";
+            return Err(Usage::syntax(text.to_owned()));
+        }
+        options.delete.max = typed.max_delete.map(|most| u64::try_from(most).unwrap_or(0));
+        Ok(())
+    }
+
+    fn backup(&mut self) -> Result<(), Usage> {
+        let typed = &mut self.typed;
+        let in_dir = typed.backup_dir.is_some();
+        if let Some(suffix) = typed.suffix.as_deref().filter(|suffix| suffix.contains(&b'/')) {
+            let text = format!("--suffix cannot contain slashes: {}", printable(suffix));
+            return Err(Usage::syntax(text));
+        }
+        let backup = Backup {
+            suffix: match &typed.suffix {
+                Some(suffix) => suffix.clone(),
+                None if in_dir => Vec::new(),
+                None => b"~".to_vec(),
+            },
+            dir: typed.backup_dir.clone(),
+        };
+        if backup.suffix.is_empty() {
+            match backup.dir.as_deref() {
+                None => {
+                    let text = "--suffix cannot be empty without a --backup-dir";
+                    return Err(Usage::syntax(text.to_owned()));
+                }
+                Some(b"") => {
+                    let text =
+                        "--suffix cannot be empty when --backup-dir is the same as the dest dir";
+                    return Err(Usage::syntax(text.to_owned()));
+                }
+                Some(_) => {}
+            }
+        }
+        if typed.backup || in_dir {
+            // Backups beside the files change the times of directories.
+            typed.options.omit_dir_times |= !in_dir;
+            typed.options.write.backup = Some(backup);
+        }
+        Ok(())
+    }
+
+    fn writing(&mut self) -> Result<(), Usage> {
+        let options = &mut self.typed.options;
+        let write = &mut options.write;
+        let complain = |text: String| Err(Usage::syntax(text));
+        if options.checksum_choice == Some(ChecksumKind::None) {
+            options.whole_file = Some(true);
+        }
+        if write.append != Append::Off && options.whole_file == Some(true) {
+            return complain("--append cannot be used with --whole-file".to_owned());
+        }
+        let in_place = write.in_place();
+        if write.partial && write.partial_dir.is_none() && !in_place && !self.server {
+            let by_env = self.environment.partial_dir.clone();
+            write.partial_dir = by_env.filter(|dir| !dir.is_empty() && dir != b".");
+        }
+        let conflict = match (options.delay_updates, &write.partial_dir) {
+            (true, _) => Some("--delay-updates"),
+            (false, Some(_)) => Some("--partial-dir"),
+            (false, None) => None,
+        };
+        if let Some(other) = conflict.filter(|_| in_place) {
+            let name = if write.append == Append::Off { "--inplace" } else { "--append" };
+            return complain(format!("{name} cannot be used with {other}"));
+        }
+        if write.partial_dir.as_deref().is_some_and(|dir| dir.is_empty() || dir == b".") {
+            write.partial_dir = None;
+            write.partial = true;
+        }
+        if options.delay_updates && write.partial_dir.is_none() {
+            write.partial_dir = Some(DELAYED.to_vec());
+        }
+        // In place, whatever arrived stays anyway.
+        write.partial = !in_place && (write.partial || write.partial_dir.is_some());
+        Ok(())
+    }
+
+    fn metadata(&mut self) -> Result<(), Usage> {
+        let typed = &mut self.typed;
+        let options = &mut typed.options;
+        if options.metadata.fake_super && options.metadata.xattrs > 1 {
+            return Err(Usage::syntax("--fake-super conflicts with -XX".to_owned()));
+        }
+        if let Some(root) = &options.link.confine_root {
+            if !root.starts_with(b"/") {
+                return Err(Usage::syntax("--confine-root must be an absolute path".to_owned()));
+            }
+            if options.link.insecure {
+                let text = "--insecure-links cannot be combined with --confine-root";
+                return Err(Usage::syntax(text.to_owned()));
+            }
+        }
+        let by_env = self.environment.iconv.clone().filter(|_| !self.server);
+        let spec = typed.iconv.clone().or(by_env);
+        options.metadata.iconv = spec.filter(|spec| spec != b"-");
+        Ok(())
+    }
+
+    fn limits(&mut self) -> Result<(), Usage> {
+        let typed = &mut self.typed;
+        let limit = &mut typed.options.limit;
+        if let (None, Some(text)) = (limit.max_alloc, &self.environment.max_alloc) {
+            super::effects::max_alloc(typed, &text.clone())?;
+        }
+        let limit = &mut typed.options.limit;
+        let now = SystemTime::from(self.environment.now);
+        if let Some(minutes) = typed.stop_after {
+            let whole = u64::try_from(minutes).ok().filter(|minutes| *minutes > 0);
+            let Some(minutes) = whole else {
+                return Err(Usage::syntax(format!("invalid --stop-after value: {minutes}")));
+            };
+            limit.stop_at = now.checked_add(Duration::from_secs(minutes.saturating_mul(60)));
+        }
+        if let Some(text) = &typed.stop_at {
+            let Environment { now, zone, .. } = self.environment;
+            limit.stop_at = Some(stop_at::parse(text, *now, zone)?.into());
+        }
+        Ok(())
+    }
+
+    fn talk(&mut self) {
+        let debug = self.typed.debug_levels();
+        let (mut info, given) = self.typed.info_levels();
+        let typed = &mut self.typed;
+        let talk = &mut typed.options.talk;
+        talk.debug = debug;
+        if talk.stats {
+            info.stats = if talk.verbosity > 1 { 3 } else { 2 };
+        }
+        let names_by_format = typed.output.format.is_some() || typed.itemize > 0;
+        if typed.progress {
+            (info.flist, info.progress) = (2, 1);
+            if !names_by_format && !self.server {
+                info.name = info.name.max(1);
+            }
+        }
+        for (word, level) in InfoLevels::WORDS.iter().zip(given) {
+            if let (Some(field), Some(level)) = (info.by_word(word.as_bytes()), level) {
+                *field = level;
+            }
+        }
+        (talk.info, talk.info_given) = (info, given);
+        let format = &mut typed.output.format;
+        if format.is_none() && !self.server {
+            *format = match () {
+                () if typed.itemize > 0 => Some(b"%i %n%L".to_vec()),
+                () if info.name > 0 => Some(b"%n%L".to_vec()),
+                () => None,
+            };
+        }
+        let has = |escape: u8| format.as_deref().is_some_and(|format| has_escape(format, escape));
+        let twice = typed.itemize > 1 || (self.server && has(b'I'));
+        talk.itemize = match has(b'i') {
+            false => Itemize::Off,
+            true if twice => Itemize::All,
+            true => Itemize::Changed,
+        };
+        talk.log_format = match () {
+            () if has(b'i') => LogFormat::Items,
+            () if has(b'o') => LogFormat::Operation,
+            () if format.is_some() && talk.verbosity == 0 => LogFormat::Other,
+            () => LogFormat::None,
+        };
+    }
+
+    /// Origin: filter reference, "List order and per-directory lists".
+    fn rules(&mut self) {
+        let Typed { options, rules, .. } = &mut self.typed;
+        let deletes = options.delete.when.is_some() && !options.delete.excluded;
+        if let Some(backup) = &options.write.backup
+            && backup.dir.is_none()
+            && deletes
+            && !self.server
+        {
+            rules.push(Given::Filter([b"P *", &backup.suffix[..]].concat()));
+        }
+        if let Some(dir) = options.write.partial_dir.as_deref().filter(|dir| !dir.starts_with(b"/"))
+        {
+            let rule = if options.protocol >= 30 || self.server { &b"-p "[..] } else { b"- " };
+            rules.push(Given::Filter([rule, dir, b"/"].concat()));
+        }
+    }
+
+    /// Returns the host that the list of files is read on, if it is remote.
+    fn files_from(&mut self) -> Option<Vec<u8>> {
+        let name = self.typed.files_from.as_ref()?;
+        let (host, from) = match name.as_slice() {
+            b"-" => (None, FilesFrom::Stdin),
+            _ if self.server => (None, FilesFrom::Local(name.clone())),
+            _ => match crate::hostspec::split_host(name) {
+                Some((host, path)) => (Some(host.to_vec()), FilesFrom::Remote(path.to_vec())),
+                None => (None, FilesFrom::Local(name.clone())),
+            },
+        };
+        self.typed.options.selection.files_from = Some(from);
+        host
+    }
+}
+
+fn checksum_name(name: &[u8]) -> Result<Option<ChecksumKind>, Usage> {
+    if name.eq_ignore_ascii_case(b"auto") {
+        return Ok(None);
+    }
+    let unknown = || Usage::plain(4, format!("unknown checksum name: {}", printable(name)));
+    ChecksumKind::of(name).map(Some).ok_or_else(unknown)
+}
+
+/// Whether a format holds the escape, with or without width.
+fn has_escape(format: &[u8], escape: u8) -> bool {
+    let mut rest = format;
+    while let Some(at) = rest.iter().position(|b| *b == b'%') {
+        rest = &rest[at + 1..];
+        let width = |b: &u8| matches!(b, b'\'' | b'-') || b.is_ascii_digit();
+        let end = rest.iter().position(|b| !width(b)).unwrap_or(rest.len());
+        match rest.get(end) {
+            Some(letter) if *letter == escape => return true,
+            Some(_) => rest = &rest[end + 1..],
+            None => return false,
+        }
+    }
+    false
+}

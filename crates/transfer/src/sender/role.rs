@@ -1,0 +1,351 @@
+//! The sending side of a session, on either end.
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::rc::Rc;
+use std::time::Instant;
+
+use driftless_filter::{Given, ParseOptions, Rules};
+use driftless_fs::browse::read_unchecked;
+use driftless_proto::flist::ListOptions;
+use driftless_proto::mux::Tag;
+use driftless_proto::setup::ChecksumKind;
+use driftless_proto::{files_from, filterlist};
+
+use crate::connect::Established;
+use crate::connect::handshake::Setup;
+use crate::error::PushError;
+use crate::link::Link;
+use crate::options::{FilesFrom, MissingArgs, TransferOptions};
+use crate::push::Outcome;
+use crate::report::{KindCounts, Overall, Report, Statistics};
+use crate::request::{Ending, Request, SessionFailure};
+use crate::sender::lists::Lists;
+use crate::sender::scan::state::State;
+use crate::sender::scan::walk::Walk;
+use crate::sender::scan::{Attrs, Disk, Filters, RuleFiles, Supply};
+use crate::sender::session::{Session, Terms};
+
+/// Longest file of names.
+const MAX_NAMES_LEN: u64 = 1 << 30;
+
+/// Most rules that a peer may send.
+const MAX_RULES: usize = 1 << 20;
+
+/// Sends what `request` names: as a client, to a server that receives; as a server, to a client
+/// that pulls, whose rules and names come through the session.
+///
+/// # Errors
+/// Whatever ended the session before its closing exchange, with what was known until then.
+pub fn send(
+    established: Established,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+) -> Result<Ending, Box<SessionFailure>> {
+    let Established { mut link, child, setup, is_server } = established;
+    let mut outcome = Outcome { protocol: setup.protocol, ..Outcome::default() };
+    let mut told = Told::default();
+    let mut result =
+        run(&mut link, &mut outcome, setup, is_server, options, request, report, &mut told);
+    if is_server
+        && setup.protocol >= 31
+        && let Err(error) = &result
+    {
+        leave(&mut link, error);
+    }
+    let mut ending = told.ending(&outcome, &link, setup.protocol);
+    drop(link);
+    if let Some(child) = child {
+        let code = child.finish();
+        if code != 0 {
+            ending.peer_exit = Some(i32::from(code));
+        }
+    }
+    let is_late = options.limit.stop_at.is_some_and(|at| std::time::SystemTime::now() >= at);
+    if is_late && matches!(result, Err(PushError::Cancelled)) {
+        result = Err(PushError::TimeLimit);
+    }
+    match result {
+        Ok(()) => Ok(ending),
+        Err(error) => Err(Box::new(SessionFailure { error, ending })),
+    }
+}
+
+/// What is known of a session besides its outcome.
+#[derive(Default)]
+struct Told {
+    statistics: Statistics,
+    error_xfer: bool,
+    io_error: u32,
+}
+
+impl Told {
+    fn ending(&self, outcome: &Outcome, link: &Link, protocol: u8) -> Ending {
+        let mut statistics = self.statistics;
+        statistics.literal_bytes = outcome.literal_bytes;
+        statistics.matched_bytes = outcome.matched_bytes;
+        statistics.bytes_sent = link.bytes_sent;
+        statistics.bytes_received = link.bytes_received;
+        statistics.created.get_or_insert_default();
+        if protocol >= 31 {
+            statistics.deleted =
+                Some(outcome.del_stats.map_or_else(KindCounts::default, |stats| KindCounts {
+                    files: stats.files.into(),
+                    dirs: stats.dirs.into(),
+                    symlinks: stats.symlinks.into(),
+                    devices: stats.devices.into(),
+                    specials: stats.specials.into(),
+                }));
+        }
+        Ending {
+            statistics,
+            protocol,
+            error_xfer: self.error_xfer || outcome.error_xfer,
+            io_error: self.io_error | outcome.io_error,
+            peer_exit: outcome.peer_exit,
+        }
+    }
+}
+
+/// Tells the client why it is left. Protocol reference, "Error exit".
+fn leave(link: &mut Link, error: &PushError) {
+    let code = error.exit_code();
+    if matches!(code, 10 | 12 | 19 | 30) || matches!(error, PushError::PeerExit { .. }) {
+        return;
+    }
+    if let PushError::Usage(text) | PushError::Rules(text) = error {
+        link.output.message(Tag::Error, format!("{text}\n").as_bytes());
+    }
+    link.output.number(Tag::ErrorExit, i32::from(code));
+    // Whether it is still there does not matter any more.
+    let _ = link.exchange();
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of one session, borrowed one by one")]
+fn run(
+    link: &mut Link,
+    outcome: &mut Outcome,
+    setup: Setup,
+    is_server: bool,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+    told: &mut Told,
+) -> Result<(), PushError> {
+    let here = std::env::current_dir().map_err(PushError::Source)?;
+    let here = std::os::unix::ffi::OsStringExt::into_vec(here.into_os_string());
+    let parse = parse_options(setup.protocol, options, &here);
+    let links = &options.link;
+    let digests = options.update.checksum.then_some(setup.list_checksum);
+    let shared = Rc::new(RefCell::new(State {
+        report,
+        options,
+        is_server,
+        disk: Disk::new(links.copy_all || links.copy_dirlinks || links.copy_unsafe),
+        origins: Vec::new(),
+        filters: Filters::new(Rules::none(&parse)),
+        attrs: Attrs::default(),
+        digests,
+        statistics: Statistics::default(),
+        overall: Overall::default(),
+        texts: Vec::new(),
+        error_xfer: false,
+        io_error: 0,
+    }));
+    let mut supply = Supply { shared: Rc::clone(&shared), stop_at: options.limit.stop_at };
+    let lists = Lists::new(setup.compat.inc_recurse());
+    let terms = Terms {
+        is_server,
+        dry_run: options.dry_run || options.talk.only_write_batch && !is_server,
+        xattrs: options.metadata.xattrs > 0,
+        in_place: options.write.in_place(),
+        append: options.write.append,
+        level: options.compress_level,
+    };
+    let began = Instant::now();
+    let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);
+    let body = |session: &mut Session<'_>| {
+        let rules = match is_server {
+            true => received_rules(session, options, &parse)?,
+            false => own_rules(session, options, request, &parse)?,
+        };
+        shared.borrow_mut().filters = Filters::new(rules);
+        let names = names(session, options, is_server)?;
+        let list_options = list_options(&setup, options, digests);
+        let mut sources = request.sources.as_slice();
+        let everything = [b".".to_vec()];
+        if sources.is_empty() && is_server {
+            sources = &everything;
+        }
+        Walk::new(Rc::clone(&shared), list_options, here.clone()).run(
+            sources,
+            names.as_deref(),
+            session,
+        )
+    };
+    let result = body(&mut session);
+    session.pass_on_texts();
+    let state = shared.borrow();
+    told.statistics = state.statistics;
+    told.statistics.list_transfer = began.elapsed().min(state.statistics.list_build);
+    told.error_xfer = state.error_xfer;
+    told.io_error = state.io_error;
+    result
+}
+
+fn parse_options(protocol: u8, options: &TransferOptions, here: &[u8]) -> ParseOptions {
+    let environment =
+        |name: &str| std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec);
+    let uses_cvs = options.selection.cvs_exclude;
+    let home_cvsignore = environment("HOME").filter(|_| uses_cvs).and_then(|home| {
+        let path = [&home[..], b"/.cvsignore"].concat();
+        let path: &std::path::Path = std::path::Path::new(
+            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&path),
+        );
+        read_unchecked(path, MAX_NAMES_LEN).ok().flatten()
+    });
+    ParseOptions {
+        delete_excluded: options.delete.excluded,
+        from0: options.selection.from0,
+        protocol,
+        root: here.to_vec(),
+        home_cvsignore,
+        cvsignore: environment("CVSIGNORE").filter(|_| uses_cvs),
+    }
+}
+
+/// A client's own rules; the receiving side gets its part. Protocol reference, "Filter list and
+/// files-from".
+fn own_rules(
+    session: &mut Session<'_>,
+    options: &TransferOptions,
+    request: &Request,
+    parse: &ParseOptions,
+) -> Result<Rules, PushError> {
+    let bad = |error: driftless_filter::RuleError| PushError::Rules(error.to_string());
+    let mut files = RuleFiles { root: Vec::new() };
+    let rules = Rules::parse(&request.rules, parse, &mut files).map_err(bad)?;
+    if options.delete.when.is_some()
+        || options.delete.excluded
+        || options.selection.prune_empty_dirs
+    {
+        let texts = rules.wire_texts(parse.protocol, options.delete.excluded).map_err(bad)?;
+        session.link.output.append(|out| {
+            for text in &texts {
+                filterlist::put_rule(out, text);
+            }
+            filterlist::put_end(out);
+        });
+    }
+    Ok(rules)
+}
+
+fn received_rules(
+    session: &mut Session<'_>,
+    options: &TransferOptions,
+    parse: &ParseOptions,
+) -> Result<Rules, PushError> {
+    let mut given = Vec::new();
+    let take =
+        |input: &mut &[u8]| filterlist::take_rule(input).map(|rule| rule.map(<[u8]>::to_vec));
+    while let Some(text) = session.need(take)? {
+        if given.len() == MAX_RULES {
+            return Err(session.broken(format!("more than {MAX_RULES} rules"), 2));
+        }
+        given.push(Given::Received(text));
+    }
+    if options.selection.cvs_exclude {
+        given.push(Given::CvsExclude);
+    }
+    let mut files = RuleFiles { root: Vec::new() };
+    Rules::parse(&given, parse, &mut files).map_err(|error| PushError::Rules(error.to_string()))
+}
+
+/// The names of `--files-from`, from wherever they come.
+fn names(
+    session: &mut Session<'_>,
+    options: &TransferOptions,
+    is_server: bool,
+) -> Result<Option<Vec<Vec<u8>>>, PushError> {
+    let from0 = options.selection.from0;
+    match (&options.selection.files_from, is_server) {
+        (None, _) => Ok(None),
+        (Some(FilesFrom::Stdin), true) | (Some(FilesFrom::Remote(_)), false) => {
+            if session.setup.protocol == 30 {
+                let what = "names outside frames, as protocol 30 has them, are not supported";
+                return Err(session.broken(what.to_owned(), 4));
+            }
+            let take = |input: &mut &[u8]| {
+                files_from::take_name(input).map(|name| name.map(<[u8]>::to_vec))
+            };
+            let mut names = Vec::new();
+            while let Some(name) = session.need(take)? {
+                names.push(name);
+            }
+            Ok(Some(names))
+        }
+        (Some(FilesFrom::Stdin), false) => {
+            let mut text = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut text).map_err(PushError::Source)?;
+            Ok(Some(lines(&text, from0)))
+        }
+        (Some(FilesFrom::Local(path) | FilesFrom::Remote(path)), _) => {
+            let place = std::path::Path::new(
+                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path),
+            );
+            let text = read_unchecked(place, MAX_NAMES_LEN)
+                .and_then(|text| text.ok_or_else(|| std::io::Error::from_raw_os_error(2)));
+            let text = text.map_err(|error| {
+                let path = String::from_utf8_lossy(path).into_owned();
+                let error = crate::sender::scan::state::describe(&error);
+                let error = error.rsplit_once(" (").map_or(error.as_str(), |(text, _)| text);
+                PushError::Usage(format!("failed to open files-from file {path}: {error}"))
+            })?;
+            Ok(Some(lines(&text, from0)))
+        }
+    }
+}
+
+/// The names in a file: blank lines and comments do not count, unless names end in NUL.
+fn lines(text: &[u8], from0: bool) -> Vec<Vec<u8>> {
+    let ends = |byte: &u8| if from0 { *byte == 0 } else { matches!(byte, 0 | b'\n' | b'\r') };
+    let counts = |line: &&[u8]| !line.is_empty() && (from0 || !matches!(line[0], b'#' | b';'));
+    text.split(ends).filter(counts).map(<[u8]>::to_vec).collect()
+}
+
+fn list_options(
+    setup: &Setup,
+    options: &TransferOptions,
+    digests: Option<ChecksumKind>,
+) -> ListOptions {
+    ListOptions {
+        protocol: setup.protocol,
+        compat: setup.compat,
+        owner: options.owner,
+        group: options.group,
+        devices: options.devices,
+        specials: options.specials,
+        links: options.links,
+        hard_links: options.hard_links,
+        atimes: options.metadata.atimes > 0,
+        checksum_len: digests.map(ChecksumKind::digest_len),
+        acls: options.metadata.acls,
+        xattrs: options.metadata.xattrs > 0,
+        numeric_ids: options.numeric_ids,
+        relative: options.selection.relative,
+        missing_args: options.selection.missing_args == MissingArgs::Delete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_files_are_lines_or_end_in_nul() {
+        let text = b"a\n\n# no\r\n;no\nb c\n";
+        assert_eq!(lines(text, false), [b"a".to_vec(), b"b c".to_vec()]);
+        assert_eq!(lines(b"#a\0b\nc\0", true), [b"#a".to_vec(), b"b\nc".to_vec()]);
+    }
+}

@@ -1,0 +1,190 @@
+//! ACLs and extended attributes in the form in which they travel: each different one once, then by
+//! its number. Protocol reference, "ACL data" and "Xattr data".
+
+use std::collections::HashMap;
+use std::io;
+
+use driftless_delta::{Strong, file_digest};
+use driftless_filter::Chain;
+use driftless_fs::Dir;
+use driftless_fs::xattr::{ACCESS_ACL, DEFAULT_ACL, Of, Whom, decode_acl};
+use driftless_tree::Kind;
+use driftless_tree::flist::{Acl, AclEntry, Acls, Cached, Entry, XattrValue};
+
+/// Values up to this length travel inside the list.
+const FULL_VALUE_MAX: usize = 32;
+
+/// rsync's own attributes, which only `-XX` copies.
+const OWN_NAMES: &[u8] = b"user.rsync.%";
+
+/// What was sent so far.
+#[derive(Default)]
+pub(crate) struct Attrs {
+    access: HashMap<Vec<u8>, u32>,
+    default: HashMap<Vec<u8>, u32>,
+    xattrs: HashMap<Vec<u8>, u32>,
+    /// For each set of attributes its names, and whether the list has only the value's digest.
+    sets: Vec<Vec<(Box<[u8]>, bool)>>,
+}
+
+/// Which attributes are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct XattrChoice<'a> {
+    /// Also rsync's own names.
+    pub(crate) own_names: bool,
+    /// Rules about names, which replace the usual choice.
+    pub(crate) rules: Option<&'a Chain>,
+}
+
+impl XattrChoice<'_> {
+    fn takes(&self, name: &[u8]) -> bool {
+        let usual = match self.rules {
+            Some(chain) => !chain.check_xattr(name).is_excluded(),
+            None => !name.starts_with(b"system."),
+        };
+        let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
+        usual && !is_acl && (self.own_names || !name.starts_with(OWN_NAMES))
+    }
+}
+
+impl Attrs {
+    /// Puts the ACLs of a file into its entry.
+    pub(crate) fn add_acls(&mut self, dir: &Dir, of: Of<'_>, entry: &mut Entry) -> io::Result<()> {
+        if entry.kind() == Some(Kind::Symlink) {
+            return Ok(());
+        }
+        let read = |name| -> io::Result<Option<Vec<(Whom, u8)>>> {
+            Ok(dir.xattr(of, name)?.as_deref().and_then(decode_acl))
+        };
+        let access = read(ACCESS_ACL)?.map(|acl| to_wire(&acl)).unwrap_or_default();
+        let access = cached(&mut self.access, reduced(access, entry.mode));
+        let default = match entry.kind() {
+            Some(Kind::Dir) => {
+                let acl = read(DEFAULT_ACL)?.map(|acl| to_wire(&acl)).unwrap_or_default();
+                Some(cached(&mut self.default, acl))
+            }
+            _ => None,
+        };
+        entry.acl = Some(Box::new(Acls { access, default }));
+        Ok(())
+    }
+
+    /// Puts the extended attributes of a file into its entry.
+    pub(crate) fn add_xattrs(
+        &mut self,
+        dir: &Dir,
+        of: Of<'_>,
+        choice: XattrChoice<'_>,
+        entry: &mut Entry,
+    ) -> io::Result<()> {
+        let mut names = dir.xattr_names(of)?;
+        names.retain(|name| choice.takes(name));
+        names.sort_unstable();
+        let mut key = Vec::new();
+        let mut set = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(value) = dir.xattr(of, &name)? else { continue };
+            for part in [&name, &value] {
+                key.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                key.extend_from_slice(part);
+            }
+            let value = match value.len() {
+                ..=FULL_VALUE_MAX => XattrValue::Full(value.into()),
+                len => {
+                    let digest = file_digest(Strong::Md5, &value);
+                    let md5 = digest.as_bytes().try_into().expect("an MD5 has 16 bytes");
+                    XattrValue::Digest { len: len as u32, md5 }
+                }
+            };
+            set.push((name.into_boxed_slice(), value));
+        }
+        let next = self.sets.len() as u32;
+        entry.xattrs = Some(Box::new(match self.xattrs.get(&key) {
+            Some(&index) => Cached::Index(index),
+            None => {
+                self.xattrs.insert(key, next);
+                let long = |value: &XattrValue| matches!(value, XattrValue::Digest { .. });
+                self.sets
+                    .push(set.iter().map(|(name, value)| (name.clone(), long(value))).collect());
+                Cached::Literal(set)
+            }
+        }));
+        Ok(())
+    }
+
+    /// The name of the entry's attribute of this number, counted from 1, if its value may be asked
+    /// for.
+    pub(crate) fn long_name<'a>(&'a self, entry: &'a Entry, number: u32) -> Option<&'a [u8]> {
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        match entry.xattrs.as_deref()? {
+            Cached::Index(index) => {
+                let (name, is_long) = self.sets.get(*index as usize)?.get(at)?;
+                is_long.then_some(name)
+            }
+            Cached::Literal(set) => {
+                let (name, value) = set.get(at)?;
+                matches!(value, XattrValue::Digest { .. }).then_some(name)
+            }
+        }
+    }
+}
+
+fn cached(known: &mut HashMap<Vec<u8>, u32>, acl: Acl) -> Cached<Acl> {
+    let next = known.len() as u32;
+    match known.entry(key_of(&acl)) {
+        std::collections::hash_map::Entry::Occupied(found) => Cached::Index(*found.get()),
+        std::collections::hash_map::Entry::Vacant(place) => {
+            place.insert(next);
+            Cached::Literal(acl)
+        }
+    }
+}
+
+fn key_of(acl: &Acl) -> Vec<u8> {
+    const ABSENT: u8 = 0xff;
+    let fixed = [acl.user_obj, acl.group_obj, acl.mask, acl.other];
+    let mut key: Vec<u8> = fixed.iter().map(|perms| perms.unwrap_or(ABSENT)).collect();
+    for entry in acl.named.iter().flatten() {
+        key.extend_from_slice(&entry.id.to_le_bytes());
+        key.extend([entry.perms, u8::from(entry.is_user)]);
+    }
+    key
+}
+
+fn to_wire(entries: &[(Whom, u8)]) -> Acl {
+    let mut acl = Acl::default();
+    let mut named = Vec::new();
+    for &(whom, perms) in entries {
+        let mut name = |id, is_user| named.push(AclEntry { id, is_user, perms, name: None });
+        match whom {
+            Whom::Owner => acl.user_obj = Some(perms),
+            Whom::OwningGroup => acl.group_obj = Some(perms),
+            Whom::Mask => acl.mask = Some(perms),
+            Whom::Others => acl.other = Some(perms),
+            Whom::User(id) => name(id, true),
+            Whom::Group(id) => name(id, false),
+        }
+    }
+    named.sort_by_key(|entry| (!entry.is_user, entry.id));
+    acl.named = (!named.is_empty()).then_some(named);
+    acl
+}
+
+/// Leaves out what the mode says.
+fn reduced(mut acl: Acl, mode: u32) -> Acl {
+    let group_bits = (mode >> 3 & 7) as u8;
+    acl.user_obj = None;
+    acl.other = None;
+    match acl.mask {
+        None => acl.group_obj = None,
+        Some(mask) => {
+            if acl.group_obj == Some(group_bits) {
+                acl.group_obj = None;
+            }
+            if acl.named.is_some() && mask == group_bits {
+                acl.mask = None;
+            }
+        }
+    }
+    acl
+}

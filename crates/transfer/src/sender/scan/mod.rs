@@ -1,0 +1,21 @@
+//! The lists of rsync's own sending side: several arguments, links, rules, attributes.
+//!
+//! ```text
+//! args (what arguments mean) ─► walk (lists) ─► session
+//!                                 │  filters, disk, attrs       supply (content) ◄─┘
+//!                                 └──────── state ────────────────┘
+//! ```
+
+mod args;
+mod attrs;
+mod content;
+mod disk;
+mod filters;
+pub(crate) mod state;
+mod supply;
+pub(crate) mod walk;
+
+pub(crate) use attrs::Attrs;
+pub(crate) use disk::Disk;
+pub(crate) use filters::{Filters, RuleFiles};
+pub(crate) use supply::Supply;

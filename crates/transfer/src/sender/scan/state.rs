@@ -1,0 +1,346 @@
+//! What making the lists and serving them share: the disk, the rules, and who is told.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use driftless_delta::FileSum;
+use driftless_filter::Chain;
+use driftless_fs::xattr::Of;
+use driftless_fs::{Dir, SourceFile};
+use driftless_tree::entry::TYPE_BITS;
+use driftless_tree::flist::Entry;
+use driftless_tree::{Kind, Meta};
+
+use crate::driver::Level;
+use crate::options::{ChecksumKind, TransferOptions};
+use crate::report::{Message, Origin as Speaker, Overall, Report, Statistics};
+use crate::sender::answer::strong;
+use crate::sender::partial::apply_chmod;
+use crate::sender::scan::attrs::{Attrs, XattrChoice};
+use crate::sender::scan::disk::{Disk, Origin};
+use crate::sender::scan::filters::Filters;
+use crate::source::tree::entry_of;
+
+/// What `--munge-links` puts before the text of a link.
+const MUNGED: &[u8] = b"/rsyncd-munged/";
+
+/// Shared on the session's thread; borrowed for single steps only, never while the session waits.
+pub(crate) type Shared<'a> = Rc<RefCell<State<'a>>>;
+
+pub(crate) struct State<'a> {
+    pub(crate) report: &'a mut dyn Report,
+    pub(crate) options: &'a TransferOptions,
+    pub(crate) is_server: bool,
+    pub(crate) disk: Disk,
+    pub(crate) origins: Vec<Origin>,
+    pub(crate) filters: Filters,
+    pub(crate) attrs: Attrs,
+    /// Digests in the lists.
+    pub(crate) digests: Option<ChecksumKind>,
+    pub(crate) statistics: Statistics,
+    pub(crate) overall: Overall,
+    /// For the client, on a server.
+    pub(crate) texts: Vec<(Level, Vec<u8>)>,
+    pub(crate) error_xfer: bool,
+    pub(crate) io_error: u32,
+}
+
+/// What looking at a name gave.
+pub(crate) enum Found {
+    Listed(Entry),
+    /// Hidden by rules, another file system, or of no known type.
+    Passed,
+    /// It is not there, or cannot be examined, which was told.
+    Failed,
+}
+
+impl State<'_> {
+    /// Tells a text, here or to the client.
+    pub(crate) fn say(&mut self, level: Level, text: Vec<u8>) {
+        self.error_xfer |= level == Level::ErrorXfer;
+        self.report.message(&Message { level, origin: Speaker::Here, text: &text });
+        if self.is_server {
+            self.texts.push((level, text));
+        }
+    }
+
+    /// Tells that `act` failed on a path.
+    pub(crate) fn fail(&mut self, act: &str, path: &[u8], error: &io::Error) {
+        let mut text = format!("rsync: [sender] {act} \"").into_bytes();
+        text.extend_from_slice(path);
+        text.extend_from_slice(format!("\" failed: {}", describe(error)).as_bytes());
+        self.say(Level::ErrorXfer, text);
+    }
+
+    pub(crate) fn vanished(&mut self, path: &[u8]) {
+        self.io_error |= 2;
+        let text = [b"file has vanished: \"", path, b"\""].concat();
+        self.say(Level::Warning, text);
+    }
+
+    /// Something could not be listed, so nothing may be deleted for being absent.
+    pub(crate) fn unlisted(&mut self, act: &str, path: &[u8], error: &io::Error) {
+        if driftless_fs::is_absent(error) {
+            self.vanished(path);
+        } else {
+            self.io_error |= 1;
+            self.fail(act, path, error);
+        }
+    }
+
+    /// Looks at the entry `leaf` of an open directory. `kind` is its type, if that came with the
+    /// name; `chain` has the rules.
+    pub(crate) fn look(
+        &mut self,
+        dir: &Dir,
+        leaf: &[u8],
+        kind: Option<Kind>,
+        name: &[u8],
+        number: u32,
+        chain: Option<&Chain>,
+    ) -> Found {
+        let hidden =
+            |kind| chain.is_some_and(|chain| chain.check(name, kind == Kind::Dir).is_excluded());
+        let link = &self.options.link;
+        let may_follow = link.copy_all || link.copy_dirlinks || link.copy_unsafe;
+        let certain = kind.filter(|&kind| !(may_follow && kind == Kind::Symlink));
+        if certain.is_some_and(hidden) {
+            return Found::Passed;
+        }
+        let meta = match dir.lstat(leaf) {
+            Ok(meta) => meta,
+            Err(error) => {
+                let path = self.origins[number as usize].full_path(name);
+                self.unlisted("readlink_stat", &path, &error);
+                return Found::Failed;
+            }
+        };
+        match self.examine(dir, leaf, name, number, meta) {
+            Found::Listed(entry) => {
+                let known = certain.is_some() && certain == entry.kind();
+                match entry.kind() {
+                    Some(kind) if !known && hidden(kind) => Found::Passed,
+                    _ => self.complete(dir, Some(leaf), entry, &meta, chain, number),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// The entry of a name without what costs more to find out, where links are followed as far as
+    /// the options want it.
+    pub(crate) fn examine(
+        &mut self,
+        dir: &Dir,
+        leaf: &[u8],
+        name: &[u8],
+        number: u32,
+        mut meta: Meta,
+    ) -> Found {
+        let mut target = Vec::new();
+        if meta.kind == Kind::Symlink {
+            target = match dir.read_link(leaf) {
+                Ok(target) => target,
+                Err(error) => {
+                    let path = self.origins[number as usize].full_path(name);
+                    self.unlisted("readlink_stat", &path, &error);
+                    return Found::Failed;
+                }
+            };
+            if self.options.link.munge
+                && let Some(clean) = target.strip_prefix(MUNGED)
+            {
+                target = clean.to_vec();
+            }
+            match self.follow(dir, leaf, name, &target) {
+                Ok(Some(followed)) => meta = followed,
+                Ok(None) => {}
+                Err(_) => {
+                    self.io_error |= 1;
+                    let path = self.origins[number as usize].full_path(name);
+                    let text = [b"symlink has no referent: \"", &path[..], b"\""].concat();
+                    self.say(Level::ErrorXfer, text);
+                    return Found::Failed;
+                }
+            }
+            if meta.kind != Kind::Symlink || !self.options.links {
+                target = Vec::new();
+            }
+        }
+        let mut entry = entry_of(name, &meta, target, self.options.hard_links);
+        if self.options.metadata.atimes > 0 {
+            entry.atime = Some(meta.atime.secs);
+        }
+        if meta.kind.is_device() && self.options.read.copy_devices {
+            entry.mode = entry.mode & !TYPE_BITS | 0o100_000;
+            entry.rdev = (0, 0);
+            entry.hard_link = None;
+            entry.size = dir.open_device(leaf).map_or(0, |(_, len)| len);
+        }
+        Found::Listed(entry)
+    }
+
+    /// What a symbolic link leads to, when it is to be sent in its place.
+    fn follow(
+        &self,
+        dir: &Dir,
+        leaf: &[u8],
+        name: &[u8],
+        target: &[u8],
+    ) -> io::Result<Option<Meta>> {
+        let link = &self.options.link;
+        if link.copy_all || link.copy_unsafe && is_unsafe(target, name) {
+            return dir.stat_following(leaf).map(Some);
+        }
+        if link.copy_dirlinks {
+            return Ok(dir.stat_following(leaf).ok().filter(|meta| meta.kind == Kind::Dir));
+        }
+        Ok(None)
+    }
+
+    /// Adds what is read only of names that are listed; decides about mount points. `leaf` is
+    /// `None` for the directory itself.
+    pub(crate) fn complete(
+        &mut self,
+        dir: &Dir,
+        leaf: Option<&[u8]>,
+        mut entry: Entry,
+        meta: &Meta,
+        chain: Option<&Chain>,
+        number: u32,
+    ) -> Found {
+        let selection = &self.options.selection;
+        if entry.kind() == Some(Kind::Dir) && leaf.is_some() && selection.one_file_system > 0 {
+            let is_mount = meta.kind == Kind::Dir && meta.dev != self.origins[number as usize].dev;
+            if is_mount && selection.one_file_system > 1 {
+                return Found::Passed;
+            }
+            entry.dir.no_content |= is_mount;
+        }
+        let was_link = meta.kind == Kind::Symlink && entry.kind() != Some(Kind::Symlink);
+        let of = match leaf {
+            None => Of::Dir,
+            Some(leaf) if was_link => Of::Target(leaf),
+            Some(leaf) => Of::Entry(leaf),
+        };
+        let result = self.add_attributes(dir, of, &mut entry, chain);
+        if let Err(error) = result {
+            let path = self.origins[number as usize].full_path(&entry.name);
+            if driftless_fs::is_absent(&error) {
+                self.vanished(&path);
+                return Found::Failed;
+            }
+            self.fail("get_xattr", &path, &error);
+        }
+        if let (Some(kind), Some(Kind::File), Some(leaf)) = (self.digests, entry.kind(), leaf) {
+            let opened = match was_link {
+                true => dir.open_file_following(leaf),
+                false => dir.open_file(leaf),
+            };
+            // Without a digest the file differs, and opening it for sending tells why.
+            if let Ok(sum) = opened.and_then(|file| file_sum(&file, kind)) {
+                entry.checksum = sum;
+            }
+        }
+        if !self.is_server {
+            apply_chmod(&mut entry, self.options.chmod.as_ref());
+        }
+        Found::Listed(entry)
+    }
+
+    fn add_attributes(
+        &mut self,
+        dir: &Dir,
+        of: Of<'_>,
+        entry: &mut Entry,
+        chain: Option<&Chain>,
+    ) -> io::Result<()> {
+        let metadata = &self.options.metadata;
+        if metadata.acls {
+            self.attrs.add_acls(dir, of, entry)?;
+        }
+        if metadata.xattrs > 0 {
+            let rules = chain.filter(|_| self.filters.has_xattr());
+            let choice = XattrChoice { own_names: metadata.xattrs > 1, rules };
+            self.attrs.add_xattrs(dir, of, choice, entry)?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of an error with its number, as rsync writes it.
+pub(crate) fn describe(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => {
+            let text = error.to_string();
+            let text = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text);
+            format!("{text} ({code})")
+        }
+        None => error.to_string(),
+    }
+}
+
+/// Whether a link of this name could lead out of the transfer. Origin: command line reference,
+/// "Links".
+pub(crate) fn is_unsafe(target: &[u8], name: &[u8]) -> bool {
+    if target.is_empty() || target.starts_with(b"/") || target.ends_with(b"/..") {
+        return true;
+    }
+    let own = name.split(|&b| b == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let mut depth = own.count().saturating_sub(1);
+    let mut climbs = true;
+    for part in target.split(|&b| b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if !climbs || depth == 0 => return true,
+            b".." => depth -= 1,
+            _ => climbs = false,
+        }
+    }
+    false
+}
+
+/// The unseeded digest of a whole file.
+fn file_sum(file: &SourceFile, kind: ChecksumKind) -> io::Result<Box<[u8]>> {
+    let mut sum = FileSum::new(strong(kind));
+    let mut buffer = vec![0; 256 * 1024];
+    let mut offset = 0;
+    loop {
+        let len = file.read_at(offset, &mut buffer)?;
+        if len == 0 {
+            return Ok(sum.finish().as_bytes().into());
+        }
+        sum.update(&buffer[..len]);
+        offset += len as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_could_lead_out_are_unsafe() {
+        for (target, name, expected) in [
+            ("f", "l", false),
+            ("/etc/passwd", "l", true),
+            ("", "l", true),
+            ("../f", "l", true),
+            ("../f", "d/l", false),
+            ("../../f", "d/l", true),
+            ("a/../f", "d/l", true),
+            ("..", "d/l", false),
+            ("a/..", "d/l", true),
+            ("./x", "l", false),
+        ] {
+            assert_eq!(is_unsafe(target.as_bytes(), name.as_bytes()), expected, "{target} {name}");
+        }
+    }
+
+    #[test]
+    fn errors_are_written_with_their_number() {
+        let error = io::Error::from_raw_os_error(13);
+        assert_eq!(describe(&error), "Permission denied (13)");
+    }
+}
