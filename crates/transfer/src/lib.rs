@@ -32,4 +32,5 @@ pub use push::{
 };
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
+pub use receiver::role::receive;
 pub use sender::role::send;

@@ -173,7 +173,7 @@ impl Session<'_> {
 
     /// Whether a file has the digest that the list says.
     pub(crate) fn has_digest(&mut self, file: &SourceFile, entry: &Entry) -> bool {
-        let kind = self.options.update.list_checksum_choice.unwrap_or(self.setup.checksum);
+        let kind = self.setup.list_checksum;
         if kind == ChecksumKind::None {
             return false;
         }

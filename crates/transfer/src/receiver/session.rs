@@ -3,8 +3,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use driftless_filter::Rules;
 use driftless_delta::{FileSum, Layout, Strong};
 use driftless_proto::flist::{ListOptions, ListReader};
 use driftless_proto::item::{Item, ItemFlags};
@@ -24,15 +26,25 @@ use crate::generator::folders::Folders;
 use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
 use crate::generator::sums::Summing;
-use crate::link::Link;
 use crate::options::{Itemize, MissingArgs, RemoveSource, TransferOptions};
-use crate::receiver::Receive;
 use crate::receiver::lists::{Directory, List, Lists, Stage};
 use crate::receiver::reading::Reading;
 use crate::receiver::wire::Wire;
 use crate::report::{self, Direction, KindCounts, ListProgress, Message, Origin, Overall, Report, Role};
 use crate::request::Ending;
 use crate::sender::answer::strong;
+
+/// What a receiving side works on, besides its options.
+pub(crate) struct Receive<'a> {
+    /// Where to, as given; `None` lists only.
+    pub(crate) destination: Option<&'a [u8]>,
+    /// Rules that protect names from deletion.
+    pub(crate) rules: Option<Arc<Rules>>,
+    /// This end was called: texts travel to the peer, and no stats are expected from it.
+    pub(crate) server: bool,
+    /// Both ends are on this machine, and unless told otherwise files travel whole.
+    pub(crate) local: bool,
+}
 
 /// Requests that are not answered, at most: enough to fill any connection with the smallest files.
 const MAX_PENDING: usize = 4096;
@@ -140,7 +152,7 @@ pub(crate) enum Step {
 
 impl<'a> Session<'a> {
     pub(crate) fn new(
-        link: &'a mut Link,
+        wire: Wire<'a>,
         setup: Setup,
         options: &'a TransferOptions,
         receive: Receive<'a>,
@@ -150,7 +162,7 @@ impl<'a> Session<'a> {
         let incremental = setup.compat.inc_recurse();
         let (likeness, complaints) = Likeness::new(options, !receive.server);
         let mut session = Self {
-            wire: Wire::new(link, setup.protocol),
+            wire,
             options,
             list_reader: ListReader::new(list_options.clone()),
             list_options,
@@ -585,14 +597,14 @@ impl<'a> Session<'a> {
         });
     }
 
-    pub(crate) fn into_ending(mut self) -> Ending {
+    pub(crate) fn into_ending(mut self) -> (Wire<'a>, Ending) {
         let statistics = &mut self.ending.statistics;
         statistics.listed = self.counts.listed;
         statistics.created = Some(self.counts.created);
         statistics.deleted = (self.setup.protocol >= 31).then_some(self.counts.deleted);
         statistics.bytes_sent = self.wire.link.bytes_sent;
         statistics.bytes_received = self.wire.link.bytes_received;
-        self.ending
+        (self.wire, self.ending)
     }
 }
 
@@ -619,7 +631,6 @@ fn tag_of(level: Level) -> Tag {
 
 /// What the lists of the session carry.
 pub(crate) fn list_options(options: &TransferOptions, setup: &Setup) -> ListOptions {
-    let checksum = options.update.list_checksum_choice.unwrap_or(setup.checksum);
     ListOptions {
         protocol: setup.protocol,
         compat: setup.compat,
@@ -630,7 +641,7 @@ pub(crate) fn list_options(options: &TransferOptions, setup: &Setup) -> ListOpti
         links: options.links,
         hard_links: options.hard_links,
         atimes: options.metadata.atimes > 0,
-        checksum_len: options.update.checksum.then(|| checksum.digest_len()),
+        checksum_len: options.update.checksum.then(|| setup.list_checksum.digest_len()),
         acls: options.metadata.acls,
         xattrs: options.metadata.xattrs > 0,
         numeric_ids: options.numeric_ids,

@@ -127,6 +127,10 @@ impl<'a> Wire<'a> {
             self.data.drain(..self.taken);
             self.taken = 0;
         }
+        if !self.link.framed_input {
+            self.data.append(&mut self.link.input);
+            return Ok(());
+        }
         let mut rest = self.link.input.as_slice();
         loop {
             match self.demux.feed(&mut rest, &mut self.data) {
