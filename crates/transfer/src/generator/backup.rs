@@ -7,6 +7,7 @@ use driftless_fs::{Folder, Follow, Root, is_absent};
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, RelPath};
 
+use crate::generator::absent;
 use crate::driver::Level;
 use crate::receiver::Session;
 use crate::receiver::lists::{leaf_of, parent_of};
@@ -25,14 +26,14 @@ impl Session<'_> {
     /// The directory and name of the backup of a file.
     pub(crate) fn backup_place(&mut self, name: &[u8]) -> io::Result<(Folder, Vec<u8>)> {
         let Some(backup) = &self.options.write.backup else {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(absent());
         };
         let leaf = [leaf_of(name), &backup.suffix].concat();
         if backup.dir.is_none() {
             return Ok((self.folder_to_change(parent_of(name))?, leaf));
         }
         let root = self.destination.as_ref().and_then(|destination| destination.backup.clone());
-        let root = root.ok_or(io::ErrorKind::NotFound)?;
+        let root = root.ok_or_else(absent)?;
         Ok((open_or_make(&root, parent_of(name))?, leaf))
     }
 

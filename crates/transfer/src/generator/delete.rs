@@ -413,8 +413,8 @@ impl Session<'_> {
             false => true,
         };
         self.deletions.most = limit;
-        if !emptied {
-            return false;
+        if !emptied || self.is_dry() {
+            return emptied;
         }
         let removed = self
             .folder_to_change(parent_of(name))
@@ -435,8 +435,10 @@ impl Session<'_> {
     }
 
     /// Removes something that is no directory and in the way of one.
-    pub(crate) fn remove_other(&mut self, name: &[u8], before: &Meta) -> bool {
-        let _ = before;
+    pub(crate) fn remove_other(&mut self, name: &[u8]) -> bool {
+        if self.is_dry() {
+            return true;
+        }
         if self.options.write.backup.is_some() {
             return self.move_to_backup(name);
         }

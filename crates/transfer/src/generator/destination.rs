@@ -10,6 +10,7 @@ use driftless_fs::{Follow, FsError, Root, is_absent, operator};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
+use crate::generator::absent;
 use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::folders::Folders;
@@ -22,6 +23,8 @@ use crate::receiver::reason;
 pub(crate) struct Destination {
     /// Its whole path, for messages.
     pub(crate) shown: Vec<u8>,
+    /// It was made for this transfer.
+    pub(crate) created: bool,
     /// The name that a single file gets.
     pub(crate) rename: Option<Rc<[u8]>>,
     pub(crate) temp_dir: Option<Root>,
@@ -73,7 +76,10 @@ impl Session<'_> {
                 }
                 self.parent_root(&path, &mut destination)?
             }
-            (Found::Nothing, _) => self.make_destination(&path, raw)?,
+            (Found::Nothing, _) => {
+                destination.created = true;
+                self.make_destination(&path, raw)?
+            }
         };
         let follow = match self.options.link.keep_dirlinks {
             true => Follow::Inside,
@@ -272,7 +278,7 @@ impl Session<'_> {
     ) -> io::Result<driftless_fs::Folder> {
         let roots = self.destination.as_ref().map(|destination| &destination.alternates);
         let root = roots.and_then(|roots| roots.get(at)?.as_ref());
-        let root = root.ok_or(io::ErrorKind::NotFound)?;
+        let root = root.ok_or_else(absent)?;
         let path = crate::receiver::lists::path_of(dir);
         root.folder(path.as_ref(), Follow::Nothing)
     }

@@ -58,6 +58,9 @@ impl Session<'_> {
         let name: &[u8] = &entry.name;
         if name == b"." {
             return match self.folder(b"").and_then(|folder| folder.meta()) {
+                Ok(_) if self.destination.as_ref().is_some_and(|d| d.created) => {
+                    (Stage::There, true, None)
+                }
                 Ok(meta) => (Stage::There, false, Some(meta)),
                 Err(_) => (Stage::Imagined, true, None),
             };
@@ -85,7 +88,11 @@ impl Session<'_> {
             }
             _ => {}
         }
-        if self.options.update.existing {
+        if self.options.update.ignore_existing && before.is_some() {
+            self.skip(|| format!("{} exists", printable(name)));
+            return (Stage::Skipped, false, None);
+        }
+        if self.options.update.existing && before.is_none() {
             self.skip(|| format!("not creating new directory \"{}\"", printable(name)));
             return (Stage::Skipped, false, None);
         }

@@ -5,7 +5,7 @@
 use std::io;
 
 use driftless_delta::{FileSum, Layout};
-use driftless_fs::SourceFile;
+use driftless_fs::{Attributes, SourceFile};
 use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::setup::ChecksumKind;
 use driftless_tree::flist::Entry;
@@ -130,7 +130,7 @@ impl Session<'_> {
             self.skip(|| format!("not creating new file \"{}\"", shown()));
             return true;
         }
-        if update.ignore_existing && before.is_some_and(|before| before.kind != Kind::Dir) {
+        if update.ignore_existing && before.is_some() {
             self.skip(|| format!("{} exists", shown()));
             return true;
         }
@@ -186,7 +186,22 @@ impl Session<'_> {
         let flags = self.likeness.differences(entry, present);
         self.tell(ndx, flags, None);
         self.report_equal(entry);
+        if self.options.update.checksum && self.likeness.keeps_times(Kind::File) {
+            // Its time is known to belong to the same content, so it counts to the nanosecond.
+            self.correct_time(entry, name, present);
+        }
         self.correct(entry, name, present);
+    }
+
+    fn correct_time(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
+        if present.mtime == entry.mtime || self.is_dry() {
+            return;
+        }
+        let time = Attributes { mtime: Some(entry.mtime), ..Attributes::default() };
+        if let Ok(folder) = self.folder(parent_of(name)) {
+            // What cannot be set is told of by the attributes that follow.
+            let _ = folder.set_attributes(leaf_of(name), present.kind, &time);
+        }
     }
 
     /// Sets what an existing object lacks.
@@ -246,6 +261,17 @@ impl Session<'_> {
         if basis_meta.is_none() || layout.count() == 0 {
             basis = BasisChoice::Destination;
         }
+        if before.is_some() && !self.is_dry() && self.backs_up_copies() {
+            let name = self.name_of(entry);
+            if let Err(error) = self.copy_to_backup(&name) {
+                self.generator_failed("backup copy", &name, &error);
+                self.give_up_group(number, at);
+                return Ok(());
+            }
+            if layout.count() > 0 && !appends {
+                basis = BasisChoice::Backup;
+            }
+        }
         let mut item = Item::new(flags);
         item.basis = basis.wire();
         item.xname = basis.xname().map(Into::into);
@@ -273,6 +299,11 @@ impl Session<'_> {
             held.unfinished += 1;
         }
         Ok(())
+    }
+
+    /// Files written in place are copied first, and the copy is built on.
+    fn backs_up_copies(&self) -> bool {
+        self.options.write.in_place() && self.options.write.backup.is_some()
     }
 
     fn sends_whole(&self) -> bool {

@@ -6,6 +6,8 @@ use std::io;
 use driftless_fs::{Folder, Follow, Root};
 use driftless_tree::RelPath;
 
+use crate::generator::absent;
+
 /// Directories that are kept open.
 const KEPT: usize = 48;
 
@@ -83,7 +85,7 @@ impl Folders {
                 self.recent.insert(0, Known { path: path.into(), folder, setgid, touched });
             }
         }
-        self.recent.first_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.recent.first_mut().ok_or_else(absent)
     }
 
     fn open(&self, path: &[u8]) -> io::Result<Folder> {

@@ -1,7 +1,8 @@
 //! Groups of names of one file: one member is transferred, the others are linked to it.
 //!
-//! The member that represents its group is the last one known when its turn comes, as in rsync, so
-//! that items read alike. The others wait, and their lists stay open until they are linked.
+//! The member that represents its group is the first that exists at the destination, else the last
+//! one known, as in rsync, so that items read alike. The others wait, and their lists stay open
+//! until they are linked.
 
 use std::collections::HashMap;
 use std::io;
@@ -36,6 +37,8 @@ struct Group {
     /// Members that are listed and whose turn has not come.
     ahead: u32,
     waiting: Vec<Waiting>,
+    /// A member acts for the group.
+    busy: bool,
     /// A member that is in place.
     done: Option<Rc<[u8]>>,
 }
@@ -84,10 +87,15 @@ impl Session<'_> {
 
     /// An entry's turn has come.
     pub(crate) fn membership(&mut self, number: usize, list: &List, at: usize) -> Membership {
-        let Some(key) = list.entries.get(at).and_then(key_of) else { return Membership::Acts };
+        let Some(entry) = list.entries.get(at) else { return Membership::Acts };
+        let Some(key) = key_of(entry) else { return Membership::Acts };
+        let exists = self
+            .look(&entry.name)
+            .is_ok_and(|meta| meta.is_some_and(|meta| Some(meta.kind) == entry.kind()));
         let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
         group.ahead = group.ahead.saturating_sub(1);
-        if group.done.is_none() && group.ahead == 0 {
+        if group.done.is_none() && !group.busy && (exists || group.ahead == 0) {
+            group.busy = true;
             return Membership::Acts;
         }
         let waiting = Waiting { list: number, at };
@@ -128,6 +136,7 @@ impl Session<'_> {
         if let Some(group) = key.and_then(|key| self.hard_links.groups.get_mut(&key))
             && group.done.is_none()
         {
+            group.busy = false;
             self.linkable.extend(group.waiting.pop());
         }
     }
@@ -137,9 +146,11 @@ impl Session<'_> {
         let Some(held) = self.lists.by_number(waiting.list) else { return Ok(()) };
         let list = Rc::clone(&held.list);
         let Some(entry) = list.entries.get(waiting.at) else { return Ok(()) };
-        let done = key_of(entry)
-            .and_then(|key| self.hard_links.groups.get(&key))
-            .and_then(|group| group.done.clone());
+        let group = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key));
+        let done = group.and_then(|group| {
+            group.busy |= group.done.is_none();
+            group.done.clone()
+        });
         let Some(done) = done else {
             self.finish_item(waiting.list);
             return match entry.kind() {

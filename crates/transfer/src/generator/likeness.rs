@@ -82,10 +82,6 @@ impl Likeness {
         self.powers.superuser
     }
 
-    pub(crate) fn umask(&self) -> u32 {
-        self.powers.umask
-    }
-
     /// Whether the times of this kind are kept.
     pub(crate) fn keeps_times(&self, kind: Kind) -> bool {
         match kind {

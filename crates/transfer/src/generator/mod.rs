@@ -96,7 +96,7 @@ impl Session<'_> {
     pub(crate) fn folder(&mut self, dir: &[u8]) -> io::Result<&Folder> {
         match &mut self.folders {
             Some(folders) => folders.get(dir),
-            None => Err(io::ErrorKind::NotFound.into()),
+            None => Err(absent()),
         }
     }
 
@@ -104,7 +104,7 @@ impl Session<'_> {
     /// without them are made.
     pub(crate) fn folder_to_change(&mut self, dir: &[u8]) -> io::Result<Folder> {
         let Some(folders) = &mut self.folders else {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(absent());
         };
         match folders.change(dir) {
             Err(error) if is_absent(&error) && self.options.selection.relative => {
@@ -149,12 +149,9 @@ impl Session<'_> {
     /// Removes what is in the way of something of another kind. `false`, and said why, when it
     /// stays.
     pub(crate) fn make_way(&mut self, name: &[u8], before: &Meta, wanted: &str) -> bool {
-        if self.is_dry() {
-            return true;
-        }
         let gone = match before.kind {
             Kind::Dir => self.remove_directory_for_other(name),
-            _ => self.remove_other(name, before),
+            _ => self.remove_other(name),
         };
         if !gone {
             let shown = printable(name);
@@ -176,4 +173,9 @@ impl Session<'_> {
             self.say(Level::Info, &text);
         }
     }
+}
+
+/// The error for what is not there, as the system would word it.
+pub(crate) fn absent() -> io::Error {
+    rustix::io::Errno::NOENT.into()
 }

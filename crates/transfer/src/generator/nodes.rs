@@ -100,7 +100,7 @@ impl Session<'_> {
             self.skip(|| format!("not creating new file \"{}\"", printable(&name)));
             return self.give_up_group(number, at);
         }
-        if update.ignore_existing && before.is_some_and(|before| before.kind != Kind::Dir) {
+        if update.ignore_existing && before.is_some() {
             self.skip(|| format!("{} exists", printable(&name)));
             return self.give_up_group(number, at);
         }

@@ -8,6 +8,7 @@ use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, Timestamp};
 
+use crate::generator::absent;
 use crate::driver::Level;
 use crate::generator::basis::BasisChoice;
 use crate::receiver::content::{Finished, Target};
@@ -52,10 +53,6 @@ impl Session<'_> {
         if pending.displaces {
             folder.remove_file(leaf)?;
         }
-        if pending.before.is_some() && self.options.write.backup.is_some() {
-            self.copy_to_backup(name)?;
-        }
-        let folder = self.folder_to_change(parent_of(name))?;
         match folder.open_for_update(leaf, device) {
             Err(error) if is_absent(&error) => {
                 folder.create_file(leaf, PRIVATE).map(Target::InPlace)
@@ -68,7 +65,7 @@ impl Session<'_> {
         let own = self.folder_to_change(parent_of(name))?;
         match &self.destination {
             Some(destination) if destination.temp_dir.is_some() => {
-                let root = destination.temp_dir.as_ref().ok_or(io::ErrorKind::NotFound)?;
+                let root = destination.temp_dir.as_ref().ok_or_else(absent)?;
                 root.folder(None, driftless_fs::Follow::Nothing)?.start_file(leaf_of(name), PRIVATE)
             }
             _ => own.start_file(leaf_of(name), PRIVATE),
@@ -272,7 +269,7 @@ impl Session<'_> {
         if let Some(root) = self.destination.as_ref().and_then(|d| d.partial_root.as_ref()) {
             return root.folder(None, driftless_fs::Follow::Nothing);
         }
-        let name = self.partial_name().ok_or(io::ErrorKind::NotFound)?;
+        let name = self.partial_name().ok_or_else(absent)?;
         let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
         self.folder(dir)?.open_folder(&name)
     }
@@ -282,7 +279,7 @@ impl Session<'_> {
             Err(error) if is_absent(&error) => {}
             answer => return answer,
         }
-        let name = self.partial_name().ok_or(io::ErrorKind::NotFound)?;
+        let name = self.partial_name().ok_or_else(absent)?;
         let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
         let folder = self.folder_to_change(dir)?;
         folder.create_dir(&name, 0o700)?;

@@ -1,6 +1,5 @@
 //! Items that come back from the sender, and the content that comes with them.
 
-use std::io;
 use std::rc::Rc;
 
 use driftless_delta::Layout;
@@ -273,9 +272,4 @@ impl Session<'_> {
 fn same_layout(head: &SumHead, layout: &Layout) -> bool {
     (head.count, head.block_len, head.strong_len as usize, head.remainder)
         == (layout.count(), layout.block_len(), layout.strong_len(), layout.remainder())
-}
-
-/// Not an error to be shown: the place was refused by a rule and is reported there.
-pub(crate) fn refused() -> io::Error {
-    io::Error::from(io::ErrorKind::PermissionDenied)
 }

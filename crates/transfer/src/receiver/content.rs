@@ -224,7 +224,6 @@ impl Incoming {
         Finished {
             target: self.target,
             digest: self.sum.finish(),
-            len: self.written,
             failure: self.failure,
             spoiled: self.spoiled,
             room: self.buffer,
@@ -244,7 +243,6 @@ impl Incoming {
 pub(crate) struct Finished {
     pub(crate) target: Target,
     pub(crate) digest: Digest,
-    pub(crate) len: u64,
     pub(crate) failure: Option<io::Error>,
     pub(crate) spoiled: bool,
     pub(crate) room: Vec<u8>,
@@ -340,7 +338,7 @@ mod tests {
             expected.extend_from_slice(&piece);
         }
         let finished = incoming.finish();
-        assert_eq!(finished.len, expected.len() as u64);
+        assert_eq!(finished.literal_bytes, expected.len() as u64);
         let mut back = vec![0; expected.len()];
         file.read_exact_at(&mut back, 0).unwrap();
         assert!(back == expected);

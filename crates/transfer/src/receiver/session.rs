@@ -1,7 +1,7 @@
 //! A running session: what is done next, and the phases to its end. Protocol reference, "Items,
 //! phases, goodbye".
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -128,7 +128,6 @@ pub(crate) struct Session<'a> {
     /// The peer's last text that says why it may end.
     pub(crate) last_error: Vec<u8>,
     last_progress: Instant,
-    pub(crate) xattr_sets: HashMap<u32, ()>,
 }
 
 /// What is counted on the way.
@@ -192,7 +191,6 @@ impl<'a> Session<'a> {
             counts: Counts::default(),
             last_error: Vec::new(),
             last_progress: Instant::now(),
-            xattr_sets: HashMap::new(),
             setup,
             receive,
             report,
