@@ -4,6 +4,6 @@ pub mod cache;
 pub mod content;
 pub mod tree;
 
-pub use cache::SourceCache;
+pub use cache::{Attendance, SourceCache};
 pub use content::{Expected, WriterPolicy};
 pub use tree::{DiskTree, entry_of};
