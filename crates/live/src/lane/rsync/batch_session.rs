@@ -1,7 +1,7 @@
 //! Answers a partial session, and notes what it said of each item.
 
-use driftless_transfer::source::{Expected, WriterPolicy};
-use driftless_transfer::{Content, Driver, Level, Listed, Refusal, SentOutcome};
+use driftless_transfer::source::{Attendance, Expected, WriterPolicy};
+use driftless_transfer::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 use driftless_tree::path::printable;
 
 use super::refusal;
@@ -16,6 +16,8 @@ pub(super) struct ItemState {
     pub(super) acknowledged: bool,
     pub(super) sent: bool,
     pub(super) failure: Option<Failure>,
+    /// Its signature is arriving: lanes that send it too wait a little, so that all read it once.
+    attendance: Option<Attendance>,
 }
 
 /// Answers a partial session.
@@ -41,7 +43,19 @@ impl ListDriver<'_> {
 }
 
 impl Driver for ListDriver<'_> {
+    fn item(&mut self, item: &Listed<'_>, change: ItemChange) {
+        let meta = self.planned(item).and_then(|planned| planned.meta);
+        if let (true, Some(meta)) = (change.wants_content(), meta) {
+            let attendance = self.view.cache.attend(&meta);
+            if let Some(state) = self.state(item) {
+                state.attendance = attendance;
+            }
+        }
+    }
+
     fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
+        // The content attends by itself. It is opened before this goes, in the same breath.
+        let _attendance = self.state(item).and_then(|state| state.attendance.take());
         let Some(planned) = self.planned(item) else { return Err(Refusal::Vanished) };
         // The daemon may ask for a former name when the target has neither.
         let planned = match (planned.act, planned.group) {
@@ -71,6 +85,8 @@ impl Driver for ListDriver<'_> {
 
     fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
         let Some(state) = self.state(item) else { return };
+        // It was not opened when it is refused for good.
+        state.attendance = None;
         match outcome {
             SentOutcome::Sent => {
                 state.sent = true;
