@@ -56,6 +56,7 @@ pub struct RsyncTarget {
     password: PasswordSource,
     options: TransferOptions,
     delete: bool,
+    settle: Duration,
     refused: Refused,
 }
 
@@ -68,16 +69,17 @@ struct Refused {
 }
 
 impl RsyncTarget {
-    /// A target that is not connected yet.
+    /// A target that is not connected yet. `settle`: how long a file that is open is left alone.
     pub fn new(
         url: DaemonUrl,
         password: PasswordSource,
         options: TransferOptions,
         delete: bool,
+        settle: Duration,
     ) -> Self {
         let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         let peer = Peer { url, default_user: user.unwrap_or("nobody".into()), password: None };
-        Self { peer, password, options, delete, refused: Refused::default() }
+        Self { peer, password, options, delete, settle, refused: Refused::default() }
     }
 
     fn read_password(&mut self) -> Result<(), LaneError> {
@@ -314,7 +316,7 @@ impl Target for RsyncTarget {
         if push.delete && limit != MaxDelete::Unlimited {
             let rehearsal = TreePush { dry_run: true, ..push.clone() };
             match self.guard(rehearsal, view, limit, lane, &mut report) {
-                Ok(Found::Nothing) => ahead = Some(ReadAhead::default()),
+                Ok(Found::Nothing) => ahead = Some(ReadAhead::new(self.settle)),
                 Ok(Found::Files) => {}
                 Err(error) => {
                     report.end = Err(error);
@@ -326,7 +328,8 @@ impl Target for RsyncTarget {
         let mut source =
             PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since)
                 .read_ahead(ahead.clone());
-        let mut driver = PassDriver::new(view, lane, unknown_since.is_some()).read_ahead(ahead);
+        let mut driver =
+            PassDriver::new(view, lane, self.settle, unknown_since.is_some()).read_ahead(ahead);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         report.traffic.sent += outcome.bytes_sent;
@@ -394,7 +397,7 @@ impl RsyncTarget {
     ) -> Result<Rehearsal, LaneError> {
         let hard_links = self.options.hard_links;
         let mut source = PassSource::new(&view.root, &view.rules, &view.links, hard_links, None);
-        let mut driver = PassDriver::new(view, lane, false);
+        let mut driver = PassDriver::new(view, lane, self.settle, false);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         report.traffic.sent += outcome.bytes_sent;

@@ -4,7 +4,8 @@
 //! saves a third of the work for small files. Only the caller knows that a target has none of them.
 //!
 //! Invariants
-//! * What is kept is one version, the one that was listed, of a file that had been left alone.
+//! * What is kept is one version, the one that was listed, of a file that had been left alone or that
+//!   nobody could write to meanwhile.
 //! * Bounded memory, and a bounded time for each directory: what does not fit is read when it is
 //!   asked for.
 
@@ -15,12 +16,13 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use driftless_fs::{Dir, SourceFile};
+use driftless_fs::{Dir, SourceFile, Writers};
 use driftless_tree::Meta;
 use driftless_tree::flist::Entry;
 
 use crate::driver::Content;
 use crate::source::cache::Version;
+use crate::source::listed::SMALL_QUIET_AGE;
 
 /// Bytes kept.
 const CAPACITY: usize = 4 * 1024 * 1024;
@@ -48,8 +50,8 @@ const LONGEST_GAP: usize = 64;
 pub struct ReadAhead(Rc<RefCell<Held>>);
 
 struct Held {
-    /// Before the first file was listed.
-    began: SystemTime,
+    /// A file that has not changed for so long is not asked about writers.
+    quiet_age: Duration,
     /// In the order in which they were listed.
     files: VecDeque<File>,
     /// Their content.
@@ -70,10 +72,12 @@ struct File {
     range: Range<usize>,
 }
 
-impl Default for ReadAhead {
-    fn default() -> Self {
+impl ReadAhead {
+    /// Nothing yet. A file that has not changed for `settle` is not asked whether somebody has it
+    /// open for writing.
+    pub fn new(settle: Duration) -> Self {
         Self(Rc::new(RefCell::new(Held {
-            began: SystemTime::now(),
+            quiet_age: settle.max(SMALL_QUIET_AGE),
             files: VecDeque::new(),
             blocks: VecDeque::new(),
             first_block: 0,
@@ -84,9 +88,7 @@ impl Default for ReadAhead {
             spare: Rc::default(),
         })))
     }
-}
 
-impl ReadAhead {
     /// The next directory is listed.
     pub fn start_directory(&self) {
         let mut held = self.0.borrow_mut();
@@ -143,7 +145,11 @@ impl Held {
 
     fn read(&mut self, file: &SourceFile) {
         let version = Version::of(file.opened());
-        if file.opened().size > SMALL || !version.is_quiet(self.began) {
+        if file.opened().size > SMALL {
+            return;
+        }
+        let quiet = version.is_quiet_for(self.quiet_age, SystemTime::now());
+        if !quiet && file.bar_writers() != Writers::None {
             return;
         }
         let len = usize::try_from(file.opened().size).expect("a small number");
@@ -214,10 +220,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Sees files that were just made as long left alone.
+    /// Sees files that were just made as left alone for long.
     fn later() -> ReadAhead {
-        let ahead = ReadAhead::default();
-        ahead.0.borrow_mut().began += Duration::from_secs(3600);
+        let ahead = ReadAhead::new(Duration::ZERO);
+        ahead.0.borrow_mut().quiet_age = Duration::ZERO;
         ahead
     }
 
@@ -266,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn only_small_files_left_alone_are_kept_and_not_too_many() {
+    fn only_small_files_that_nobody_writes_to_are_kept_and_not_too_many() {
         let temp = tempfile::tempdir().unwrap();
         let small = usize::try_from(SMALL).unwrap();
         for (name, len) in [("large", small + 1), ("small", small)] {
@@ -277,9 +283,13 @@ mod tests {
         let entries = list(&ahead, temp.path(), &names);
         assert_eq!(taken(&ahead, &entries[0]), None);
         assert_eq!(taken(&ahead, &entries[1]).map(|content| content.len()), Some(small));
-        let now = ReadAhead::default();
-        let entries = list(&now, temp.path(), &names);
-        assert_eq!(taken(&now, &entries[1]), None, "it has just changed");
+        let hour = ReadAhead::new(Duration::from_secs(3600));
+        let entries = list(&hour, temp.path(), &names);
+        assert_eq!(taken(&hour, &entries[1]).map(|content| content.len()), Some(small));
+        let writer = fs::File::options().append(true).open(temp.path().join("small")).unwrap();
+        let entries = list(&hour, temp.path(), &names);
+        assert_eq!(taken(&hour, &entries[1]), None, "somebody may be in the middle of it");
+        drop(writer);
         for _ in 0..2 * CAPACITY / small {
             list(&ahead, temp.path(), &names[1..]);
         }

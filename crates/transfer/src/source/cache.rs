@@ -79,7 +79,12 @@ impl Version {
 
     /// Whether nobody has written to it for so long that nobody is in the middle of it.
     pub(crate) fn is_quiet(&self, now: SystemTime) -> bool {
-        self.age(now).is_some_and(|age| age >= QUIET_AGE)
+        self.is_quiet_for(QUIET_AGE, now)
+    }
+
+    /// Whether it has not changed for `age`.
+    pub(crate) fn is_quiet_for(&self, age: Duration, now: SystemTime) -> bool {
+        self.age(now).is_some_and(|found| found >= age)
     }
 
     /// The time since the last change; `None` when the clock is behind the file's.

@@ -73,6 +73,16 @@ impl SourceCache {
                 Refusal::Io(error)
             }
         })?;
+        self.content(file, expected, writers)
+    }
+
+    /// Hands out a file that was opened just now; as [`SourceCache::open`].
+    pub(crate) fn content(
+        &self,
+        file: SourceFile,
+        expected: Expected<'_>,
+        writers: WriterPolicy,
+    ) -> Result<Box<dyn Content>, Refusal> {
         let sum = (writers == WriterPolicy::Ignore).then(|| FileSum::new(Strong::Xxh128));
         let opened = *file.opened();
         let version = Version::of(&opened);

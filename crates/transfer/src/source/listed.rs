@@ -4,7 +4,7 @@
 //! for its neighbours. A small file that has been left alone is read with one look at it, afterwards:
 //! what it was before is in its entry.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use driftless_fs::{Dir, Root};
 use driftless_tree::RelPath;
@@ -15,13 +15,17 @@ use crate::source::ahead::ReadAhead;
 use crate::source::cache::{CHUNK_LEN, SourceCache, Version};
 use crate::source::content::{Expected, SmallFile, WriterPolicy};
 
+/// How long a small file must have been left alone for nobody to be in the middle of a `write()` to
+/// it. Shorter than for large files, where one call may last; a pause between two calls is no reason
+/// to wait longer than a file that stays open makes anybody wait.
+pub(crate) const SMALL_QUIET_AGE: Duration = Duration::from_secs(1);
+
 /// Hands out the files of one walk.
 pub struct ListedFiles {
     root: Root,
     cache: SourceCache,
     writers: WriterPolicy,
-    /// Before the first file was listed.
-    began: SystemTime,
+    quiet_age: Duration,
     last: Option<OpenDir>,
     ahead: Option<ReadAhead>,
 }
@@ -32,9 +36,11 @@ struct OpenDir {
 }
 
 impl ListedFiles {
-    /// For the files below `root` that are listed from now on.
-    pub fn new(root: Root, cache: SourceCache, writers: WriterPolicy) -> Self {
-        Self { root, cache, writers, began: SystemTime::now(), last: None, ahead: None }
+    /// For the files below `root`. A small file that has not changed for `settle` is not asked
+    /// whether somebody has it open for writing.
+    pub fn new(root: Root, cache: SourceCache, writers: WriterPolicy, settle: Duration) -> Self {
+        let quiet_age = settle.max(SMALL_QUIET_AGE);
+        Self { root, cache, writers, quiet_age, last: None, ahead: None }
     }
 
     /// With what `ahead` reads while the files are listed.
@@ -51,12 +57,17 @@ impl ListedFiles {
         if let Some(content) = self.quiet(entry) {
             return Ok(content);
         }
+        let (dir, name) = split(&entry.name);
+        let near = self.dir(dir).and_then(|dir| dir.open_file(name).ok());
+        if let Some(file) = near {
+            return self.cache.content(file, Expected::Entry(entry), self.writers);
+        }
         let path = RelPath::parse(&entry.name).map_err(|_| Refusal::Vanished)?;
         self.cache.open(&self.root, &path, Expected::Entry(entry), self.writers)
     }
 
-    /// The content of a small file that still is the version that was listed, when it had not
-    /// changed for a while then. `None` says nothing: ask otherwise.
+    /// The content of a small file that still is the version that was listed and has not changed for
+    /// a while, or that was read when it was listed. `None` says nothing: ask otherwise.
     ///
     /// Its ctime was the same before and after the reading, so it was the same when the file was
     /// opened, and that nobody is writing follows as for files that are asked about after opening.
@@ -65,13 +76,10 @@ impl ListedFiles {
             return Some(content);
         }
         let listed = Version::listed(entry)?;
-        if entry.size > CHUNK_LEN || !listed.is_quiet(self.began) {
+        if entry.size > CHUNK_LEN || !listed.is_quiet_for(self.quiet_age, SystemTime::now()) {
             return None;
         }
-        let (dir, name) = match entry.name.iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => (&entry.name[..slash], &entry.name[slash + 1..]),
-            None => (&[][..], &*entry.name),
-        };
+        let (dir, name) = split(&entry.name);
         let len = usize::try_from(entry.size).expect("at most a chunk");
         let (bytes, found) = self.dir(dir)?.read_file(name, len).ok()?;
         if Version::of(&found) != listed || bytes.len() != len {
@@ -94,19 +102,27 @@ impl ListedFiles {
     }
 }
 
+/// The directory that holds a listed file, empty for the root, and the file's own name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&[], path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::entry_of;
     use std::fs;
     use std::path::Path;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
-    /// Sees files that were just made as long left alone.
-    fn later(root: &Path) -> ListedFiles {
+    fn files(root: &Path, quiet_age: Duration) -> ListedFiles {
         let root = Root::open(root).unwrap();
-        let files = ListedFiles::new(root, SourceCache::default(), WriterPolicy::Refuse);
-        ListedFiles { began: SystemTime::now() + Duration::from_secs(3600), ..files }
+        let cache = SourceCache::default();
+        let files = ListedFiles::new(root, cache, WriterPolicy::Refuse, Duration::ZERO);
+        ListedFiles { quiet_age, ..files }
     }
 
     fn listed(root: &Path, name: &str) -> Entry {
@@ -133,7 +149,7 @@ mod tests {
         let mode = rustix::fs::Mode::RUSR;
         let fifo = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, at("d/fifo"), fifo, mode, 0).unwrap();
-        let mut files = later(temp.path());
+        let mut files = files(temp.path(), Duration::ZERO);
         for (name, entry) in names.iter().zip(&entries) {
             match files.quiet(entry) {
                 Some(mut content) => assert_eq!(content.chunk(0).unwrap(), name.as_bytes()),
@@ -148,11 +164,16 @@ mod tests {
     #[test]
     fn a_file_that_has_just_changed_is_asked_about_after_opening() {
         let temp = tempfile::tempdir().unwrap();
-        fs::write(temp.path().join("f"), "x").unwrap();
-        let entry = listed(temp.path(), "f");
-        let mut files = ListedFiles { began: SystemTime::now(), ..later(temp.path()) };
+        fs::create_dir(temp.path().join("d")).unwrap();
+        fs::write(temp.path().join("d/f"), "x").unwrap();
+        let entry = listed(temp.path(), "d/f");
+        let mut files = files(temp.path(), Duration::from_secs(3600));
         assert!(files.quiet(&entry).is_none());
-        let mut content = files.open(&entry).unwrap();
-        assert_eq!(content.chunk(0).unwrap(), b"x");
+        assert_eq!(files.open(&entry).unwrap().chunk(0).unwrap(), b"x");
+        let writer = fs::File::options().append(true).open(temp.path().join("d/f")).unwrap();
+        assert!(matches!(files.open(&entry), Err(Refusal::BeingWritten)));
+        drop(writer);
+        fs::remove_file(temp.path().join("d/f")).unwrap();
+        assert!(matches!(files.open(&entry), Err(Refusal::Vanished)));
     }
 }

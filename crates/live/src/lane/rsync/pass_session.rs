@@ -1,5 +1,7 @@
 //! Answers a full pass, and collects what it did not bring over.
 
+use std::time::Duration;
+
 use driftless_transfer::source::{Expected, ListedFiles, ReadAhead, SourceCache, WriterPolicy};
 use driftless_transfer::{
     Content, Driver, ItemChange, Level, Listed, Problem, Refusal, SentOutcome,
@@ -29,7 +31,7 @@ pub(super) struct PassDriver<'a> {
 }
 
 impl<'a> PassDriver<'a> {
-    pub(super) fn new(view: &'a View, lane: &'a Lane, false_sizes: bool) -> Self {
+    pub(super) fn new(view: &'a View, lane: &'a Lane, settle: Duration, false_sizes: bool) -> Self {
         let cache = SourceCache::clone(&view.cache);
         Self {
             view,
@@ -39,7 +41,7 @@ impl<'a> PassDriver<'a> {
             texts: Vec::new(),
             deleted: 0,
             new: 0,
-            files: ListedFiles::new(view.root.clone(), cache, WriterPolicy::Refuse),
+            files: ListedFiles::new(view.root.clone(), cache, WriterPolicy::Refuse, settle),
         }
     }
 
