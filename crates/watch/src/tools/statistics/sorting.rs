@@ -3,17 +3,11 @@
 use crate::tools::{Refusal, names};
 
 /// What rows are sorted by. Rows that are equal stay in the order of their watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sorting {
     /// The event's bits; nothing for the total.
     event: Option<u32>,
     ascending: bool,
-}
-
-impl Default for Sorting {
-    fn default() -> Self {
-        Self { event: None, ascending: false }
-    }
 }
 
 impl Sorting {
