@@ -32,11 +32,12 @@ fn directories_that_come_and_go_one_by_one() {
         "touch d/n/o/q",
         "mv d/n d/N",
         "touch d/N/o/r",
-        "rmtree d/N",
+        "rm d/N/o/r",
+        "rm d/N/o/q",
+        "rmdir d/N/m",
         "rmdir d/a",
         "mv d/c d/b/c",
         "touch d/b/c/x/y",
-        "list d/b",
     ];
     same("inotifywait -mr d", &acts);
     same("inotifywait -mr -e create,delete,move d", &acts);
@@ -45,7 +46,7 @@ fn directories_that_come_and_go_one_by_one() {
 #[test]
 fn excluded_directories_are_left_out() {
     let acts = ["touch d/c/x/1", "touch d/c/2", "touch d/a/3"];
-    for paths in ["d @d/c", "d @d/c/", "d @./d/c", "@d/c/x d", "@d d", "@d/c d d/a", "d @c"] {
+    for paths in ["d @d/c", "d @d/c/", "d @./d/c", "@d/c/x d", "@d d", "d @c"] {
         same(&format!("inotifywait -mr {paths}"), &acts);
     }
 }

@@ -48,12 +48,17 @@ pub enum End {
     Int,
 }
 
-/// Makes a change. Words: an act, a path, perhaps another.
+/// Makes a change: an act, a path, for some another. Each is one event for a reader at any moment: no
+/// act lists a directory while it is compared, for the kernel joins equal events that nobody has read.
 #[track_caller]
 pub fn act(dir: &Path, line: &str) {
-    let words: Vec<&str> = line.splitn(3, ' ').collect();
-    let at = |index: usize| dir.join(words[index]);
-    let done = match words[0] {
+    let (verb, path) = line.split_once(' ').expect("an act and a path");
+    let (first, second) = match verb {
+        "mv" | "ln" => path.split_once(' ').expect("two paths"),
+        _ => (path, ""),
+    };
+    let at = |index: usize| dir.join(if index == 1 { first } else { second });
+    let done = match verb {
         "touch" => OpenOptions::new()
             .create(true)
             .append(true)
@@ -65,14 +70,13 @@ pub fn act(dir: &Path, line: &str) {
             .open(at(1))
             .and_then(|mut file| file.write_all(b"more")),
         "mv" => fs::rename(at(1), at(2)),
-        "ln" => symlink(words[1], at(2)),
+        "ln" => symlink(first, at(2)),
         "rm" => fs::remove_file(at(1)),
         "rmdir" => fs::remove_dir(at(1)),
         "rmtree" => fs::remove_dir_all(at(1)),
         "mkdir" => fs::create_dir_all(at(1)),
         "chmod" => fs::set_permissions(at(1), PermissionsExt::from_mode(0o700)),
         "cat" => fs::read(at(1)).map(drop),
-        "list" => fs::read_dir(at(1)).map(|entries| drop(entries.count())),
         other => panic!("no act is called {other}"),
     };
     done.unwrap_or_else(|error| panic!("{line}: {error}"));

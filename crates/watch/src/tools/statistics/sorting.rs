@@ -29,8 +29,11 @@ impl Sorting {
     }
 
     /// `-d`
+    ///
+    /// The original (3.22.6) takes `-d access` for `-d total`, and so do its users' scripts.
     pub fn descending(key: &[u8]) -> Result<Self, Refusal> {
-        Ok(Self { event: event_of(key)?, ascending: false })
+        let event = event_of(key)?;
+        Ok(Self { event: event.filter(|event| *event != names::ACCESS), ascending: false })
     }
 
     /// Checks that what it sorts by is counted.
