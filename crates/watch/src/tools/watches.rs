@@ -112,19 +112,17 @@ impl Watches {
     /// `ENOSPC` at the limit of watches; what the kernel says about the path itself.
     pub fn add_argument(&mut self, argument: &[u8]) -> Result<(), Errno> {
         let path = OsStr::from_bytes(argument);
-        let link_flags =
-            if self.manner.no_dereference { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
         let is_dir = |flags| {
             rustix::fs::statat(rustix::fs::CWD, path, flags)
                 .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
         };
-        let walked = self.manner.recursive && is_dir(link_flags);
+        // A link to a directory is entered with `-r`, whatever else is asked.
+        let walked = self.manner.recursive && is_dir(AtFlags::empty());
         let mut mask = self.manner.mask;
-        if self.manner.no_dereference {
-            mask |= WatchFlags::DONT_FOLLOW.bits();
-        }
         if walked {
             mask &= !LOOKING;
+        } else if self.manner.no_dereference {
+            mask |= WatchFlags::DONT_FOLLOW.bits();
         }
         let wd = inotify::add_watch(&self.instance, path, WatchFlags::from_bits_retain(mask))?;
         if let Some(known) = self.table.by_wd(wd) {

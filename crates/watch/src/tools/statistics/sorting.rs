@@ -3,17 +3,11 @@
 use crate::tools::{Refusal, names};
 
 /// What rows are sorted by. Rows that are equal stay in the order of their watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sorting {
     /// The event's bits; nothing for the total.
     event: Option<u32>,
     ascending: bool,
-}
-
-impl Default for Sorting {
-    fn default() -> Self {
-        Self { event: None, ascending: false }
-    }
 }
 
 impl Sorting {
@@ -35,8 +29,11 @@ impl Sorting {
     }
 
     /// `-d`
+    ///
+    /// The original (3.22.6) takes `-d access` for `-d total`, and so do its users' scripts.
     pub fn descending(key: &[u8]) -> Result<Self, Refusal> {
-        Ok(Self { event: event_of(key)?, ascending: false })
+        let event = event_of(key)?;
+        Ok(Self { event: event.filter(|event| *event != names::ACCESS), ascending: false })
     }
 
     /// Checks that what it sorts by is counted.

@@ -20,13 +20,16 @@ pub struct Held {
     pub found: bool,
 }
 
+/// The watched name and the name in it.
+type Name = (Box<[u8]>, Box<[u8]>);
+
 /// Paths that are not quiet yet.
 #[derive(Debug)]
 pub struct Coalescer {
     quiet: Duration,
-    held: FxHashMap<(Box<[u8]>, Box<[u8]>), (Held, Instant)>,
+    held: FxHashMap<Name, (Held, Instant)>,
     /// In the order of their time; a path that had events since then is put at the end again.
-    order: VecDeque<(Instant, (Box<[u8]>, Box<[u8]>))>,
+    order: VecDeque<(Instant, Name)>,
 }
 
 impl Coalescer {

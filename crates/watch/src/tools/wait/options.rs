@@ -10,7 +10,7 @@ use super::super::layout::{Format, Layout};
 use super::super::list::Targets;
 use super::super::names;
 use super::super::{Called, Refusal, Timeout, duration, parse_timeout};
-use super::help;
+use super::{daemon, help};
 
 /// What the letters and words mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -303,7 +303,12 @@ impl Typed {
             (None, false, true) => Layout::Json,
             (None, false, false) => Layout::Plain,
         };
-        let targets = Targets::collect(self.fromfile.as_deref(), &self.operands)?;
+        let targets = if self.daemon && daemon::is_background() {
+            // They come over standard input, which must not be read as a list here.
+            Targets::default()
+        } else {
+            Targets::collect(self.fromfile.as_deref(), &self.operands)?
+        };
         Ok(Options {
             events: if self.events == 0 { names::ALL } else { self.events },
             monitor: self.monitor || self.daemon,
