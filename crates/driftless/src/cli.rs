@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, demo, flush, live, man, pause, resume, resync, status};
+use crate::commands::{check, completions, demo, flush, live, man, pause, resume, resync, status};
 
 /// Keeps directory trees identical on many machines, live, and can prove it
 #[derive(Debug, Parser)]
@@ -22,6 +22,7 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Resync(resync::Resync),
+    Check(check::Check),
     Demo(demo::Demo),
     Completions(completions::Completions),
     Man(man::Man),
@@ -40,6 +41,7 @@ impl Cli {
             Command::Pause(pause) => pause.run(),
             Command::Resume(resume) => resume.run(),
             Command::Resync(resync) => resync.run(),
+            Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(),
