@@ -66,6 +66,8 @@ pub(super) struct State {
     mounted: Vec<Mount>,
     pub window: Window,
     pub recovery: Recovery,
+    /// A directory was renamed, and what is mounted below it with it.
+    pub moved_any: bool,
     pub hints: Vec<Hint>,
     pub events: u64,
     overflows: u64,
@@ -165,6 +167,10 @@ impl Engine {
             }
         }
         self.state.rest();
+        if std::mem::take(&mut self.state.moved_any) && !self.state.mounted.is_empty() {
+            // The table of mounts does not tell when its paths change.
+            self.look_at_mounts();
+        }
         if self.state.events > events {
             self.reads_elsewhere = 0;
         } else if any {
@@ -276,6 +282,7 @@ impl Marked {
             mounted,
             window: Window::default(),
             recovery: Recovery::new(),
+            moved_any: false,
             hints: Vec::new(),
             events: 0,
             overflows: 0,
@@ -312,15 +319,18 @@ impl State {
 
     /// Something was missed: the whole tree is to be looked at.
     pub fn lose(&mut self, why: &str) {
+        if !self.recovery.is_open() {
+            tracing::warn!(
+                root = %self.root.path.display(),
+                overflows = self.overflows,
+                "{why}: the whole tree is looked at"
+            );
+        }
         self.recovery.need();
+        self.moved_any = true;
         for view in &mut self.views {
             view.dirs.forget_all();
         }
-        tracing::warn!(
-            root = %self.root.path.display(),
-            overflows = self.overflows,
-            "{why}: the whole tree is looked at"
-        );
     }
 
     /// Has the whole tree looked at when that is due.
