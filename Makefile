@@ -2,8 +2,9 @@
 
 CARGO ?= cargo
 # What the tests run against: the real programs.
-PROGRAMS = rsync lsyncd inotifywait inotifywatch fsnotifywait fsnotifywatch cc unshare setpriv chattr mount
-PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount
+PROGRAMS = rsync lsyncd inotifywait inotifywatch fsnotifywait fsnotifywatch cc unshare setpriv chattr mount \
+  mkfs.ext4 mkfs.xfs btrfs
+PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount xfsprogs btrfs-progs
 
 .PHONY: demo test lint unit e2e bench soak programs bench-programs
 
@@ -31,8 +32,12 @@ bench: programs
 	$(CARGO) build --release --package driftless --package driftless-testkit
 	target/release/bench --driftless target/release/driftless $(BENCH)
 
-# The random-operation tests with many seeds.
+# The random-operation tests with many seeds, and the watcher's for a minute each.
 soak: programs
+	for seed in $$(seq 1 $${SEEDS:-100}); do \
+	  WATCH_SEED=$$seed $(CARGO) test --package driftless-watch --test watch -- loss:: || exit 1; \
+	done
+	WATCH_SECONDS=60 $(CARGO) test --package driftless-watch --test watch -- loss::
 	for seed in $$(seq 1 $${SEEDS:-100}); do \
 	  DRIFTLESS_SEED=$$seed $(CARGO) test --package driftless --test e2e -- property:: || exit 1; \
 	done

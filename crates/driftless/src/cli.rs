@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use driftless_watch::tools::Tool;
 
 use crate::commands::{
-    completions, demo, flush, live, man, pause, resume, resync, rsync, status, tool,
+    check, completions, demo, flush, live, man, pause, resume, resync, rsync, status, tool,
 };
 
 /// Keeps directory trees identical on many machines, live, and can prove it
@@ -25,6 +25,7 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Resync(resync::Resync),
+    Check(check::Check),
     Demo(demo::Demo),
     /// Copy files as rsync does: the same options, output and exit codes
     #[command(name = "rsync")]
@@ -58,6 +59,7 @@ impl Cli {
             Command::Pause(pause) => pause.run(),
             Command::Resume(resume) => resume.run(),
             Command::Resync(resync) => resync.run(),
+            Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
             Command::Rsync(_) => Ok(rsync::run()),
             Command::InotifyWait(_) => Ok(tool::run(Tool::InotifyWait)),

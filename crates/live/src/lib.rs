@@ -8,6 +8,7 @@
 //! Nothing here prints or knows HTTP; [`Mirror::status`] gives plain values.
 
 mod batch;
+pub mod check;
 pub mod config;
 mod engine;
 mod lane;

@@ -45,8 +45,10 @@ pub(crate) struct Engine {
     pub walking: bool,
     /// Directories that a walk did not find in their place.
     pub unlisted: Vec<(NodeId, Purpose)>,
-    /// Directories that were moved while a walk may have been in them.
+    /// Directories that were moved while a walk may have been in them, or was to come to them.
     pub moved_meanwhile: Vec<NodeId>,
+    /// One of these walks was to look into directories that are known.
+    pub rechecking: bool,
     pub suspects: FxHashSet<(NodeId, Box<[u8]>)>,
     /// Watches to be ended. In slices, because each of them queues an event.
     pub doomed: Vec<i32>,
@@ -106,6 +108,7 @@ impl Engine {
             walking: false,
             unlisted: Vec::new(),
             moved_meanwhile: Vec::new(),
+            rechecking: false,
             suspects: FxHashSet::default(),
             doomed: Vec::new(),
             skipped_any: false,

@@ -46,6 +46,7 @@ mod recovery;
 mod root;
 mod settle;
 mod shared;
+pub mod survey;
 pub mod tools;
 mod walk;
 mod watcher;

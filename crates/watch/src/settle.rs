@@ -340,7 +340,7 @@ impl Engine {
         if self.nodes.take_touched(node) {
             self.hint_subtree(node);
             self.walks.push_back(Walk::new(node, Purpose::Recheck));
-        } else if !self.walks.is_empty() || self.walking {
+        } else if !self.walks.is_empty() || self.walking || !self.unlisted.is_empty() {
             self.moved_meanwhile.push(node);
         }
         if self.skipped_any {

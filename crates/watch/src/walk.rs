@@ -61,6 +61,7 @@ impl Engine {
         for _ in 0..steps {
             let Some(mut walk) = self.walks.pop_front() else { return };
             self.walking = true;
+            self.rechecking |= walk.enters_known();
             let goes_on = self.walk_step(&mut walk);
             self.walking = false;
             if goes_on {
@@ -156,10 +157,15 @@ impl Engine {
             Purpose::New { found: true } | Purpose::Recheck => self.hint_subtree(walk.top),
             Purpose::Recovery => self.finish_recovery(),
         }
-        if self.walks.is_empty() {
-            // What was moved while a walk was in it may have been armed after it was told.
+        if self.walks.is_empty() && self.unlisted.is_empty() {
+            let rechecked = std::mem::take(&mut self.rechecking);
             for node in std::mem::take(&mut self.moved_meanwhile) {
+                // What was moved while a walk was in it may have been armed after it was told.
                 self.hint_subtree(node);
+                // From where the walk had not been yet to where it had been, nobody looked into it.
+                if rechecked && self.nodes.is_alive(node) {
+                    self.walks.push_back(Walk::new(node, Purpose::Recheck));
+                }
             }
         }
     }

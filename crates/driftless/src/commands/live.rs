@@ -179,7 +179,8 @@ fn check_passwords(mirrors: &[MirrorConfig]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn circumstances() -> anyhow::Result<Circumstances> {
+/// What the program was started with.
+pub(super) fn circumstances() -> anyhow::Result<Circumstances> {
     let base = std::env::current_dir().context("cannot find out the working directory")?;
     let password = std::env::var_os("RSYNC_PASSWORD")
         .map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into());

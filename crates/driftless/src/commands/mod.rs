@@ -1,5 +1,6 @@
 //! One file for each subcommand: its arguments, and what it does with them.
 
+pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod flush;

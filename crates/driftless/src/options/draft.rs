@@ -95,15 +95,20 @@ impl Draft {
         source: PathBuf,
         targets: Vec<TargetDraft>,
     ) -> Result<MirrorConfig, String> {
-        let name = match self.name {
-            Some(name) => name,
-            None => name_after(&source),
-        };
         check_targets(&source, &targets)?;
         let has_daemon = targets.iter().any(|t| matches!(t.destination, Destination::Daemon(_)));
         if self.password_file.is_some() && !has_daemon {
             return Err("password-file is for targets that are rsync daemons; there is none".into());
         }
+        Ok(self.complete(source, &targets))
+    }
+
+    /// Returns what is known of a mirror that has no targets yet.
+    pub fn without_targets(self, source: PathBuf) -> MirrorConfig {
+        self.complete(source, &[])
+    }
+
+    fn complete(self, source: PathBuf, targets: &[TargetDraft]) -> MirrorConfig {
         let password = |target: &TargetDraft| match &target.destination {
             Destination::Local(_) => PasswordSource::None,
             Destination::Daemon(_) => {
@@ -122,8 +127,8 @@ impl Draft {
                 password: password(target),
             })
             .collect();
-        Ok(MirrorConfig {
-            name,
+        MirrorConfig {
+            name: self.name.unwrap_or_else(|| name_after(&source)),
             source,
             targets,
             rules: self.rules,
@@ -134,7 +139,7 @@ impl Draft {
             poll_interval: self.poll_interval,
             backend: self.backend,
             schedule: self.schedule,
-        })
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod backends;
 mod bad_input;
 mod book;
+mod check;
 mod failures;
 mod faults;
 mod forced;

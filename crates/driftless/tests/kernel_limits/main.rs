@@ -82,3 +82,31 @@ fn edit_everywhere(stage: &Stage) {
         stage.write(&format!("new{number}/in/here"), "1");
     }
 }
+
+#[test]
+fn a_limit_that_is_too_low_is_told_with_the_command_that_raises_it() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    plant::forest(&stage.source(), 200, 400, 100);
+    let file = stage.outside().join("driftless.toml");
+    let source = stage.source().display().to_string();
+    let target = stage.outside().join("copy").display().to_string();
+    fs::create_dir_all(&target).unwrap();
+    let config =
+        format!("[[mirror]]\nsource = {source:?}\ntargets = [{target:?}]\nbackend = \"inotify\"\n");
+    fs::write(&file, config).unwrap();
+    let check = || {
+        let mut command = std::process::Command::new(DRIFTLESS);
+        let output = command.args(["check", "-c"]).arg(&file).output().expect("it is built");
+        (output.status.code(), String::from_utf8(output.stdout).expect("it prints text"))
+    };
+    let (few, text) = {
+        let _few = Sysctl::set("fs.inotify.max_user_watches", 50);
+        check()
+    };
+    assert_eq!(few, Some(1), "{text}");
+    assert!(text.contains("! fs.inotify.max_user_watches is 50: 222 needed"), "{text}");
+    assert!(text.contains("sysctl -w fs.inotify.max_user_watches="), "{text}");
+    assert!(text.contains("fs.inotify.max_user_watches = "), "{text}");
+    let (enough, text) = check();
+    assert_eq!(enough, Some(0), "{text}");
+}

@@ -17,8 +17,11 @@ mod pass_session;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use driftless_transfer::connect::Module;
+use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_transfer::report::Quiet;
 use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{
     Level, ListPush, Outcome, Peer, PushError, PushFailure, Refusal, TransferOptions, TreePush,
@@ -92,6 +95,26 @@ impl RsyncTarget {
             }
         };
         Ok(())
+    }
+
+    /// Connects, logs in and enters the module; nothing is transferred.
+    pub fn reach(&mut self) -> Result<(), LaneError> {
+        self.read_password()?;
+        self.options.connect_timeout.get_or_insert(CONNECT_LIMIT);
+        self.options.silence_limit = Some(SILENCE_LIMIT);
+        let Peer { url, default_user, password } = &self.peer;
+        let args = ["--server", "--sender", "-de.LsfxCIvu", ".", url.module.as_str()];
+        let module = Module {
+            name: &url.module,
+            user: url.user.as_deref().unwrap_or(default_user),
+            password: &|| password.clone(),
+            early_input: None,
+            args: &args.map(|arg| arg.as_bytes().to_vec()),
+        };
+        Reach::default()
+            .connect(&url.host, url.port, &self.options, &mut Quiet)
+            .and_then(|mut connection| connection.enter_module(&module, &self.options, &mut Quiet))
+            .map_err(|error| LaneError::Failed(explain(&error)))
     }
 
     /// Bounds the next session where the operator set no bounds.

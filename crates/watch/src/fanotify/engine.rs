@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use driftless_fs::fanotify::{Group, Queue};
 use driftless_fs::handle::Handle;
@@ -25,6 +25,13 @@ use crate::shared::{Request, Shared};
 /// Kernel memory that events may wait in, about, in bytes of records; more than this is dropped and
 /// counts as an overflow.
 const MAX_BACKLOG_LEN: u64 = 128 << 20;
+/// After so many reads in a row, soon after each other, that gave nothing of the tree, the file
+/// system is busy elsewhere; events are then left to gather for a moment, so that they do not wake
+/// this thread, and slow their makers, one by one.
+const READS_ELSEWHERE: u32 = 16;
+const GATHER: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+/// A sleep of this length ends such a row.
+const QUIET: Duration = Duration::from_millis(10);
 /// The length of the queue is asked for after so many full reads: the kernel has to count.
 const READS_BETWEEN_CHECKS: u32 = 64;
 
@@ -46,6 +53,7 @@ pub(crate) enum End {
 pub(crate) struct Engine {
     reader: Reader,
     mounts: MountTable,
+    reads_elsewhere: u32,
     state: State,
 }
 
@@ -58,6 +66,8 @@ pub(super) struct State {
     mounted: Vec<Mount>,
     pub window: Window,
     pub recovery: Recovery,
+    /// A directory was renamed, and what is mounted below it with it.
+    pub moved_any: bool,
     pub hints: Vec<Hint>,
     pub events: u64,
     overflows: u64,
@@ -139,6 +149,7 @@ impl Engine {
     /// Takes what is queued, a bounded part at once; returns whether there was anything.
     fn read(&mut self) -> bool {
         let mut any = false;
+        let events = self.state.events;
         for reads in 0..=READS_BETWEEN_CHECKS {
             let state = &mut self.state;
             match self.reader.read(|event| state.take(&event)) {
@@ -156,6 +167,15 @@ impl Engine {
             }
         }
         self.state.rest();
+        if std::mem::take(&mut self.state.moved_any) && !self.state.mounted.is_empty() {
+            // The table of mounts does not tell when its paths change.
+            self.look_at_mounts();
+        }
+        if self.state.events > events {
+            self.reads_elsewhere = 0;
+        } else if any {
+            self.reads_elsewhere += 1;
+        }
         any
     }
 
@@ -186,6 +206,15 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let mounts_changed = !fds[2].revents().is_empty();
+        if now.elapsed() > QUIET {
+            self.reads_elsewhere = 0;
+        } else if self.reads_elsewhere >= READS_ELSEWHERE {
+            let mut fds = [PollFd::new(&wake_up, PollFlags::IN)];
+            match rustix::event::poll(&mut fds, Some(&GATHER)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
         shared.wakened();
         if mounts_changed {
             self.look_at_mounts();
@@ -253,12 +282,13 @@ impl Marked {
             mounted,
             window: Window::default(),
             recovery: Recovery::new(),
+            moved_any: false,
             hints: Vec::new(),
             events: 0,
             overflows: 0,
             refused: None,
         };
-        Engine { reader, mounts, state }
+        Engine { reader, mounts, reads_elsewhere: 0, state }
     }
 }
 
@@ -289,15 +319,18 @@ impl State {
 
     /// Something was missed: the whole tree is to be looked at.
     pub fn lose(&mut self, why: &str) {
+        if !self.recovery.is_open() {
+            tracing::warn!(
+                root = %self.root.path.display(),
+                overflows = self.overflows,
+                "{why}: the whole tree is looked at"
+            );
+        }
         self.recovery.need();
+        self.moved_any = true;
         for view in &mut self.views {
             view.dirs.forget_all();
         }
-        tracing::warn!(
-            root = %self.root.path.display(),
-            overflows = self.overflows,
-            "{why}: the whole tree is looked at"
-        );
     }
 
     /// Has the whole tree looked at when that is due.

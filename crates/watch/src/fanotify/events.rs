@@ -139,6 +139,7 @@ impl State {
         let ahead =
             (was_inside || gets_inside) && object.is_none_or(|object| self.window.note(object));
         let dirs = &mut self.views[view].dirs;
+        self.moved_any |= is_dir && (was_inside || gets_inside);
         if let Some(object) = object.filter(|_| is_dir) {
             if gets_inside && (!was_inside || dirs.is_outside(object)) {
                 dirs.forget_outside();

@@ -99,6 +99,23 @@ fn a_directory_that_is_seen_at_two_places_is_covered_at_both() {
 }
 
 #[test]
+fn a_mount_moves_with_the_directory_that_it_is_in() {
+    let watched = Watched::with(with(Backend::Fanotify), |root| {
+        fs::create_dir_all(root.join("on/m")).unwrap();
+    });
+    let mounted = Mounted::tmpfs(&watched.path("on/m"));
+    watched.hints();
+    fs::rename(watched.path("on"), watched.path("off")).unwrap();
+    let mounted = mounted.moved_to(&watched.path("off/m"));
+    fs::write(watched.path("off/m/f"), "x").unwrap();
+    assert!(is_covered(&watched.hints(), &rel("off/m/f")));
+    fs::write(watched.path("off/m/g"), "x").unwrap();
+    let hints = watched.hints();
+    assert!(what(&hints, "off/m/g").contains(What::CREATED), "{hints:?}");
+    drop(mounted);
+}
+
+#[test]
 fn what_is_bound_from_outside_is_watched_and_a_file_too() {
     let watched = Watched::with(with(Backend::Fanotify), |root| {
         fs::create_dir(root.join("m")).unwrap();

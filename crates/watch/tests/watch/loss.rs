@@ -307,6 +307,7 @@ pub fn run(course: &Course) -> driftless_watch::WatchStats {
         if course.backend != Backend::Fanotify {
             let dirs = after.values().filter(|seen| fs_is_dir(seen)).count() + 1;
             // What was moved out is let go a moment later.
+            println!("seed {seed} round {round}: {dirs} directories");
             let stats = until_stats(&watcher, |stats| stats.directories == dirs);
             assert_eq!(stats.watched + stats.polled, dirs, "seed {seed} round {round}: {stats:?}");
         }

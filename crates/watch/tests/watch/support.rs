@@ -221,6 +221,14 @@ impl Mounted {
     }
 }
 
+impl Mounted {
+    /// The directory that it is in was renamed.
+    pub fn moved_to(mut self, at: &Path) -> Self {
+        self.0 = at.to_path_buf();
+        self
+    }
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
         rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::empty()).unwrap();
