@@ -156,10 +156,6 @@ impl<'a> Marks<'a> {
             self.other_names(&path, meta, need, writing);
         }
         if self.view.rules.includes(&path, what.is_dir()) {
-            if what.contains(What::IS_DIR | What::CREATED) {
-                // Another directory may have been there, and what it held went without hints.
-                self.marks.push(Mark::Tree(path.clone()));
-            }
             self.marks.push(Mark::Path(path, need, writing));
         }
     }
