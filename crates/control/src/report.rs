@@ -3,7 +3,9 @@
 //! Separate from the engine's types so that neither freezes the other; names and meanings here are
 //! read by scripts and only ever grow.
 
-use driftless_live::status::{MirrorStatus, TargetStatus, WatchStatus};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use driftless_live::status::{MirrorStatus, PassStatus, TargetStatus, WatchStatus};
 use serde::{Deserialize, Serialize};
 
 /// All mirrors of a process.
@@ -28,6 +30,8 @@ pub struct Mirror {
     pub error: Option<String>,
     /// The watcher.
     pub watch: Watch,
+    /// When the next scheduled pass runs: seconds since 1970, UTC.
+    pub next_pass: Option<f64>,
     /// In the order of the configuration.
     pub targets: Vec<Target>,
 }
@@ -74,6 +78,23 @@ pub struct Target {
     pub next_retry: Option<f64>,
     /// What the target is known to refuse.
     pub refusals: Vec<String>,
+    /// How the last full pass ended.
+    pub last_pass: Option<Pass>,
+}
+
+/// A full pass that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pass {
+    /// When it began: seconds since 1970, UTC.
+    pub began: f64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Files whose content was sent.
+    pub files_sent: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Why the target is not identical, if it is not.
+    pub error: Option<String>,
 }
 
 /// The answer to a command that failed.
@@ -94,6 +115,7 @@ impl From<MirrorStatus> for Mirror {
             state: status.state.as_str().to_owned(),
             error: status.error,
             watch: status.watch.into(),
+            next_pass: status.next_pass.map(since_1970),
             targets: status.targets.into_iter().map(Target::from).collect(),
         }
     }
@@ -126,8 +148,25 @@ impl From<TargetStatus> for Target {
             last_error: target.last_error,
             next_retry: target.next_retry.map(|wait| wait.as_secs_f64()),
             refusals: target.refusals,
+            last_pass: target.last_pass.map(Pass::from),
         }
     }
+}
+
+impl From<PassStatus> for Pass {
+    fn from(pass: PassStatus) -> Self {
+        Self {
+            began: since_1970(pass.began),
+            seconds: pass.took.as_secs_f64(),
+            files_sent: pass.files,
+            bytes_sent: pass.bytes,
+            error: pass.error,
+        }
+    }
+}
+
+fn since_1970(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]
@@ -153,6 +192,13 @@ mod tests {
             last_error: Some("connection refused".to_owned()),
             next_retry: Some(Duration::from_millis(2500)),
             refusals: vec!["delete".to_owned()],
+            last_pass: Some(PassStatus {
+                began: UNIX_EPOCH + Duration::from_millis(1_500),
+                took: Duration::from_millis(250),
+                files: 3,
+                bytes: 77,
+                error: None,
+            }),
         }
     }
 
@@ -170,6 +216,7 @@ mod tests {
                 overflows: 0,
                 warning: None,
             },
+            next_pass: Some(UNIX_EPOCH + Duration::from_secs(60)),
             targets: vec![target()],
         };
         let report = Status { version: "0.1.0".to_owned(), mirrors: vec![status.into()] };
@@ -183,6 +230,7 @@ mod tests {
                 "watch": {
                     "directories": 300, "polled": 0, "events": 12, "overflows": 0, "warning": null
                 },
+                "next_pass": 60.0,
                 "targets": [{
                     "url": "rsync://web1user@127.0.0.1:8731/web1",
                     "state": "backing-off",
@@ -196,6 +244,9 @@ mod tests {
                     "last_error": "connection refused",
                     "next_retry": 2.5,
                     "refusals": ["delete"],
+                    "last_pass": {
+                        "began": 1.5, "seconds": 0.25, "files_sent": 3, "bytes_sent": 77, "error": null
+                    },
                 }],
             }],
         });

@@ -41,6 +41,7 @@ impl Operated for Recorder {
             state: MirrorState::Running,
             error: None,
             watch: WatchStatus::default(),
+            next_pass: None,
             targets: vec![TargetStatus {
                 url: "rsync://h/web1".to_owned(),
                 state: LaneState::Live,
@@ -54,6 +55,7 @@ impl Operated for Recorder {
                 last_error: None,
                 next_retry: None,
                 refusals: Vec::new(),
+                last_pass: None,
             }],
         }
     }

@@ -10,11 +10,15 @@
 //!   found, never where it lies.
 //! * Replaced files appear complete and with their attributes, or not at all.
 //!
+//! [`fanotify`] and [`handle`] are the system calls of the watcher that no other crate wraps.
+//!
 //! Nothing here decides what to read or write, or knows a peer.
 
 pub mod attributes;
 pub mod copy;
 pub mod dir;
+pub mod fanotify;
+pub mod handle;
 mod meta;
 pub mod owner;
 pub mod replace;

@@ -1,8 +1,9 @@
 //! The system calls that no kept crate wraps. The only `unsafe` of the project.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Once;
 
 /// Takes a read lease on a file that is open for reading.
@@ -63,6 +64,105 @@ pub(crate) fn chmod_handle(file: impl AsFd, mode: u32) -> io::Result<()> {
     match result {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
+    }
+}
+
+/// Makes a fanotify group.
+///
+/// # Errors
+/// `EPERM` without the rights that the flags need, `EINVAL` when the kernel does not know one of
+/// them, `EMFILE` when the user's groups are used up.
+pub(crate) fn fanotify_init(flags: u32) -> io::Result<OwnedFd> {
+    let events = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE) as u32;
+    // SAFETY: it takes integers only.
+    match unsafe { libc::fanotify_init(flags, events) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+        group => Ok(unsafe { OwnedFd::from_raw_fd(group) }),
+    }
+}
+
+/// Adds, changes or removes a mark on what is at `path`.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn fanotify_mark(
+    group: impl AsFd,
+    flags: u32,
+    mask: u64,
+    path: &CStr,
+) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated and outlives the call, which writes no memory; the
+    // descriptor is borrowed for the whole call.
+    let result = unsafe {
+        libc::fanotify_mark(group.as_fd().as_raw_fd(), flags, mask, libc::AT_FDCWD, path.as_ptr())
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The longest file handle.
+pub(crate) const MAX_HANDLE_LEN: usize = libc::MAX_HANDLE_SZ as usize;
+
+/// A file handle as the kernel takes and gives it.
+#[repr(C)]
+pub(crate) struct RawHandle {
+    pub len: u32,
+    pub kind: i32,
+    pub bytes: [u8; MAX_HANDLE_LEN],
+}
+
+/// The handle of what `name` is in `dir`, without following it; an empty name is `dir` itself.
+///
+/// # Errors
+/// What the kernel says; `EOPNOTSUPP` on file systems without handles.
+pub(crate) fn name_to_handle(dir: impl AsFd, name: &CStr) -> io::Result<RawHandle> {
+    let mut handle = RawHandle { len: MAX_HANDLE_LEN as u32, kind: 0, bytes: [0; MAX_HANDLE_LEN] };
+    let mut mount_id: libc::c_int = 0;
+    let flags = if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
+    // SAFETY: the name is NUL-terminated; `handle` has the kernel's layout and room for as many
+    // bytes as its length says; both results outlive the call; the descriptor is borrowed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            dir.as_fd().as_raw_fd(),
+            name.as_ptr(),
+            &raw mut handle,
+            &raw mut mount_id,
+            flags,
+        )
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(handle),
+    }
+}
+
+/// Opens what a handle means on the file system that `mount` is on, seen through that mount.
+///
+/// # Errors
+/// `ESTALE` when it is gone, `EPERM` without the right to open by handle.
+pub(crate) fn open_by_handle(
+    mount: impl AsFd,
+    handle: &RawHandle,
+    flags: i32,
+) -> io::Result<OwnedFd> {
+    // SAFETY: `handle` has the kernel's layout, is only read, and its length is within its bytes,
+    // which the kernel also checks; the descriptor is borrowed for the whole call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            mount.as_fd().as_raw_fd(),
+            &raw const *handle,
+            flags,
+        )
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+        opened => Ok(unsafe { OwnedFd::from_raw_fd(opened as i32) }),
     }
 }
 

@@ -9,6 +9,8 @@ use driftless_transfer::TransferOptions;
 use driftless_transfer::connect::url::DaemonUrl;
 use zeroize::Zeroizing;
 
+use crate::schedule::Schedule;
+
 /// One source and where it goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MirrorConfig {
@@ -30,6 +32,8 @@ pub struct MirrorConfig {
     pub options: TransferOptions,
     /// How often directories that cannot be watched are compared.
     pub poll_interval: Duration,
+    /// When full passes run besides those that the mirror needs.
+    pub schedule: Option<Schedule>,
 }
 
 /// One place that a mirror keeps identical.

@@ -17,6 +17,7 @@ mod mirror;
 mod pass;
 mod planner;
 mod rules;
+pub mod schedule;
 pub mod status;
 
 pub use mirror::{Mirror, NoSuchTarget, NotFlushed, StartError};

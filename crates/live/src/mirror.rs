@@ -1,5 +1,6 @@
 //! One mirror: a watched source and a lane for each target.
 
+mod schedule;
 mod source;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -185,6 +186,10 @@ impl Mirror {
         }
         let keeper = Arc::clone(&shared);
         spawn("source".into(), Box::new(move || keeper.keep_source()))?;
+        if shared.config.schedule.is_some() {
+            let keeper = Arc::clone(&shared);
+            spawn("schedule".into(), Box::new(move || keeper.keep_schedule()))?;
+        }
         Ok(Self { shared, threads: Mutex::new(threads) })
     }
 
@@ -203,6 +208,7 @@ impl Mirror {
             state: source.state,
             error: source.error.clone(),
             watch: source.watcher.as_ref().map(|w| source::watch_status(w)).unwrap_or_default(),
+            next_pass: shared.next_pass(),
             targets: shared.lanes.iter().map(|lane| lane.status()).collect(),
         }
     }

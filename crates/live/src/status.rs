@@ -1,6 +1,6 @@
 //! How a mirror is doing: plain values, for any face.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// One mirror.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct MirrorStatus {
     pub error: Option<String>,
     /// The watcher.
     pub watch: WatchStatus,
+    /// When the next scheduled pass runs.
+    pub next_pass: Option<SystemTime>,
     /// In the order of the configuration.
     pub targets: Vec<TargetStatus>,
 }
@@ -83,6 +85,23 @@ pub struct TargetStatus {
     pub next_retry: Option<Duration>,
     /// What the target was found to refuse, and what that means.
     pub refusals: Vec<String>,
+    /// How the last full pass ended.
+    pub last_pass: Option<PassStatus>,
+}
+
+/// A full pass that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassStatus {
+    /// When it began.
+    pub began: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// Files whose content was sent.
+    pub files: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Why the target is not identical, if it is not.
+    pub error: Option<String>,
 }
 
 /// What a lane does.

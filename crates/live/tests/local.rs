@@ -51,6 +51,7 @@ impl Scene {
             settle: Duration::from_millis(100),
             options: TransferOptions { hard_links, ..TransferOptions::default() },
             poll_interval: Duration::from_secs(30),
+            schedule: None,
         };
         self.mirror = Some(Mirror::start(config).unwrap());
     }

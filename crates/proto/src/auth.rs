@@ -64,6 +64,11 @@ fn hash<D: md5::Digest>(parts: &[&[u8]]) -> Vec<u8> {
     state.finalize().to_vec()
 }
 
+/// Base64 with padding, as HTTP has it.
+pub fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 /// The digest for a session with a peer whose greeting lists `offered`.
 ///
 /// # Errors

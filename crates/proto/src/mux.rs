@@ -217,6 +217,8 @@ fn split_off<'a>(input: &mut &'a [u8], len: usize) -> &'a [u8] {
 /// Data collects in an open frame at the end until [`Mux::flush`] or something else closes it.
 #[derive(Debug, Default)]
 pub struct Mux {
+    /// Protocol data travels without frames, and messages are not sent.
+    bare: bool,
     out: Vec<u8>,
     /// Bytes of `out` that were written already.
     sent: usize,
@@ -228,6 +230,17 @@ impl Mux {
     /// Nothing to write.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An output whose protocol data has no frames around it, which knows no messages: a client's
+    /// before protocol 30.
+    pub fn bare() -> Self {
+        Self { bare: true, ..Self::default() }
+    }
+
+    /// Whether there are no frames, and so no messages.
+    pub fn is_bare(&self) -> bool {
+        self.bare
     }
 
     /// Adds bytes outside any frame, as before multiplexing starts.
@@ -244,6 +257,9 @@ impl Mux {
     /// Adds the protocol data that `write` appends to the vector it gets; it must do nothing else
     /// to it.
     pub fn append<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if self.bare {
+            return write(&mut self.out);
+        }
         let start = self.open_frame();
         let result = write(&mut self.out);
         if self.out.len() - start - HEADER_LEN >= DATA_FRAME_LEN {
@@ -258,6 +274,9 @@ impl Mux {
     /// When the tag forbids the payload's length.
     pub fn message(&mut self, tag: Tag, payload: &[u8]) {
         assert!(tag.allows(payload.len()), "{tag:?} cannot have {} bytes", payload.len());
+        if self.bare {
+            return;
+        }
         self.flush();
         put_frame(&mut self.out, tag, payload);
     }

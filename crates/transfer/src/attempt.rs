@@ -12,8 +12,10 @@ use driftless_proto::flist::ListOptions;
 use driftless_proto::mux::Mux;
 use driftless_proto::setup::CompatFlags;
 
-use crate::connect::handshake::{self, ANTICIPATED, ANTICIPATED_FROM, SetupEnd};
-use crate::connect::socket;
+use crate::connect::handshake::{self, ANTICIPATED, ANTICIPATED_FROM, Login, SetupEnd};
+use crate::connect::shell::Family;
+use crate::connect::socket::{self, Way};
+use crate::connect::stream::Stream;
 use crate::driver::Driver;
 use crate::error::{PushError, PushFailure};
 use crate::link::Link;
@@ -75,11 +77,18 @@ impl Attempt<'_> {
         let started = Instant::now();
         let deadline = self.options.connect_timeout.map(|limit| started + limit);
         let url = &self.peer.url;
-        let socket = socket::connect(url, self.options, deadline, &|| driver.cancelled())?;
+        let way = Way {
+            host: &url.host,
+            port: url.port,
+            family: Family::Any,
+            bind_address: self.options.bind_address,
+            socket_options: &[],
+        };
+        let socket = socket::connect(&way, deadline, &|| driver.cancelled())?;
         outcome.connect_time = started.elapsed();
         let mut link = {
             let silence = self.options.timeout.or(self.options.silence_limit);
-            Link::new(socket, deadline, silence, self.options.bwlimit)
+            Link::new(Stream::tcp(socket), deadline, silence, self.options.bwlimit)
         };
         let result = self.talk(anticipate, &mut link, driver, outcome, body);
         outcome.bytes_sent = link.bytes_sent;
@@ -105,7 +114,15 @@ impl Attempt<'_> {
                 self.put_start(&self.list_options(protocol, ANTICIPATED), output);
             }
         };
-        let protocol = handshake::login(link, self.peer, options, &args, put_behind, driver)?;
+        let login = Login {
+            module: &url.module,
+            user: url.user.as_deref().unwrap_or(&self.peer.default_user),
+            password: &|| self.peer.password.clone(),
+            early_input: None,
+            protocol: options.protocol,
+            least_protocol: 30,
+        };
+        let protocol = handshake::login(link, &login, &args, put_behind, driver)?;
         outcome.protocol = protocol;
         outcome.login_time = started.elapsed();
         let anticipated = anticipates(protocol);

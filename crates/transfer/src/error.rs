@@ -23,6 +23,20 @@ pub enum PushError {
         /// Host and port.
         addr: String,
     },
+    /// The remote shell, or the program in place of a socket, cannot be started.
+    #[error("cannot start {}", printable(.program))]
+    Shell {
+        /// Which program.
+        program: Vec<u8>,
+        /// Why.
+        source: io::Error,
+    },
+    /// The proxy makes no connection to the daemon.
+    #[error("bad response from proxy -- {}", printable(.answer))]
+    Proxy {
+        /// The first line of its answer.
+        answer: Vec<u8>,
+    },
     /// Something else listens there; the operator must look.
     #[error("this is no rsync daemon, it says: {}", printable(.got))]
     NotRsync {
@@ -116,13 +130,14 @@ impl PushError {
     /// rsync's exit code for it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Connect { .. } | Self::Io(_) => 10,
+            Self::Connect { .. } | Self::Proxy { .. } | Self::Io(_) => 10,
             Self::ConnectTimeout { .. } => 35,
             Self::NotRsync { .. }
             | Self::Daemon { .. }
             | Self::AuthFailed { .. }
             | Self::NoPassword { .. }
             | Self::MaxConnections { .. } => 5,
+            Self::Shell { .. } => 14,
             Self::Refused { .. } => 4,
             Self::ReadOnly => 1,
             Self::Protocol { exit, .. } => *exit,

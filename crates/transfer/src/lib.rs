@@ -15,6 +15,8 @@ pub mod error;
 mod link;
 pub mod options;
 pub mod push;
+pub mod report;
+pub mod request;
 mod sender;
 pub mod server_args;
 pub mod source;
@@ -25,3 +27,5 @@ pub use options::TransferOptions;
 pub use push::{
     ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree,
 };
+pub use report::Report;
+pub use request::{Ending, Request, SessionFailure};

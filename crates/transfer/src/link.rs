@@ -4,14 +4,14 @@
 //! out in as few writes as possible. While output waits for room, input is read on, since two ends
 //! that both only write hang each other. Nothing here knows what the bytes mean.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
 use driftless_proto::mux::{HEADER_LEN, Mux};
 use rustix::event::PollFlags;
-use socket2::Socket;
 
-use crate::connect::socket::{CANCEL_POLL, wait_for};
+use crate::connect::socket::CANCEL_POLL;
+use crate::connect::stream::Stream;
 use crate::error::PushError;
 
 /// Output that is not left to collect any longer.
@@ -35,8 +35,15 @@ pub(crate) enum Received {
     End,
 }
 
+/// Which directions of a session have frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frames {
+    pub(crate) output: bool,
+    pub(crate) input: bool,
+}
+
 pub(crate) struct Link {
-    socket: Socket,
+    stream: Stream,
     /// What is to be written.
     pub(crate) output: Mux,
     /// Read and not yet taken.
@@ -49,6 +56,8 @@ pub(crate) struct Link {
     timeout: Option<Duration>,
     /// Frames have begun, so that an empty one can be sent.
     framed: bool,
+    /// The peer's data comes in frames.
+    pub(crate) framed_input: bool,
     /// Of the handshake.
     deadline: Option<Instant>,
     last_progress: Instant,
@@ -62,14 +71,14 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(
-        socket: Socket,
+        stream: Stream,
         deadline: Option<Instant>,
         timeout: Option<Duration>,
         bwlimit: Option<u64>,
     ) -> Self {
         let now = Instant::now();
         Self {
-            socket,
+            stream,
             output: Mux::new(),
             input: Vec::with_capacity(16 * 1024),
             scratch: vec![0; READ_SIZE].into(),
@@ -77,6 +86,7 @@ impl Link {
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             timeout,
             framed: false,
+            framed_input: true,
             deadline,
             last_progress: now,
             last_write: now,
@@ -92,6 +102,24 @@ impl Link {
         self.framed = true;
         self.deadline = None;
         self.phase = "during the transfer";
+    }
+
+    /// As [`Link::start_frames`], where one direction may have none: before protocol 30 a client
+    /// sends bare data.
+    pub(crate) fn start_transfer(&mut self, frames: Frames) {
+        self.start_frames();
+        self.framed = frames.output;
+        self.framed_input = frames.input;
+        if !frames.output {
+            let mut bare = Mux::bare();
+            bare.unframed(self.output.ready());
+            self.output = bare;
+        }
+    }
+
+    /// Bytes per second that may be written from now on.
+    pub(crate) fn set_bwlimit(&mut self, bwlimit: Option<u64>) {
+        self.rate = bwlimit.map(|limit| Rate::new(limit, Instant::now()));
     }
 
     /// The longest silence.
@@ -212,14 +240,14 @@ impl Link {
         {
             let pause = rate.pause(now);
             if !pause.is_zero() {
-                let ready = wait_for(&self.socket, interests - PollFlags::OUT, wait.min(pause))?;
+                let ready = self.stream.wait(interests - PollFlags::OUT, wait.min(pause))?;
                 return Ok(ready - PollFlags::OUT);
             }
         }
         if let Some(at) = self.deadline {
             wait = wait.min(at - now);
         }
-        Ok(wait_for(&self.socket, interests, wait)?)
+        Ok(self.stream.wait(interests, wait)?)
     }
 
     /// Writes what is pending as far as the socket takes it.
@@ -236,7 +264,7 @@ impl Link {
             if ready.is_empty() {
                 break;
             }
-            match (&self.socket).write(ready) {
+            match self.stream.write(ready) {
                 Ok(len) => {
                     self.output.written(len);
                     self.bytes_sent += len as u64;
@@ -250,7 +278,7 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_broken(&error) => {
                     // What the peer said before it left is still to be read.
-                    self.output = Mux::new();
+                    self.output = if self.output.is_bare() { Mux::bare() } else { Mux::new() };
                     break;
                 }
                 Err(error) => return Err(error.into()),
@@ -261,7 +289,7 @@ impl Link {
 
     /// Reads what is there; `None` when nothing is.
     fn read_some(&mut self) -> Result<Option<Received>, PushError> {
-        match (&self.socket).read(&mut self.scratch) {
+        match self.stream.read(&mut self.scratch) {
             Ok(0) => {
                 self.ended = true;
                 Ok(Some(Received::End))
@@ -270,9 +298,7 @@ impl Link {
                 self.input.extend_from_slice(&self.scratch[..len]);
                 self.bytes_received += len as u64;
                 self.last_progress = Instant::now();
-                // Not sticky. Without it the peer's small writes wait for our delayed
-                // acknowledgement, 40 ms each. Where it is not supported nothing breaks.
-                let _ = self.socket.set_tcp_quickack(true);
+                self.stream.acknowledge();
                 Ok(Some(Received::Bytes))
             }
             Err(error) if is_broken(&error) => {

@@ -28,6 +28,7 @@ mod compare;
 mod disk;
 mod engine;
 mod events;
+pub mod fanotify;
 mod hint;
 mod kernel;
 mod limits;

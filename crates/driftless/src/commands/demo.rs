@@ -168,6 +168,7 @@ fn config(source: &Path, port: u16) -> anyhow::Result<MirrorConfig> {
         settle: Duration::from_secs(1),
         options: TransferOptions::default(),
         poll_interval: Duration::from_secs(30),
+        schedule: None,
     })
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use driftless_control::Client;
 use driftless_control::report;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::control_socket::ControlOption;
 use crate::output;
@@ -85,6 +87,10 @@ fn write_mirror(text: &mut String, mirror: &report::Mirror) {
         .then(|| format!("{} directories are compared from time to time", watch.polled));
     for note in [&mirror.error, &watch.warning, &polled].into_iter().flatten() {
         line(text, &format!("  ! {note}"));
+    }
+    if let Some(due) = mirror.next_pass.and_then(|due| Timestamp::from_second(due as i64).ok()) {
+        let due = due.to_zoned(TimeZone::system());
+        line(text, &format!("  next full pass {}", due.strftime("%Y-%m-%d %H:%M %Z")));
     }
     let mut rows = vec![["TARGET", "STATE", "LAG", "DIRTY", "SENT", "BATCHES"].map(str::to_owned)];
     rows.extend(mirror.targets.iter().map(|target| {
@@ -189,6 +195,7 @@ mod tests {
             last_error: None,
             next_retry: None,
             refusals: Vec::new(),
+            last_pass: None,
         }
     }
 
@@ -208,6 +215,7 @@ mod tests {
                     overflows: 0,
                     warning: Some("raise fs.inotify.max_user_watches".to_owned()),
                 },
+                next_pass: None,
                 targets: vec![
                     target("rsync://web1/web1", "live"),
                     report::Target {

@@ -137,10 +137,6 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     refused("acls = true", "live.toml:4: acls is not supported by driftless live yet");
-    refused(
-        "schedule = '1 * * * *'",
-        "live.toml:4: schedule is not supported by driftless live yet",
-    );
     refused("verify = '1 * * * *'", "live.toml:4: verify is not supported by driftless live yet");
     refused("live = false", "live.toml:4: live = false is not supported by driftless live yet");
     file_refused(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use driftless_filter::Given;
 use driftless_live::config::{Destination, MaxDelete, MirrorConfig, PasswordSource, TargetConfig};
+use driftless_live::schedule::Schedule;
 use driftless_transfer::TransferOptions;
 use zeroize::Zeroizing;
 
@@ -47,6 +48,8 @@ pub struct Draft {
     pub settle: Duration,
     /// How often unwatchable directories are compared.
     pub poll_interval: Duration,
+    /// When full passes run besides the needed ones.
+    pub schedule: Option<Schedule>,
     /// For targets without their own.
     pub password_file: Option<PathBuf>,
     /// What transfers do.
@@ -73,6 +76,7 @@ impl Draft {
             max_delete: MaxDelete::default(),
             settle: Duration::from_secs(1),
             poll_interval: Duration::from_secs(30),
+            schedule: None,
             password_file: None,
             options: TransferOptions::default(),
         }
@@ -124,6 +128,7 @@ impl Draft {
             settle: self.settle,
             options: self.options,
             poll_interval: self.poll_interval,
+            schedule: self.schedule,
         })
     }
 }

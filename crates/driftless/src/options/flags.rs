@@ -357,6 +357,7 @@ mod tests {
             "chmod" => "go-w",
             "settle" | "poll-interval" | "timeout" | "contimeout" => "77s",
             "bwlimit" | "block-size" => "2K",
+            "schedule" => "30 3 * * *",
             _ => "5",
         }
     }

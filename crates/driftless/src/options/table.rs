@@ -13,7 +13,7 @@ use driftless_transfer::options::CompressChoice;
 use super::draft::{Draft, rule_file};
 use super::values::{
     archive, block_size, bwlimit, checksum_choice, chmod, compress_choice, compress_level,
-    duration, max_delete, name, nonzero, number, poll_interval, protocol,
+    duration, max_delete, name, nonzero, number, poll_interval, protocol, schedule,
 };
 
 /// One option.
@@ -208,6 +208,15 @@ pub static OPTIONS: &[OptionRow] = &[
         "TIME",
         "Compare directories that cannot be watched this often [default: 30s]",
         poll_interval,
+    ),
+    value(
+        "schedule",
+        "CRON",
+        "Run a full pass at these times too, e.g. '30 3 * * *' or '30 3 * * * Europe/Berlin'",
+        |d, v| {
+            d.schedule = Some(schedule(v)?);
+            Ok(())
+        },
     ),
     // Access.
     value("password-file", "FILE", "Read the daemons' password from a file", |d, v| {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use driftless_live::config::MaxDelete;
+use driftless_live::schedule::Schedule;
 use driftless_transfer::chmod::Chmod;
 use driftless_transfer::options::{ChecksumKind, CompressChoice};
 
@@ -76,6 +77,10 @@ pub(super) fn poll_interval(draft: &mut Draft, value: &OsStr) -> Result<(), Stri
     }
     draft.poll_interval = interval;
     Ok(())
+}
+
+pub(super) fn schedule(value: &OsStr) -> Result<Schedule, String> {
+    Schedule::parse(text(value)?).map_err(|error| error.to_string())
 }
 
 pub(super) fn chmod(draft: &mut Draft, value: &OsStr) -> Result<(), String> {

@@ -9,6 +9,7 @@ mod forced;
 mod property;
 mod refusals;
 mod rules;
+mod schedule;
 mod torn;
 
 /// The program under test.

@@ -267,6 +267,11 @@ impl DirtySet {
         self.pass.is_some_and(|mark| mark.not_before.is_none_or(|at| at <= now))
     }
 
+    /// Whether a pass is asked for, now or later.
+    pub fn pass_marked(&self) -> bool {
+        self.pass.is_some()
+    }
+
     /// Asks for another pass after one that had to leave something out.
     pub fn repeat_pass(&mut self, retry: impl Fn(u32) -> Duration, cause: Cause) {
         let mut mark = self.flying.pass.take().unwrap_or_else(|| cause.mark(Need::Content));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::backoff;
 use crate::engine::dirty::{Cause, DirtySet};
-use crate::status::{LaneState, TargetStatus};
+use crate::status::{LaneState, PassStatus, TargetStatus};
 
 /// A change that is older means that the lane is not simply live.
 const CATCHING_UP_AFTER: Duration = Duration::from_secs(2);
@@ -65,6 +65,8 @@ pub struct Inner {
     pub last_error: Option<String>,
     /// For status.
     pub refusals: Vec<String>,
+    /// How the last full pass ended.
+    pub last_pass: Option<PassStatus>,
 }
 
 /// Sums since the start.
@@ -101,6 +103,7 @@ impl Lane {
                 counters: Counters::default(),
                 last_error: None,
                 refusals: Vec::new(),
+                last_pass: None,
             }),
             changed: Condvar::new(),
             cancel: AtomicBool::new(false),
@@ -218,6 +221,7 @@ impl Lane {
             last_error: paused.flatten().or_else(|| inner.last_error.clone()),
             next_retry: if state == LaneState::BackingOff { waits } else { None },
             refusals: inner.refusals.clone(),
+            last_pass: inner.last_pass.clone(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::engine::presence::Presence;
 use crate::links::Links;
 use crate::planner::{Planner, Wishes};
 use crate::rules::SourceRules;
-use crate::status::LaneState;
+use crate::status::{LaneState, PassStatus};
 
 /// Marks of one batch; more wait for the next, so that acknowledgements keep coming.
 const BATCH_MARKS: usize = 20_000;
@@ -315,7 +315,7 @@ impl Worker<'_> {
     }
 
     fn pass(&mut self, view: &View, target: &mut dyn Target, accept: bool) {
-        let began = wall_clock();
+        let (began, clock) = (wall_clock(), SystemTime::now());
         let limit = if accept { MaxDelete::Unlimited } else { self.config.max_delete };
         tracing::info!(mirror = %self.config.name, target = %self.lane.url, "full pass begins");
         let report = target.pass(view, self.known_at, limit, self.lane);
@@ -359,6 +359,15 @@ impl Worker<'_> {
             }
             inner.dirty.give_back();
             self.close(inner, &report.end, false, cause.now);
+            if report.end != Err(LaneError::Cancelled) {
+                inner.last_pass = Some(PassStatus {
+                    began: clock,
+                    took: clock.elapsed().unwrap_or_default(),
+                    files: report.traffic.files,
+                    bytes: report.traffic.sent,
+                    error: report.end.as_ref().err().map(ToString::to_string).or(error.clone()),
+                });
+            }
             if let Some(error) = error {
                 tracing::warn!(mirror = %self.config.name, target = %self.lane.url, "{error}");
                 inner.last_error = Some(error);

@@ -6,18 +6,16 @@
 //! behind them follows a daemon of protocol 32 without waiting for its flags, which are known: all
 //! such daemons grant what the arguments ask for.
 
-use driftless_proto::Decode;
-use driftless_proto::auth::{self, Digest};
-use driftless_proto::greeting::{Greeting, ServerLine, take_line};
-use driftless_proto::mux::Mux;
-use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
-
-use crate::connect::url::DaemonUrl;
 use crate::driver::{Driver, Level};
 use crate::error::PushError;
 use crate::link::{Link, Received};
 use crate::options::{CompressChoice, TransferOptions};
-use crate::push::Peer;
+use driftless_proto::Decode;
+use driftless_proto::auth::{self, Digest};
+use driftless_proto::greeting::{ClientLine, Greeting, ServerLine, take_line};
+use driftless_proto::mux::Mux;
+use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
+use zeroize::Zeroizing;
 
 /// Longest line that is accepted from a daemon.
 const MAX_LINE: usize = 16 * 1024;
@@ -30,7 +28,10 @@ const MAX_LINES: usize = 10_000;
 pub(crate) struct Setup {
     pub(crate) protocol: u8,
     pub(crate) compat: CompatFlags,
+    /// Of blocks and of whole files.
     pub(crate) checksum: ChecksumKind,
+    /// Of the digests in lists (`--checksum`).
+    pub(crate) list_checksum: ChecksumKind,
     pub(crate) compression: Compression,
     pub(crate) seed: i32,
 }
@@ -43,34 +44,55 @@ pub(crate) const ANTICIPATED: CompatFlags =
 /// The first protocol whose daemons have [`ANTICIPATED`].
 pub(crate) const ANTICIPATED_FROM: u8 = 32;
 
+/// Which module is entered, and by whom.
+pub(crate) struct Login<'a> {
+    pub(crate) module: &'a str,
+    pub(crate) user: &'a str,
+    /// Asked for only when the daemon wants a password.
+    pub(crate) password: &'a dyn Fn() -> Option<Zeroizing<Vec<u8>>>,
+    /// For the daemon's early program.
+    pub(crate) early_input: Option<&'a [u8]>,
+    /// The highest protocol offered, and the lowest accepted.
+    pub(crate) protocol: u8,
+    pub(crate) least_protocol: u8,
+}
+
+impl Login<'_> {
+    fn refusal(&self, line: &[u8]) -> PushError {
+        refusal(line, self.module, self.user)
+    }
+}
+
 /// Enters the module and hands over the arguments, with what `put_behind` adds to them when it is
 /// told the protocol version. Returns that version.
 pub(crate) fn login(
     link: &mut Link,
-    peer: &Peer,
-    options: &TransferOptions,
+    who: &Login<'_>,
     args: &[Vec<u8>],
     put_behind: impl FnOnce(&mut Mux, u8),
     driver: &mut dyn Driver,
 ) -> Result<u8, PushError> {
-    let ours =
-        Greeting { protocol: options.protocol, sub: 0, digests: Digest::PREFERENCE.to_vec() };
+    let ours = Greeting { protocol: who.protocol, sub: 0, digests: Digest::PREFERENCE.to_vec() };
     let mut flight = Vec::with_capacity(128);
     ours.put(&mut flight);
-    flight.extend_from_slice(peer.url.module.as_bytes());
+    if let Some(input) = who.early_input {
+        ClientLine::EarlyInput(input.len()).put(&mut flight);
+        flight.extend_from_slice(input);
+    }
+    flight.extend_from_slice(who.module.as_bytes());
     flight.push(b'\n');
     link.output.unframed(&flight);
 
     let theirs = greeting(link, driver)?;
     let protocol = ours.agree(&theirs);
-    if protocol < 30 {
+    if protocol < who.least_protocol {
+        let least = who.least_protocol;
         return Err(PushError::Protocol {
             phase: link.phase,
-            what: format!("the daemon speaks protocol {protocol}, 30 is the least"),
+            what: format!("the daemon speaks protocol {protocol}, {least} is the least"),
             exit: 2,
         });
     }
-    let user = peer.url.user.as_deref().unwrap_or(&peer.default_user);
     let mut flight = Vec::new();
     driftless_proto::args::put_args(&mut flight, args.iter().map(Vec::as_slice), protocol);
     for _ in 0..MAX_LINES {
@@ -83,24 +105,24 @@ pub(crate) fn login(
             }
             ServerLine::AuthRequired(challenge) => {
                 let no_password = || PushError::NoPassword {
-                    user: user.to_owned(),
-                    module: peer.url.module.clone(),
+                    user: who.user.to_owned(),
+                    module: who.module.to_owned(),
                 };
-                let password = peer.password.as_ref().ok_or_else(no_password)?;
+                let password = (who.password)().ok_or_else(no_password)?;
                 let digest = auth::choose(&theirs.digests, protocol)
                     .map_err(|violation| protocol_error(link, &violation))?;
-                let proof = auth::respond(digest, password, &challenge, protocol);
+                let proof = auth::respond(digest, &password, &challenge, protocol);
                 let mut answer = Vec::with_capacity(128 + flight.len());
-                auth::put_response(&mut answer, user.as_bytes(), &proof);
+                auth::put_response(&mut answer, who.user.as_bytes(), &proof);
                 answer.append(&mut flight);
                 link.output.unframed(&answer);
                 put_behind(&mut link.output, protocol);
-                return verdict(link, &peer.url, user, protocol, driver);
+                return verdict(link, who, protocol, driver);
             }
             ServerLine::Exit => {
                 return Err(PushError::Daemon { text: b"it ended the session".to_vec() });
             }
-            ServerLine::Error(text) => return Err(refusal(&text, &peer.url, user)),
+            ServerLine::Error(text) => return Err(who.refusal(&text)),
         }
     }
     Err(too_many_lines(link))
@@ -108,8 +130,7 @@ pub(crate) fn login(
 
 fn verdict(
     link: &mut Link,
-    url: &DaemonUrl,
-    user: &str,
+    who: &Login<'_>,
     protocol: u8,
     driver: &mut dyn Driver,
 ) -> Result<u8, PushError> {
@@ -117,7 +138,7 @@ fn verdict(
         match ServerLine::parse(line(link, driver)?) {
             ServerLine::Motd(text) => driver.message(Level::Motd, &text),
             ServerLine::Ok => return Ok(protocol),
-            ServerLine::Error(text) => return Err(refusal(&text, url, user)),
+            ServerLine::Error(text) => return Err(who.refusal(&text)),
             ServerLine::AuthRequired(_) | ServerLine::Exit => break,
         }
     }
@@ -129,7 +150,7 @@ fn too_many_lines(link: &Link) -> PushError {
     PushError::Protocol { phase: link.phase, what, exit: 5 }
 }
 
-fn greeting(link: &mut Link, driver: &mut dyn Driver) -> Result<Greeting, PushError> {
+pub(super) fn greeting(link: &mut Link, driver: &mut dyn Driver) -> Result<Greeting, PushError> {
     const MARK: &[u8] = b"@RSYNCD: ";
     loop {
         let seen = link.input.len().min(MARK.len());
@@ -182,7 +203,10 @@ pub(crate) fn setup(
         let text = line(link, driver)?;
         return Err(PushError::Daemon { text: error_text(&text) });
     }
-    let compat = need(link, driver, CompatFlags::take)?;
+    let compat = match protocol {
+        ..30 => CompatFlags::default(),
+        _ => need(link, driver, CompatFlags::take)?,
+    };
     if anticipated && compat.0 & ANTICIPATED.0 != ANTICIPATED.0 {
         return Ok(SetupEnd::Disappointed);
     }
@@ -190,6 +214,7 @@ pub(crate) fn setup(
         protocol,
         compat,
         checksum: options.checksum_choice.unwrap_or(ChecksumKind::fallback(protocol)),
+        list_checksum: ChecksumKind::None,
         compression: chosen_compression(options.compress).unwrap_or(Compression::Zlib),
         seed: 0,
     };
@@ -211,12 +236,13 @@ pub(crate) fn setup(
                 .map_err(|violation| protocol_error(link, &violation))?;
         }
     }
+    setup.list_checksum = options.update.list_checksum_choice.unwrap_or(setup.checksum);
     setup.seed = need(link, driver, setup::take_seed)?;
     Ok(SetupEnd::Agreed(setup))
 }
 
 /// `None`: to be negotiated.
-fn chosen_compression(choice: CompressChoice) -> Option<Compression> {
+pub(super) fn chosen_compression(choice: CompressChoice) -> Option<Compression> {
     match choice {
         CompressChoice::Off => Some(Compression::None),
         CompressChoice::Negotiate => None,
@@ -255,12 +281,12 @@ impl Offer {
     }
 }
 
-fn line(link: &mut Link, driver: &mut dyn Driver) -> Result<Vec<u8>, PushError> {
+pub(super) fn line(link: &mut Link, driver: &mut dyn Driver) -> Result<Vec<u8>, PushError> {
     need(link, driver, |input| take_line(input, MAX_LINE))
 }
 
 /// Takes one value, waiting for as many bytes as it needs.
-fn need<T>(
+pub(super) fn need<T>(
     link: &mut Link,
     driver: &mut dyn Driver,
     mut take: impl FnMut(&mut &[u8]) -> Result<T, Decode>,
@@ -286,7 +312,7 @@ fn more(link: &mut Link, driver: &mut dyn Driver) -> Result<(), PushError> {
     }
 }
 
-fn protocol_error(link: &Link, violation: &driftless_proto::Violation) -> PushError {
+pub(super) fn protocol_error(link: &Link, violation: &driftless_proto::Violation) -> PushError {
     PushError::Protocol {
         phase: link.phase,
         what: violation.to_string(),
@@ -295,18 +321,18 @@ fn protocol_error(link: &Link, violation: &driftless_proto::Violation) -> PushEr
 }
 
 /// What an `@ERROR` line means. Protocol reference, "Daemon text handshake".
-fn refusal(line: &[u8], url: &DaemonUrl, user: &str) -> PushError {
+fn refusal(line: &[u8], module: &str, user: &str) -> PushError {
     let text = error_text(line);
     if text.starts_with(b"max connections") {
         PushError::MaxConnections { text }
     } else if text.starts_with(b"auth failed") {
-        PushError::AuthFailed { user: user.to_owned(), module: url.module.clone() }
+        PushError::AuthFailed { user: user.to_owned(), module: module.to_owned() }
     } else {
         PushError::Daemon { text }
     }
 }
 
-fn error_text(line: &[u8]) -> Vec<u8> {
+pub(super) fn error_text(line: &[u8]) -> Vec<u8> {
     line.strip_prefix(b"@ERROR")
         .map_or(line, |rest| rest.strip_prefix(b": ").unwrap_or(rest))
         .to_vec()

@@ -1,6 +1,14 @@
-//! The way to a daemon: address, password, socket, handshake.
+//! The way to a peer: address, password, socket or shell, handshake.
 
+mod connection;
+pub mod daemon;
 pub(crate) mod handshake;
 pub mod password;
+pub mod proxy;
+pub mod shell;
 pub(crate) mod socket;
+pub mod sockopts;
+pub mod stream;
 pub mod url;
+
+pub use connection::{Connection, Direction, End, Established, Module, can_recurse_incrementally};

@@ -1,37 +1,63 @@
 //! A connected, non-blocking socket to a daemon.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::AsFd;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::connect::url::DaemonUrl;
+use crate::connect::shell::Family;
+use crate::connect::sockopts::SocketOption;
+use crate::connect::stream::wait_for;
 use crate::error::PushError;
-use crate::options::TransferOptions;
 
 /// Longest time without asking whether to give up.
 pub(crate) const CANCEL_POLL: Duration = Duration::from_millis(100);
 
+/// Where to connect to, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) family: Family,
+    /// Local address.
+    pub(crate) bind_address: Option<IpAddr>,
+    pub(crate) socket_options: &'a [SocketOption],
+}
+
+impl Way<'_> {
+    fn allows(&self, address: &SocketAddr) -> bool {
+        match self.family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        }
+    }
+
+    /// For error texts.
+    fn address(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
 /// Connects to the first address of the host that answers. `deadline` bounds all of it.
 pub(crate) fn connect(
-    url: &DaemonUrl,
-    options: &TransferOptions,
+    way: &Way<'_>,
     deadline: Option<Instant>,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Socket, PushError> {
-    let failed = |source| PushError::Connect { addr: url.address(), source };
-    let addresses = (url.host.as_str(), url.port).to_socket_addrs().map_err(failed)?;
+    let failed = |source| PushError::Connect { addr: way.address(), source };
+    let addresses = (way.host, way.port).to_socket_addrs().map_err(failed)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
-        match connect_to(address, options, deadline, cancelled) {
+    for address in addresses.filter(|address| way.allows(address)) {
+        match connect_to(address, way, deadline, cancelled) {
             Ok(socket) => return Ok(socket),
             Err(Stop::Failed(error)) => last = error,
             Err(Stop::Cancelled) => return Err(PushError::Cancelled),
             Err(Stop::Deadline) => {
-                return Err(PushError::ConnectTimeout { addr: url.address() });
+                return Err(PushError::ConnectTimeout { addr: way.address() });
             }
         }
     }
@@ -52,17 +78,20 @@ impl From<io::Error> for Stop {
 
 fn connect_to(
     address: SocketAddr,
-    options: &TransferOptions,
+    way: &Way<'_>,
     deadline: Option<Instant>,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Socket, Stop> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if let Some(local) = options.bind_address {
+    if let Some(local) = way.bind_address {
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
+    for option in way.socket_options {
+        option.apply(&socket)?;
+    }
     match socket.connect(&address.into()) {
         Ok(()) => return Ok(socket),
         Err(error) if error.raw_os_error() == Some(libc_in_progress()) => {}
@@ -88,25 +117,4 @@ fn connect_to(
 
 fn libc_in_progress() -> i32 {
     rustix::io::Errno::INPROGRESS.raw_os_error()
-}
-
-/// Waits until the socket is ready for one of `interests`; empty when the time is over or a signal
-/// came.
-pub(crate) fn wait_for(
-    socket: &impl AsFd,
-    interests: PollFlags,
-    wait: Duration,
-) -> io::Result<PollFlags> {
-    let mut fds = [PollFd::new(socket, interests)];
-    let timeout = wait.try_into().ok();
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) => {
-            let ready = fds[0].revents();
-            // An error or a hang-up shows in the read or write that follows.
-            let troubled = ready.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-            Ok(if troubled { ready | interests } else { ready })
-        }
-        Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
-        Err(error) => Err(error.into()),
-    }
 }

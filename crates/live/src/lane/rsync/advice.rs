@@ -45,6 +45,8 @@ fn advice(error: &PushError) -> &'static str {
         PushError::Closed { .. }
         | PushError::Timeout { .. }
         | PushError::Io(_)
+        | PushError::Shell { .. }
+        | PushError::Proxy { .. }
         | PushError::Cancelled
         | PushError::List(_) => "it is tried again",
     }

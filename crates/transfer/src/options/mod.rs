@@ -1,4 +1,11 @@
 //! What a transfer does, checked and complete.
+//!
+//! Everything that an option of rsync's changes about a transfer on either side has a field here,
+//! and nothing else: paths, filters and the connection are given beside it. A server's options come
+//! from `server_args`, so fields marked "never sent" keep their defaults there.
+
+mod groups;
+mod levels;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,6 +13,13 @@ use std::time::Duration;
 use crate::chmod::Chmod;
 
 pub use driftless_proto::setup::ChecksumKind;
+pub use groups::{
+    AddressFamily, AlternateKind, Alternates, Append, Backup, ConnectOptions, DeleteOptions,
+    DeleteWhen, FilesFrom, Itemize, LimitOptions, LinkOptions, LogFormat, MetadataOptions,
+    MissingArgs, ReadOptions, RemoveSource, Selection, StderrMode, TalkOptions, UpdateOptions,
+    WriteOptions,
+};
+pub use levels::{DebugLevels, InfoLevels};
 
 /// Whether and how data is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,10 +39,11 @@ pub enum CompressChoice {
     Zlib,
 }
 
-/// Options of a push. The default is rsync's `-a` with nanoseconds compared.
+/// Options of a transfer. [`TransferOptions::plain`] is rsync without any option; the default, which
+/// the mirror builds on, is rsync's `-a` without `-r` and with nanoseconds compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransferOptions {
-    /// Symbolic links as such; else they are left out of lists by the caller.
+    /// Symbolic links as such (`-l`).
     pub links: bool,
     /// Permission bits.
     pub perms: bool,
@@ -48,6 +63,8 @@ pub struct TransferOptions {
     pub specials: bool,
     /// Hard-link groups.
     pub hard_links: bool,
+    /// `-H` was given more than once, which is told to the server.
+    pub hard_links_twice: bool,
     /// Ids as numbers, never mapped by name.
     pub numeric_ids: bool,
     /// `Some(true)`: no deltas. `None` leaves it to the receiving side, which makes deltas.
@@ -58,7 +75,7 @@ pub struct TransferOptions {
     pub compress_level: Option<i32>,
     /// `None` negotiates.
     pub checksum_choice: Option<ChecksumKind>,
-    /// 30..=32: the highest protocol offered.
+    /// 29..=32: the highest protocol offered.
     pub protocol: u8,
     /// Bytes per second, on this side's writes; also told to the peer.
     pub bwlimit: Option<u64>,
@@ -89,6 +106,45 @@ pub struct TransferOptions {
     pub remote_options: Vec<Vec<u8>>,
     /// Local address to connect from.
     pub bind_address: Option<IpAddr>,
+    /// `--trust-sender`: a pulled list is taken as it comes; never sent.
+    pub trust_sender: bool,
+    /// `-n`: nothing is changed.
+    pub dry_run: bool,
+    /// What is listed.
+    pub selection: Selection,
+    /// Symbolic links that are more than copied.
+    pub link: LinkOptions,
+    /// Attributes beyond `-a`.
+    pub metadata: MetadataOptions,
+    /// Which files are looked at, and which count as equal.
+    pub update: UpdateOptions,
+    /// What is removed.
+    pub delete: DeleteOptions,
+    /// How files are put in place.
+    pub write: WriteOptions,
+    /// How files are read.
+    pub read: ReadOptions,
+    /// What bounds the session.
+    pub limit: LimitOptions,
+    /// What is said.
+    pub talk: TalkOptions,
+}
+
+impl TransferOptions {
+    /// Returns what rsync does without any option.
+    pub fn plain() -> Self {
+        Self {
+            links: false,
+            perms: false,
+            times: false,
+            owner: false,
+            group: false,
+            devices: false,
+            specials: false,
+            modify_window: 0,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for TransferOptions {
@@ -104,6 +160,7 @@ impl Default for TransferOptions {
             devices: true,
             specials: true,
             hard_links: false,
+            hard_links_twice: false,
             numeric_ids: false,
             whole_file: None,
             compress: CompressChoice::Off,
@@ -124,6 +181,17 @@ impl Default for TransferOptions {
             modify_window: -1,
             remote_options: Vec::new(),
             bind_address: None,
+            trust_sender: false,
+            dry_run: false,
+            selection: Selection::default(),
+            link: LinkOptions::default(),
+            metadata: MetadataOptions::default(),
+            update: UpdateOptions::default(),
+            delete: DeleteOptions::default(),
+            write: WriteOptions::default(),
+            read: ReadOptions::default(),
+            limit: LimitOptions::default(),
+            talk: TalkOptions::default(),
         }
     }
 }

@@ -1,0 +1,62 @@
+//! What a session is asked to do besides its options, and how it ended.
+
+use driftless_filter::Given;
+
+use crate::error::PushError;
+use crate::report::Statistics;
+
+/// What is copied where. Which fields count depends on the role: a client has all, a server those
+/// that its arguments hold, and it gets `rules` and the list of files through the session.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Source arguments as given, without host or module; on a sender.
+    pub sources: Vec<Vec<u8>>,
+    /// The destination as given, on a receiving side. `None` lists only.
+    pub destination: Option<Vec<u8>>,
+    /// Filters of the command line, in their order there, those that options bring included
+    /// (`P *~` of backups, `-p` of a partial directory, `-C`). A client that pulls sends them.
+    pub rules: Vec<Given>,
+}
+
+/// How a session ended that got to its closing exchange.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ending {
+    /// For `--stats` and the summary.
+    pub statistics: Statistics,
+    /// The protocol spoken.
+    pub protocol: u8,
+    /// Some file or attribute was not transferred: an error text of that weight was said here or
+    /// by the peer (exit code 23).
+    pub error_xfer: bool,
+    /// io_error bits of the lists and of this side: 1 general, 2 vanished, 4 `--max-delete`.
+    pub io_error: u32,
+    /// The code that the peer, or a process of the connection, ended with.
+    pub peer_exit: Option<i32>,
+}
+
+impl Ending {
+    /// rsync's exit code.
+    pub fn exit_code(&self) -> u8 {
+        let own = if self.error_xfer || self.io_error & 1 != 0 {
+            23
+        } else if self.io_error & 2 != 0 {
+            24
+        } else if self.io_error & 4 != 0 {
+            25
+        } else {
+            0
+        };
+        let peer = self.peer_exit.map_or(0, |code| u8::try_from(code).unwrap_or(12));
+        own.max(peer)
+    }
+}
+
+/// A session that did not get that far: why, and what is known nevertheless.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct SessionFailure {
+    /// What ended it. Its exit code is rsync's.
+    pub error: PushError,
+    /// Until then.
+    pub ending: Ending,
+}
