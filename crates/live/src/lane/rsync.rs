@@ -272,6 +272,10 @@ impl Target for RsyncTarget {
             texts: Vec::new(),
             deleted: Vec::new(),
         };
+        // Whoever fails is not waited for.
+        if lane.failures() == 0 {
+            driver.attend();
+        }
         let (outcome, error) = split(push_list(&self.peer, &options, push, &mut driver));
         let ListDriver { states, texts, deleted, .. } = driver;
         let mut judge = Judge {

@@ -28,7 +28,7 @@ pub const DEFAULT_CAPACITY: usize = 64 * 1024 * 1024;
 
 /// Bytes per second that a disk reads, at a guess: what a reader may lose by waiting for others is
 /// what they would lose by reading again.
-const READ_RATE: f64 = 400e6;
+const READ_RATE: f64 = 200e6;
 
 /// Longest wait at one chunk.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
