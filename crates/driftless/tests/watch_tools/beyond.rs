@@ -2,11 +2,14 @@
 //! forms of output.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use driftless_testkit::arb::Ops;
 use driftless_testkit::wait;
 
 use super::support::{DRIFTLESS, End, Outcome, Run, TREE, act, ours, run, same, words};
@@ -131,6 +134,56 @@ fn renames_that_are_seen_late_leave_the_right_names() {
 }
 
 #[test]
+fn after_any_operations_each_directory_is_watched_under_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, outside) = (dir.path().join("d"), dir.path().join("outside"));
+    fs::create_dir_all(&tree).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    let mut ops = Ops::new(Ops::seed_from_environment(), &tree, &outside);
+    ops.burst(40);
+    let (tool, words) = words("inotifywait -mrq --null -e create --format %w%f d");
+    let mut command = ours(tool);
+    command.args(words);
+    let mut run = Run::start(command, dir.path());
+    assert!(run.wait_idle());
+    for round in 0..8 {
+        ops.burst(50);
+        let mut probes = Vec::new();
+        for top in [&tree, &outside] {
+            let mut dirs = vec![top.clone()];
+            while let Some(at) = dirs.pop() {
+                let probe = at.join(format!("probe{round}"));
+                // Some operations take rights away, but not from root.
+                fs::write(&probe, "").unwrap();
+                probes.push(probe);
+                let entries = fs::read_dir(&at).unwrap().flatten();
+                dirs.extend(
+                    entries.filter(|e| e.file_type().unwrap().is_dir()).map(|entry| entry.path()),
+                );
+            }
+        }
+        let last = tree.join(format!("last{round}"));
+        fs::write(&last, "").unwrap();
+        let path =
+            |probe: &Path| probe.strip_prefix(dir.path()).unwrap().as_os_str().as_bytes().to_vec();
+        let told = wait::until("the last one is told", wait::GENEROUS, || {
+            let told = run.stdout_bytes();
+            let names: HashSet<Vec<u8>> = told.split(|&b| b == 0).map(<[u8]>::to_vec).collect();
+            names.contains(&path(&last)).then_some(names)
+        });
+        for probe in probes {
+            let is_inside = probe.starts_with(&tree);
+            assert_eq!(told.contains(&path(&probe)), is_inside, "{probe:?}\n{}", ops.report(&[]));
+        }
+        for name in told.iter().filter(|name| name.ends_with(format!("probe{round}").as_bytes())) {
+            let found = dir.path().join(OsStr::from_bytes(name));
+            assert!(found.exists(), "{found:?} is told and was never there\n{}", ops.report(&[]));
+        }
+    }
+    run.end(End::Term);
+}
+
+#[test]
 fn an_overflow_is_told_and_repaired() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let files = limit.trim().parse::<usize>().unwrap() + 100;
@@ -170,8 +223,6 @@ fn an_overflow_is_told_and_repaired() {
 
 #[test]
 fn json_and_null_survive_any_name() {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
     let names: [&[u8]; 4] = [b"a\nb", b"\xff\xfe,\"", b"back\\slash\ttab", "ü".as_bytes()];
     let make = |dir: &Path| {
         for name in names {

@@ -109,8 +109,12 @@ impl Run {
         self.child.id()
     }
 
+    pub fn stdout_bytes(&self) -> Vec<u8> {
+        fs::read(&self.out).unwrap()
+    }
+
     pub fn stdout(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.out).unwrap()).into_owned()
+        String::from_utf8_lossy(&self.stdout_bytes()).into_owned()
     }
 
     pub fn stderr(&self) -> String {

@@ -354,32 +354,39 @@ impl Watches {
             | WatchFlags::ONLYDIR
             | WatchFlags::DONT_FOLLOW;
         let reduced = full.difference(WatchFlags::from_bits_retain(LOOKING));
-        let leaf = |device: Option<u64>| device.is_some_and(|device| is_leaf(dir, name, device));
-        // Only what will not be listed may have the full watch from the start.
-        let seems_leaf = looks && leaf(device);
-        let flags = if seems_leaf { full } else { reduced };
-        let wd = match self.add_watch(path, flags) {
+        // Most directories have nothing below them and need no listing: they get all at once.
+        let wd = match self.add_watch(path, if device.is_some() { full } else { reduced }) {
             Ok(wd) => wd,
             Err(error) if is_skipped(error) => return Ok(None),
             Err(error) => return Err(error),
         };
         // Asked after arming, or a directory could appear in between.
-        let is_leaf = leaf(device);
-        if let Some(known) = self.table.by_wd(wd) {
-            if !seems_leaf {
-                self.note_reduced(known);
+        let is_leaf = device.is_some_and(|device| is_leaf(dir, name, device));
+        if looks && !is_leaf && device.is_some() {
+            match self.add_watch(path, reduced) {
+                Ok(again) if again == wd => {}
+                // Another directory has taken the place; the news of it is in the queue.
+                Ok(other) if self.table.by_wd(other).is_none() => {
+                    let _ = inotify::remove_watch(&self.instance, other);
+                }
+                Ok(_) => {}
+                Err(error) if is_skipped(error) => {}
+                Err(error) => return Err(error),
             }
-            let is_here = self.table.parent(known) == Some(parent);
-            return Ok(Some(known).filter(|_| matches!(walk, Walk::Again) && is_here && !is_leaf));
         }
-        let node = self.table.add(Some(parent), name.to_bytes(), wd);
-        self.progress.count(self.table.len());
-        if seems_leaf && !is_leaf {
-            self.add_watch(path, reduced)?;
-        }
-        if !(seems_leaf && is_leaf) {
+        let known = self.table.by_wd(wd);
+        let node = match known {
+            Some(known) => known,
+            None => self.table.add(Some(parent), name.to_bytes(), wd),
+        };
+        if !is_leaf {
             self.note_reduced(node);
         }
+        if known.is_some() {
+            let is_here = self.table.parent(node) == Some(parent);
+            return Ok(Some(node).filter(|_| matches!(walk, Walk::Again) && is_here && !is_leaf));
+        }
+        self.progress.count(self.table.len());
         Ok(Some(node).filter(|_| !is_leaf))
     }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use driftless_testkit::{kernel, wait};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::programs::Program;
 use crate::table::{Figure, Outcome, Row};
@@ -42,10 +43,12 @@ impl Watcher {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let said = BufReader::new(child.stderr.take().expect("it was asked for"));
-        let established =
-            said.lines().map_while(Result::ok).any(|line| line == "Watches established.");
-        assert!(established, "{command:?} ended");
+        let mut said = String::new();
+        let mut progress = BufReader::new(child.stderr.take().expect("it was asked for"));
+        while !said.ends_with("Watches established.\n") {
+            let len = progress.read_line(&mut said).expect("a pipe can be read");
+            assert!(len > 0, "{command:?} ended: {said}");
+        }
         Self { child, tree, out, start_time: began.elapsed() }
     }
 
@@ -53,11 +56,9 @@ impl Watcher {
         kernel::group_usage(self.child.id()).expect("the process table is readable")
     }
 
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent =
-            Command::new("kill").args(["-s", name, &pid]).status().expect("kill is installed");
-        assert!(sent.success());
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it has not been waited for");
     }
 
     /// Waits until its output ends with `line`; false when that takes too long.
@@ -128,7 +129,7 @@ pub fn drain(program: Program, driftless: &Path) -> Outcome {
     let watcher = Watcher::start(command(program, driftless), tree(&[100]));
     let mut time = Duration::ZERO;
     for round in 0..ROUNDS {
-        watcher.signal("STOP");
+        watcher.signal(Signal::STOP);
         let path = |file: usize| format!("dir{}/file{round}.{file}", file % 100);
         for file in 0..FILES {
             let mut file = File::create(watcher.tree.path().join(path(file))).expect("it is ours");
@@ -139,7 +140,7 @@ pub fn drain(program: Program, driftless: &Path) -> Outcome {
         let place = watcher.tree.path().display();
         let line = format!("{place}/{dir}/ CLOSE_WRITE,CLOSE {name}\n");
         let began = Instant::now();
-        watcher.signal("CONT");
+        watcher.signal(Signal::CONT);
         if !watcher.wait_for(&line) {
             return Outcome::lost("events were not printed");
         }
