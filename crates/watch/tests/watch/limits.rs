@@ -117,7 +117,7 @@ fn a_root_beyond_the_limit_is_compared() {
 }
 
 /// Runs one test of this program again, as another user and with a variable set.
-fn again(test: &str, variable: &str, wrap: impl FnOnce(Command) -> Command) {
+pub fn again(test: &str, variable: &str, wrap: impl FnOnce(Command) -> Command) {
     // The program is copied to where that user may read it.
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
