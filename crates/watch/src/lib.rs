@@ -23,8 +23,8 @@
 //!   compared at intervals, a lost root is [`Hint::RootLost`].
 //!
 //! Not seen, because the kernel does not tell: stores through a memory map before it is unmapped,
-//! changes through another hard link outside the tree, changes made by other machines on a network
-//! file system, inode flags (`chattr`).
+//! changes through another hard link outside the tree, inode flags (`chattr`). On file systems that
+//! other machines can change, directories are compared at intervals.
 //!
 //! Nothing here decides what is sent, reads the content of a file or follows a symbolic link.
 

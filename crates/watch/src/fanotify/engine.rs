@@ -78,7 +78,12 @@ impl Engine {
     /// Marks the file systems of the tree.
     pub fn start(root: &Root, options: &WatchOptions) -> Result<Marked, Refusal> {
         let queue = if options.limited_queue { Queue::Limited } else { Queue::Unlimited };
-        let group = Group::new(queue, true).map_err(|error| {
+        let group = Group::new(queue, true).or_else(|error| match Errno::from_io_error(&error) {
+            // In a user namespace of its own it may watch what it has mounted there.
+            Some(Errno::PERM) => Group::new(Queue::Limited, true),
+            _ => Err(error),
+        });
+        let group = group.map_err(|error| {
             let advice = match Errno::from_io_error(&error) {
                 Some(Errno::PERM) => ", it needs CAP_SYS_ADMIN",
                 Some(Errno::INVAL) => ", it needs Linux 5.17",

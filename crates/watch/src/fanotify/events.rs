@@ -91,6 +91,10 @@ impl State {
                 if what.intersects(What::CLOSED_WRITE | What::MODIFIED) && is_made_up(entry.name) {
                     self.written_unnamed(&path);
                 }
+                if what.is_dir() && what.contains(What::CREATED) {
+                    // Where another one may have been, with all that was in it.
+                    self.hints.push(Hint::Subtree { path: Some(path.clone()) });
+                }
                 self.hints.push(Hint::Path { path, what });
             }
             Some(Named::Within(path)) => self.hints.push(Hint::Subtree { path }),

@@ -153,10 +153,16 @@ impl View {
 
     fn climb(&mut self, dir: Handle<'_>, links: &mut Vec<Link>) -> io::Result<End> {
         let mount = self.mount()?;
-        let mut at = match dir.open_dir(mount) {
-            Ok(opened) => opened,
-            Err(error) if is_gone(&error) => return Ok(End::Gone),
-            Err(error) => return Err(error),
+        let mut tries = 0;
+        let mut at = loop {
+            tries += 1;
+            match dir.open_dir(mount) {
+                Ok(opened) => break opened,
+                Err(error) if is_gone(&error) => return Ok(End::Gone),
+                // The kernel answers so, too, when what is above is being renamed.
+                Err(error) if is_passing(&error) && tries < TRIES => {}
+                Err(error) => return Err(error),
+            }
         };
         let (mut handle, mount_id) = OwnedHandle::with_mount(&at)?;
         let all = |_: &RelPath| false;
@@ -229,6 +235,10 @@ fn name_of(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 
 fn is_unlinked(dir: &OwnedFd) -> io::Result<bool> {
     Ok(rustix::fs::fstat(dir)?.st_nlink == 0)
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOMEM | Errno::INTR | Errno::AGAIN))
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -7,6 +7,7 @@ use std::process::Command;
 use driftless_testkit::disk::{Disk, DiskKind};
 use driftless_watch::{Backend, Hint, WatchOptions, What};
 
+use crate::limits::again;
 use crate::loss::{Course, run, seed};
 use crate::support::{Mounted, Watched, is_covered, rel, subtree, until_stats, what, with};
 
@@ -201,4 +202,27 @@ fn a_mount_that_fanotify_cannot_watch_hands_over_to_inotify() {
     assert!(what(&hints, "d/e/f").contains(What::CREATED), "{hints:?}");
     drop(overlay);
     watched.hints();
+}
+
+#[test]
+fn in_a_user_namespace_what_is_mounted_there_is_watched_as_a_whole() {
+    const VARIABLE: &str = "WATCH_IN_OWN_MOUNTS";
+    let Some(folder) = std::env::var_os(VARIABLE) else {
+        let name = "filesystems::in_a_user_namespace_what_is_mounted_there_is_watched_as_a_whole";
+        return again(name, VARIABLE, |program| {
+            let mut command = Command::new("unshare");
+            command.args(["-U", "-r", "-m"]).arg(program.get_program());
+            command
+        });
+    };
+    let at = Path::new(&folder).join("own");
+    fs::create_dir(&at).unwrap();
+    let mounted = Mounted::tmpfs(&at);
+    fs::create_dir_all(at.join("root/d")).unwrap();
+    let watched = Watched::at(&at.join("root"), WatchOptions::default());
+    println!("{:?}", watched.watcher.stats());
+    fs::write(watched.path("d/f"), "x").unwrap();
+    assert!(what(&watched.hints(), "d/f").contains(What::CREATED));
+    drop(watched);
+    drop(mounted);
 }

@@ -15,21 +15,24 @@ use crate::support::{
 
 fn an_overflow_ends_in_a_hint_on_the_whole_tree(backend: Backend) {
     let watched = with_queue(backend, 64, || Watched::unguarded(backend));
-    let mut overflows = 0;
+    let mut told = 0;
     // The reader may keep up for a while.
     for round in 0.. {
         for n in 0..100 {
             fs::create_dir(watched.path(&format!("{round}-{n}"))).unwrap();
             fs::write(watched.path(&format!("{round}-{n}/f")), "x").unwrap();
         }
+        let overflows = watched.watcher.stats().overflows;
         let hints = watched.hints();
-        let stats = watched.watcher.stats();
         watched.check_count(1 + (round + 1) * 100);
-        assert!(!stats.recovering, "{stats:?}");
-        if stats.overflows > overflows {
+        // With fanotify others that use the file system make it overflow again at any time.
+        if backend == Backend::Inotify {
+            assert!(!watched.watcher.stats().recovering);
+        }
+        if overflows > told {
             assert!(hints.contains(&Hint::Subtree { path: None }), "{hints:?}");
         }
-        overflows = stats.overflows;
+        told = watched.watcher.stats().overflows;
         if overflows > 2 {
             return;
         }
@@ -114,7 +117,7 @@ fn a_root_beyond_the_limit_is_compared() {
 }
 
 /// Runs one test of this program again, as another user and with a variable set.
-fn again(test: &str, variable: &str, wrap: impl FnOnce(Command) -> Command) {
+pub fn again(test: &str, variable: &str, wrap: impl FnOnce(Command) -> Command) {
     // The program is copied to where that user may read it.
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
