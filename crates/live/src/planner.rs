@@ -16,16 +16,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use driftless_fs::{Root, is_absent};
-use driftless_tree::{Kind, Meta, RelPath};
+use driftless_tree::{Kind, Meta, RelPath, Timestamp};
 
 use crate::batch::{Act, Batch, Item};
-use crate::engine::dirty::{Need, Taken};
+use crate::engine::dirty::{Mark, Need, Taken};
 use crate::engine::presence::Presence;
 use crate::links::Links;
 use crate::rules::{Chains, SourceRules};
+
+/// File systems stamp with a clock that moves in steps, and a write stamps before it is told.
+const CLOCK_STEP: Duration = Duration::from_millis(100);
 
 /// Most items of one batch.
 pub const MAX_ITEMS: usize = 200_000;
@@ -41,8 +44,30 @@ pub struct Wishes {
     pub renames: bool,
     /// Time since the mirror started.
     pub now: Duration,
+    /// The same moment by the clock that file systems stamp with.
+    pub clock: SystemTime,
     /// How long a file that is being written is left alone.
     pub settle: Duration,
+}
+
+impl Wishes {
+    /// What a mark asks for, seeing what its object is now.
+    ///
+    /// A file that changed after the mark was told may have new content, of which an event is on its
+    /// way. Its new time must not reach the target without it: if we died in between, size and time
+    /// would say for ever that the target has it.
+    fn need(&self, mark: &Mark, meta: &Meta) -> Need {
+        let told = self.now.saturating_sub(mark.told);
+        let age = |stamp: Timestamp| {
+            let since_1970 = Duration::new(u64::try_from(stamp.secs).unwrap_or(0), stamp.nanos);
+            self.clock.duration_since(UNIX_EPOCH + since_1970).unwrap_or_default()
+        };
+        let in_doubt = age(meta.mtime) <= told + CLOCK_STEP || age(meta.ctime) < told;
+        match mark.need {
+            Need::Attributes if meta.kind == Kind::File && in_doubt => Need::Unsure,
+            need => need,
+        }
+    }
 }
 
 /// Looks at the disk for one batch.
@@ -116,7 +141,7 @@ impl<'a> Planner<'a> {
             }
         }
         for (path, mark) in &self.taken.paths {
-            self.path(path, mark.need);
+            self.path(path, mark);
             if mark.settled(self.wishes.now, self.wishes.settle)
                 && let Some(item) = self.items.get_mut(&Some(path.clone()))
             {
@@ -158,7 +183,7 @@ impl<'a> Planner<'a> {
         seen
     }
 
-    fn path(&mut self, path: &RelPath, need: Need) {
+    fn path(&mut self, path: &RelPath, mark: &Mark) {
         match self.see(path) {
             Seen::Gone(top) => self.missing(&top, Some(path)),
             Seen::Hidden(top, meta) => self.object(&top, meta, Need::Content, Some(path)),
@@ -171,7 +196,9 @@ impl<'a> Planner<'a> {
                     self.cover(path, path);
                 }
             }
-            Seen::Here(meta) => self.object(path, meta, need, Some(path)),
+            Seen::Here(meta) => {
+                self.object(path, meta, self.wishes.need(mark, &meta), Some(path));
+            }
         }
     }
 
@@ -492,3 +519,6 @@ impl<'a> Planner<'a> {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests;

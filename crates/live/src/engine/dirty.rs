@@ -58,6 +58,8 @@ pub struct Mark {
     pub need: Need,
     /// When it became dirty.
     pub since: Duration,
+    /// When the last event that it knows of was told.
+    pub told: Duration,
     /// Number of the first cause that has not been applied.
     pub serial: u64,
     /// Since when somebody writes to it.
@@ -72,6 +74,7 @@ impl Mark {
     fn merge(&mut self, other: Mark) {
         self.need = self.need.max(other.need);
         self.since = self.since.min(other.since);
+        self.told = self.told.max(other.told);
         self.serial = self.serial.min(other.serial);
         self.failures = self.failures.max(other.failures);
         self.not_before = self.not_before.max(other.not_before);
@@ -155,6 +158,7 @@ impl Cause {
         Mark {
             need,
             since: self.now,
+            told: self.now,
             serial: self.serial,
             open_since: None,
             failures: 0,

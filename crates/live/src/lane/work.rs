@@ -179,6 +179,7 @@ impl Worker<'_> {
             hard_links: wants.hard_links,
             renames: wants.deletes && self.exact,
             now: self.lane.now(),
+            clock: SystemTime::now(),
             settle: self.config.settle,
         };
         let began = wall_clock();
