@@ -17,7 +17,7 @@ pub struct WatchOptions {
     /// The most inotify watches to take from the user's allowance; `None` for as many as the kernel
     /// gives.
     pub max_watches: Option<usize>,
-    /// How to learn of changes; `None` for the best that is possible.
+    /// How to learn of changes; `None` for what suits the tree and is possible.
     pub backend: Option<Backend>,
     /// Whether `fs.fanotify.max_queued_events` bounds the events that wait, rather than memory.
     pub limited_queue: bool,
@@ -26,7 +26,8 @@ pub struct WatchOptions {
 /// Where changes are learnt from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Backend {
-    /// One mark for each file system of the tree. Needs `CAP_SYS_ADMIN` and `CAP_DAC_READ_SEARCH`.
+    /// One mark for each file system of the tree, however large that is. Each change on those file
+    /// systems gets dearer, in the tree or not. Needs `CAP_SYS_ADMIN` and `CAP_DAC_READ_SEARCH`.
     Fanotify,
     /// One watch for each directory.
     #[default]

@@ -13,6 +13,19 @@ use crate::limits::{self, Kind};
 use crate::options::{Backend, WatchError, WatchOptions};
 use crate::root::Root;
 
+/// From so many directories on a tree is large. A mark on a file system makes each change on it, in
+/// the tree or not, dearer for whoever makes it; watches cost nobody but us, by their number.
+pub(crate) const LARGE: usize = 4096;
+/// Why a tree that is not large is not watched with fanotify.
+pub(crate) const SMALL: &str =
+    "it has fewer than 4096 directories, and inotify costs other programs less";
+
+/// Whether inotify suits the tree better, whatever is possible.
+pub(crate) fn is_small(root: &Root, options: &WatchOptions) -> bool {
+    let is_remote = || root.open().is_ok_and(|dir| filesystems::remote(dir.as_fd()).is_some());
+    count(root, options, LARGE).is_ok_and(|count| count < LARGE) && !is_remote()
+}
+
 /// What watching one tree would be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
@@ -32,33 +45,31 @@ pub fn survey(root: &Path, options: &WatchOptions) -> Result<Survey, WatchError>
     let error = |source: io::Error| WatchError::Root { path: root.into(), source };
     let canonical = root.canonicalize().map_err(error)?;
     let opened = Root::new(canonical).map_err(|errno| error(errno.into()))?;
-    let directories = count(&opened, options).map_err(error)?;
+    let directories = count(&opened, options, usize::MAX).map_err(error)?;
+    let dir = opened.open().map_err(|errno| error(errno.into()))?;
+    let is_remote = filesystems::remote(dir.as_fd()).is_some();
     let (backend, refused) = match options.backend {
+        None if directories < LARGE && !is_remote => (Backend::Inotify, Some(SMALL.to_owned())),
         Some(Backend::Fanotify) | None => match Engine::start(&opened, options) {
             Ok(_) => (Backend::Fanotify, None),
             Err(Refusal(why)) if options.backend.is_some() => {
                 return Err(WatchError::Refused { path: root.into(), why });
             }
-            Err(Refusal(why)) => {
-                let dir = opened.open().map_err(|errno| error(errno.into()))?;
-                match filesystems::remote(dir.as_fd()) {
-                    Some(_) => (Backend::Poll, Some(why)),
-                    None => (Backend::Inotify, Some(why)),
-                }
-            }
+            Err(Refusal(why)) if is_remote => (Backend::Poll, Some(why)),
+            Err(Refusal(why)) => (Backend::Inotify, Some(why)),
         },
         Some(chosen) => (chosen, None),
     };
     Ok(Survey { backend, refused, directories })
 }
 
-/// The directories of a tree; what cannot be read counts as one.
-fn count(root: &Root, options: &WatchOptions) -> io::Result<usize> {
+/// The directories of a tree, up to `most`; what cannot be read counts as one.
+fn count(root: &Root, options: &WatchOptions, most: usize) -> io::Result<usize> {
     let mut lister = Lister::new();
     let mut open: Vec<Option<RelPath>> = vec![None];
     let mut count = 0;
     let top = root.open()?;
-    while let Some(path) = open.pop() {
+    while let Some(path) = open.pop().filter(|_| count < most) {
         count += 1;
         let dir = match &path {
             None => Ok(top.try_clone()?),

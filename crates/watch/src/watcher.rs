@@ -14,6 +14,7 @@ use crate::limits;
 use crate::options::{Backend, WatchError, WatchOptions, WatchStats};
 use crate::root::Root;
 use crate::shared::Shared;
+use crate::survey;
 
 /// Watches one directory tree on a thread of its own, until it is stopped, dropped or the root is lost.
 ///
@@ -27,8 +28,9 @@ impl Watcher {
     /// Watches the directory `root` and all below it.
     ///
     /// On return every directory that exists is watched or, when it cannot be, compared at intervals.
-    /// Which back-end does it is chosen here, unless the options say: fanotify where it is possible for
-    /// the whole tree, inotify elsewhere, comparing where others can change files unseen. What is there already makes no hints: the caller looks at the whole tree after this. Symbolic
+    /// Which back-end does it is chosen here, unless the options say: fanotify for a large tree, where
+    /// that is possible for all of it, inotify elsewhere, comparing where others can change files
+    /// unseen. What is there already makes no hints: the caller looks at the whole tree after this. Symbolic
     /// links are followed in `root` itself, never below.
     ///
     /// # Errors
@@ -106,6 +108,10 @@ enum Watching {
 }
 
 fn choose(root: Root, consumer: Consumer) -> Result<Watching, WatchError> {
+    if consumer.options.backend.is_none() && survey::is_small(&root, &consumer.options) {
+        let engine = inotify(root, consumer, Some(survey::SMALL.to_owned()))?;
+        return Ok(Watching::Inotify(Box::new(engine)));
+    }
     match consumer.options.backend {
         Some(Backend::Inotify | Backend::Poll) => {
             inotify(root, consumer, None).map(|engine| Watching::Inotify(Box::new(engine)))

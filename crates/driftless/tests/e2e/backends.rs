@@ -49,16 +49,26 @@ fn with_polling_trees_are_identical() {
 }
 
 #[test]
-fn root_watches_with_fanotify_unless_told_otherwise() {
+fn a_large_tree_is_watched_with_fanotify_and_stays_identical() {
     let stage = Stage::book(DRIFTLESS, 1);
-    let mut run = stage.live(&[]);
-    run.wait_live();
+    plant_directories(&stage);
+    let run = stage.live(&[]);
     assert_eq!(backend(&run), "fanotify");
+    stage.write("d17/today.html", "new");
+    stage.settles(&run);
+    assert_eq!(backend(&Stage::book(DRIFTLESS, 1).live(&[])), "inotify", "a small one");
+}
+
+fn plant_directories(stage: &Stage) {
+    for number in 0..4096 {
+        std::fs::create_dir(stage.at(&format!("d{number}"))).unwrap();
+    }
 }
 
 #[test]
 fn without_the_rights_for_fanotify_it_falls_back_and_says_so_once() {
     let stage = Stage::book(DRIFTLESS, 1);
+    plant_directories(&stage);
     let without = ["setpriv", "--bounding-set", "-sys_admin,-dac_read_search"];
     let mut run = stage.command().through(&without).start();
     run.wait_live();

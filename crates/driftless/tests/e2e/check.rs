@@ -27,11 +27,17 @@ fn a_source_that_can_be_watched_is_sufficient() {
     let report = json(&output);
     assert_eq!(output.status.code(), Some(0), "{report}");
     assert_eq!(report["sufficient"], true, "{report}");
-    assert_eq!(report["mirrors"][0]["backend"], "fanotify", "{report}");
+    assert_eq!(report["mirrors"][0]["backend"], "inotify", "{report}");
     assert!(report["mirrors"][0]["directories"].as_u64().is_some_and(|n| n >= 5), "{report}");
     let text = String::from_utf8(check(&[&source]).stdout).unwrap();
-    assert!(text.contains("directories, by fanotify"), "{text}");
+    assert!(text.contains("directories, by inotify"), "{text}");
     assert!(text.ends_with("all is sufficient\n"), "{text}");
+    for number in 0..4096 {
+        fs::create_dir(stage.at(&format!("d{number}"))).unwrap();
+    }
+    let report = json(&check(&[&source, "--json"]));
+    assert_eq!(report["mirrors"][0]["backend"], "fanotify", "{report}");
+    assert_eq!(report["limits"][0]["sysctl"], "fs.fanotify.max_user_groups", "{report}");
 }
 
 #[test]

@@ -25,10 +25,10 @@ use crate::shared::{Request, Shared};
 /// Kernel memory that events may wait in, about, in bytes of records; more than this is dropped and
 /// counts as an overflow.
 const MAX_BACKLOG_LEN: u64 = 128 << 20;
-/// After so many reads in a row, soon after each other, that gave nothing of the tree, the file
-/// system is busy elsewhere; events are then left to gather for a moment, so that they do not wake
-/// this thread, and slow their makers, one by one.
-const READS_ELSEWHERE: u32 = 16;
+/// After so many reads in a row, soon after each other, the file system is busy, in the tree or
+/// elsewhere; events are then left to gather for a moment, so that they do not wake this thread, and
+/// slow their makers, one by one.
+const READS_IN_A_ROW: u32 = 16;
 const GATHER: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 /// A sleep of this length ends such a row.
 const QUIET: Duration = Duration::from_millis(10);
@@ -53,7 +53,7 @@ pub(crate) enum End {
 pub(crate) struct Engine {
     reader: Reader,
     mounts: MountTable,
-    reads_elsewhere: u32,
+    reads_in_a_row: u32,
     state: State,
 }
 
@@ -154,7 +154,6 @@ impl Engine {
     /// Takes what is queued, a bounded part at once; returns whether there was anything.
     fn read(&mut self) -> bool {
         let mut any = false;
-        let events = self.state.events;
         for reads in 0..=READS_BETWEEN_CHECKS {
             let state = &mut self.state;
             match self.reader.read(|event| state.take(&event)) {
@@ -176,11 +175,7 @@ impl Engine {
             // The table of mounts does not tell when its paths change.
             self.look_at_mounts();
         }
-        if self.state.events > events {
-            self.reads_elsewhere = 0;
-        } else if any {
-            self.reads_elsewhere += 1;
-        }
+        self.reads_in_a_row = self.reads_in_a_row.saturating_add(u32::from(any));
         any
     }
 
@@ -212,8 +207,8 @@ impl Engine {
         }
         let mounts_changed = !fds[2].revents().is_empty();
         if now.elapsed() > QUIET {
-            self.reads_elsewhere = 0;
-        } else if self.reads_elsewhere >= READS_ELSEWHERE {
+            self.reads_in_a_row = 0;
+        } else if self.reads_in_a_row >= READS_IN_A_ROW {
             let mut fds = [PollFd::new(&wake_up, PollFlags::IN)];
             match rustix::event::poll(&mut fds, Some(&GATHER)) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -293,7 +288,7 @@ impl Marked {
             overflows: 0,
             refused: None,
         };
-        Engine { reader, mounts, reads_elsewhere: 0, state }
+        Engine { reader, mounts, reads_in_a_row: 0, state }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use driftless_testkit::disk::{Disk, DiskKind};
-use driftless_watch::{Backend, Hint, WatchOptions, What};
+use driftless_watch::{Backend, Hint, WatchError, WatchOptions, Watcher, What};
 
 use crate::limits::again;
 use crate::loss::{Course, run, seed};
@@ -152,7 +152,7 @@ fn changes_below_a_root_that_is_a_bind_mount_are_told() {
 }
 
 #[test]
-fn subvolumes_in_the_tree_are_watched_and_a_subvolume_as_root_is_too() {
+fn subvolumes_in_the_tree_are_watched_and_a_subvolume_as_root_is_refused() {
     let Some(disk) = Disk::new(DiskKind::Btrfs) else { return };
     let subvolume = |at: &Path| {
         let made = Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(at).status();
@@ -162,19 +162,19 @@ fn subvolumes_in_the_tree_are_watched_and_a_subvolume_as_root_is_too() {
     subvolume(&disk.path().join("root/sub"));
     subvolume(&disk.path().join("other"));
     fs::create_dir(disk.path().join("root/sub/d")).unwrap();
-    for (root, path) in [("root", "sub/d/f"), ("other", "f")] {
-        let root = disk.path().join(root);
-        let watched = Watched::at(&root, WatchOptions::default());
-        println!("{}: {:?}", root.display(), watched.watcher.stats());
-        fs::write(root.join(path), "x").unwrap();
-        let hints = watched.hints();
-        assert!(what(&hints, path).contains(What::CREATED), "{hints:?}");
-    }
+    let watched = Watched::at(&disk.path().join("root"), with(Backend::Fanotify));
+    fs::write(watched.path("sub/d/f"), "x").unwrap();
+    let hints = watched.hints();
+    assert!(what(&hints, "sub/d/f").contains(What::CREATED), "{hints:?}");
+    let other = disk.path().join("other");
+    let sink = std::sync::Arc::new(crate::support::Kept::default());
+    let refused = Watcher::start(&other, with(Backend::Fanotify), sink).err();
+    assert!(matches!(refused, Some(WatchError::Refused { .. })), "{refused:?}");
 }
 
 #[test]
 fn a_mount_that_fanotify_cannot_watch_hands_over_to_inotify() {
-    let watched = Watched::with(WatchOptions::default(), |root| {
+    let watched = Watched::with(with(Backend::Fanotify), |root| {
         fs::create_dir_all(root.join("m")).unwrap();
         fs::create_dir_all(root.join("d/e")).unwrap();
     });
@@ -204,6 +204,26 @@ fn a_mount_that_fanotify_cannot_watch_hands_over_to_inotify() {
     watched.hints();
 }
 
+/// From so many directories on a tree is watched with fanotify.
+const LARGE: usize = 4096;
+
+#[test]
+fn a_large_tree_is_watched_with_fanotify_and_a_small_one_with_inotify() {
+    let start = |count: usize| {
+        let watched = Watched::with(WatchOptions::default(), |root| {
+            for number in 1..count {
+                fs::create_dir(root.join(number.to_string())).unwrap();
+            }
+        });
+        watched.watcher.stats()
+    };
+    let (small, large) = (start(LARGE - 1), start(LARGE));
+    assert_eq!(small.backend, Backend::Inotify, "{small:?}");
+    assert!(small.refused.is_some_and(|why| why.contains("4096")));
+    assert_eq!(large.backend, Backend::Fanotify, "{large:?}");
+    assert_eq!(large.refused, None);
+}
+
 #[test]
 fn in_a_user_namespace_what_is_mounted_there_is_watched_as_a_whole() {
     const VARIABLE: &str = "WATCH_IN_OWN_MOUNTS";
@@ -219,6 +239,10 @@ fn in_a_user_namespace_what_is_mounted_there_is_watched_as_a_whole() {
     fs::create_dir(&at).unwrap();
     let mounted = Mounted::tmpfs(&at);
     fs::create_dir_all(at.join("root/d")).unwrap();
+    for number in 0..LARGE {
+        fs::create_dir(at.join(format!("root/{number}"))).unwrap();
+    }
+    // Linux 6.16 can; before, it is inotify.
     let watched = Watched::at(&at.join("root"), WatchOptions::default());
     println!("{:?}", watched.watcher.stats());
     fs::write(watched.path("d/f"), "x").unwrap();
