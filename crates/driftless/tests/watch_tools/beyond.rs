@@ -12,7 +12,9 @@ use std::process::{Command, Stdio};
 use driftless_testkit::arb::Ops;
 use driftless_testkit::wait;
 
-use super::support::{DRIFTLESS, End, Outcome, Run, TREE, act, ours, run, same, words};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::support::{DRIFTLESS, End, Outcome, Run, TREE, act, ours, run, same, starting, words};
 
 /// Starts ours in a fresh tree.
 fn started(line: &str) -> (tempfile::TempDir, Run) {
@@ -28,13 +30,13 @@ fn started(line: &str) -> (tempfile::TempDir, Run) {
 
 /// Makes changes that the tool sees all at once.
 fn at_once(dir: &Path, run: &mut Run, acts: &[&str]) {
-    run.signal("STOP");
+    run.signal(Signal::STOP);
     wait::until("it is stopped", wait::GENEROUS, || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", run.pid())).unwrap();
         stat.contains(") T ").then_some(())
     });
     acts.iter().for_each(|line| act(dir, line));
-    run.signal("CONT");
+    run.signal(Signal::CONT);
 }
 
 /// What is printed for changes that are seen all at once, up to a file that is made last.
@@ -273,7 +275,7 @@ fn counters_on_request() {
     let (dir, mut run) = started("inotifywait -m --stats-json -e create d");
     act(dir.path(), "touch d/1");
     run.wait_for("CREATE 1");
-    run.signal("USR1");
+    run.signal(Signal::USR1);
     run.wait_for("\"events\":1,\"lines\":1,");
     let outcome = run.end(End::Term);
     assert_eq!(outcome.code, -15);
@@ -341,13 +343,10 @@ fn our_options_are_refused_where_they_make_no_sense() {
 fn a_reader_that_is_slow_loses_nothing_and_one_that_leaves_ends_it() {
     const FILES: usize = 20_000;
     let dir = tempfile::tempdir().unwrap();
-    let mut child = ours("inotifywait")
-        .args(["-m", "-e", "create", "--format", "%f"])
-        .arg(dir.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = ours("inotifywait");
+    command.args(["-m", "-e", "create", "--format", "%f"]).arg(dir.path());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = starting(|| command.spawn()).unwrap();
     let mut progress = child.stderr.take().unwrap();
     let mut seen = Vec::new();
     while !seen.ends_with(b"Watches established.\n") {
@@ -378,7 +377,7 @@ fn a_reader_that_is_slow_loses_nothing_and_one_that_leaves_ends_it() {
 }
 
 /// The background process of `inotifywait -d`; ended when dropped.
-struct Background(u32);
+struct Background(i32);
 
 impl Background {
     /// Waits for the process with `mark` on its command line.
@@ -389,9 +388,9 @@ impl Background {
     }
 }
 
-fn pid_with(mark: &str) -> Option<u32> {
+fn pid_with(mark: &str) -> Option<i32> {
     fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse::<u32>().ok()?;
+        let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
         let is_ours = fs::read_link(entry.path().join("exe")).ok()? == Path::new(DRIFTLESS);
         let line = fs::read(entry.path().join("cmdline")).ok()?;
         (is_ours && String::from_utf8_lossy(&line).contains(mark)).then_some(pid)
@@ -400,7 +399,10 @@ fn pid_with(mark: &str) -> Option<u32> {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-s", "KILL", &self.0.to_string()]).status();
+        // Fails when it has ended already, which is fine.
+        if let Some(pid) = Pid::from_raw(self.0) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -420,13 +422,9 @@ fn a_daemon_appends_to_its_file_from_relative_paths_too() {
         } else {
             command.arg(list);
         }
-        let mut child = command
-            .current_dir(dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.current_dir(dir.path()).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = starting(|| command.spawn()).unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"d\n").unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(
@@ -454,18 +452,18 @@ fn a_daemon_appends_to_its_file_from_relative_paths_too() {
 fn the_tools_are_subcommands_as_well() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("-x")).unwrap();
-    let output = Command::new(DRIFTLESS)
-        .args(["inotifywait", "-t", "1", "--", "-x"])
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
+    let output = |words: &[&str]| {
+        let mut command = Command::new(DRIFTLESS);
+        command.args(words).current_dir(dir.path());
+        starting(|| command.output()).unwrap()
+    };
+    let help = |words: &[&str]| String::from_utf8(output(words).stdout).unwrap();
+    let output = output(&["inotifywait", "-t", "1", "--", "-x"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stderr, b"Setting up watches.\nWatches established.\n");
-    let help = Command::new(DRIFTLESS).arg("--help").output().unwrap().stdout;
-    let help = String::from_utf8(help).unwrap();
+    let all = help(&["--help"]);
     for tool in ["inotifywait", "inotifywatch", "fsnotifywait", "fsnotifywatch"] {
-        assert!(help.contains(tool), "{help}");
-        let own = Command::new(DRIFTLESS).args([tool, "--help"]).output().unwrap();
-        assert!(String::from_utf8(own.stdout).unwrap().starts_with(tool));
+        assert!(all.contains(tool), "{all}");
+        assert!(help(&[tool, "--help"]).starts_with(tool));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use super::support::DRIFTLESS;
+use super::support::{DRIFTLESS, starting};
 
 /// The tests that run a tool beside its original, and those of our own options.
 const TESTS: &str = concat!(
@@ -26,7 +26,8 @@ fn options(help: &str) -> BTreeSet<String> {
 }
 
 fn help(program: &mut Command) -> String {
-    String::from_utf8(program.arg("--help").output().unwrap().stdout).unwrap()
+    program.arg("--help");
+    String::from_utf8(starting(|| program.output()).unwrap().stdout).unwrap()
 }
 
 /// The words of a tool's command lines in the tests.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::support::{CHANGES, DRIFTLESS, End, Outcome, TREE, act, both, run, words};
+use super::support::{CHANGES, DRIFTLESS, End, Outcome, TREE, act, both, run, starting, words};
 
 /// The original marks names that are gone by the time they are printed.
 fn cleaned(outcome: &Outcome) -> String {
@@ -127,7 +127,9 @@ struct Mounted(PathBuf);
 impl Mounted {
     fn on(path: PathBuf) -> Self {
         fs::create_dir_all(&path).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&path).status().unwrap();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "none"]).arg(&path);
+        let done = starting(|| command.status()).unwrap();
         assert!(done.success(), "this test needs root to mount a file system");
         Self(path)
     }
@@ -135,7 +137,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = starting(|| Command::new("umount").arg("--lazy").arg(&self.0).status());
     }
 }
 

@@ -3,18 +3,18 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use super::support::DRIFTLESS;
+use super::support::{DRIFTLESS, starting};
 
 /// Runs a tool where a setting of the user namespace is `value`.
 fn limited(setting: &str, value: u32, program: &[&str], words: &[&str]) -> Output {
-    Command::new("unshare")
+    let mut command = Command::new("unshare");
+    command
         .args(["--user", "--map-root-user", "sh", "-c"])
         .arg(format!("echo {value} > /proc/sys/user/{setting} && exec \"$@\""))
         .arg("sh")
         .args(program)
-        .args(words)
-        .output()
-        .unwrap()
+        .args(words);
+    starting(|| command.output()).unwrap()
 }
 
 /// Checks that ours says the original's lines and then `more`.

@@ -1,6 +1,6 @@
 //! Command lines that are refused: the original's words and code.
 
-use super::support::{DRIFTLESS, End, TREE, both, refused, same_in};
+use super::support::{DRIFTLESS, End, TREE, both, refused, same_in, starting};
 
 #[test]
 fn options_that_getopt_does_not_take() {
@@ -124,12 +124,9 @@ fn a_directory_that_may_not_be_read_is_named() {
     let program = dir.path().join("inotifywait");
     std::fs::copy(DRIFTLESS, &program).unwrap();
     let refused = |program: &std::path::Path| {
-        let output = std::process::Command::new("setpriv")
-            .args(["--reuid", "65534", "--clear-groups"])
-            .arg(program)
-            .arg(&secret)
-            .output()
-            .unwrap();
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "65534", "--clear-groups"]).arg(program).arg(&secret);
+        let output = starting(|| command.output()).unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (theirs, ours) = (refused("inotifywait".as_ref()), refused(&program));

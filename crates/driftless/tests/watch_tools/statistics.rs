@@ -111,7 +111,7 @@ fn sigusr1_prints_the_table_so_far() {
         assert!(run.wait_idle());
         act(dir.path(), "touch d/1");
         assert!(run.wait_idle());
-        run.signal("USR1");
+        run.signal(rustix::process::Signal::USR1);
         assert!(run.wait_idle());
         act(dir.path(), "touch d/a/2");
         assert!(run.wait_idle());

@@ -6,8 +6,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock};
 
 use driftless_testkit::wait;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The program under test.
 pub const DRIFTLESS: &str = env!("CARGO_BIN_EXE_driftless");
@@ -27,6 +29,16 @@ pub const CHANGES: &[&str] = &[
     "cat d/f",
     "touch d/a/z",
 ];
+
+/// Held shared while a file is open for a change, alone while a process is started: the new process has
+/// all open files for a moment, and the close that matters would be its own, at any time.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process while no change is being made.
+pub fn starting<T>(start: impl FnOnce() -> T) -> T {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +70,7 @@ pub fn act(dir: &Path, line: &str) {
         _ => (path, ""),
     };
     let at = |index: usize| dir.join(if index == 1 { first } else { second });
+    let _shared = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let done = match verb {
         "touch" => OpenOptions::new()
             .create(true)
@@ -94,13 +107,13 @@ impl Run {
     pub fn start(mut command: Command, dir: &Path) -> Self {
         let beside = |suffix: &str| PathBuf::from(format!("{}.{suffix}", dir.display()));
         let (out, err) = (beside("out"), beside("err"));
-        let child = command
+        command
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&err).unwrap())
-            .env("TZ", "UTC")
-            .spawn()
+            .env("TZ", "UTC");
+        let child = starting(|| command.spawn())
             .unwrap_or_else(|error| panic!("{command:?}: {error}; inotify-tools is needed"));
         Self { child, out, err }
     }
@@ -151,9 +164,8 @@ impl Run {
         });
     }
 
-    pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Ends it and returns what it left behind.
@@ -161,8 +173,8 @@ impl Run {
     pub fn end(mut self, end: End) -> Outcome {
         match end {
             End::Itself => {}
-            End::Term => self.signal("TERM"),
-            End::Int => self.signal("INT"),
+            End::Term => self.signal(Signal::TERM),
+            End::Int => self.signal(Signal::INT),
         }
         let status =
             wait::until("the tool ends", wait::GENEROUS, || self.child.try_wait().unwrap());

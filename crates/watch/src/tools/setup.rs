@@ -105,7 +105,9 @@ impl Setup {
                 let follower = Follower::new(*watches, plan.asked, diagnostics.clone(), quiet);
                 Source::Inotify(Box::new(follower))
             }
-            Self::Fanotify(marks) => Source::Fanotify(marks),
+            Self::Fanotify(marks) => {
+                Source::Fanotify { marks, diagnostics: diagnostics.clone(), quiet }
+            }
         }
     }
 }

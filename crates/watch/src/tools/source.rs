@@ -16,7 +16,14 @@ pub enum Source {
     /// A watch on each directory.
     Inotify(Box<Follower>),
     /// Marks.
-    Fanotify(Box<Marks>),
+    Fanotify {
+        /// The marks.
+        marks: Box<Marks>,
+        /// Where lost events are told.
+        diagnostics: Diagnostics,
+        /// Whether they are told.
+        quiet: bool,
+    },
 }
 
 impl Source {
@@ -32,13 +39,13 @@ impl Source {
     ) -> Result<usize, Errno> {
         match self {
             Self::Inotify(follower) => follower.read(teller, enough),
-            Self::Fanotify(marks) => {
+            Self::Fanotify { marks, diagnostics, quiet } => {
                 let lost = marks.counters().overflows;
                 let count = marks
                     .read(|event| teller.tell_event(event))
                     .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-                if marks.counters().overflows > lost {
-                    Diagnostics::Stderr.say(&limits::overflow_of_marks());
+                if marks.counters().overflows > lost && !*quiet {
+                    diagnostics.say(&limits::overflow_of_marks());
                 }
                 Ok(count)
             }
@@ -49,7 +56,7 @@ impl Source {
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Inotify(follower) => follower.deadline(),
-            Self::Fanotify(_) => None,
+            Self::Fanotify { .. } => None,
         }
     }
 
@@ -64,7 +71,7 @@ impl Source {
     pub fn counters(&self) -> Counters {
         match self {
             Self::Inotify(follower) => follower.counters(),
-            Self::Fanotify(marks) => marks.counters(),
+            Self::Fanotify { marks, .. } => marks.counters(),
         }
     }
 
@@ -72,7 +79,7 @@ impl Source {
     pub fn watches(&self) -> Option<&Watches> {
         match self {
             Self::Inotify(follower) => Some(follower.watches()),
-            Self::Fanotify(_) => None,
+            Self::Fanotify { .. } => None,
         }
     }
 
@@ -80,7 +87,7 @@ impl Source {
     pub fn len(&self) -> usize {
         match self {
             Self::Inotify(follower) => follower.watches().table().len(),
-            Self::Fanotify(marks) => marks.len(),
+            Self::Fanotify { marks, .. } => marks.len(),
         }
     }
 }
@@ -89,7 +96,7 @@ impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Inotify(follower) => follower.as_fd(),
-            Self::Fanotify(marks) => marks.as_fd(),
+            Self::Fanotify { marks, .. } => marks.as_fd(),
         }
     }
 }

@@ -96,6 +96,15 @@ impl Table {
         Some(self.slot(node).parent).filter(|&parent| parent != NONE).map(Node)
     }
 
+    /// What was given on the command line and has led to it.
+    pub fn root(&self, node: Node) -> Node {
+        let mut at = node;
+        while let Some(parent) = self.parent(at) {
+            at = parent;
+        }
+        at
+    }
+
     /// Its name: for what was given on the command line all that is printed of it.
     pub fn name(&self, node: Node) -> &[u8] {
         let slot = self.slot(node);

@@ -6,13 +6,13 @@
 //! * While a directory is listed, its watch lacks the events that listing causes; it gets them when the
 //!   walk is over.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
 use super::leaves::{Leaves, is_leaf};
@@ -57,6 +57,8 @@ pub struct Watches {
     /// Nodes whose watch lacks [`LOOKING`].
     reduced: Vec<Node>,
     progress: Progress,
+    /// Whether the first walk is not over.
+    setting_up: bool,
     list_buffer: Vec<u8>,
 }
 
@@ -92,6 +94,7 @@ impl Watches {
             leaves: Leaves::default(),
             reduced: Vec::new(),
             progress,
+            setting_up: true,
             list_buffer: Vec::with_capacity(LIST_BUFFER_LEN),
         })
     }
@@ -156,7 +159,7 @@ impl Watches {
             if self.table.parent(node).is_some() {
                 mask |= WatchFlags::DONT_FOLLOW;
             }
-            let added = self.add_watch(&path, mask);
+            let added = self.add_watch(node, &path, mask);
             if let Ok(wd) = added
                 && self.table.by_wd(wd).is_none()
             {
@@ -164,6 +167,7 @@ impl Watches {
                 let _ = inotify::remove_watch(&self.instance, wd);
             }
         }
+        self.setting_up = false;
         self.progress.clear();
     }
 
@@ -183,7 +187,7 @@ impl Watches {
         let flags = WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
             | WatchFlags::ONLYDIR
             | WatchFlags::DONT_FOLLOW;
-        let wd = match self.add_watch(&path, flags) {
+        let wd = match self.add_watch(parent, &path, flags) {
             Ok(wd) => wd,
             Err(error) if is_skipped(error) => return Ok(()),
             Err(error) => return Err(error),
@@ -233,7 +237,7 @@ impl Watches {
                 let flags = WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
                     | WatchFlags::ONLYDIR
                     | WatchFlags::DONT_FOLLOW;
-                match self.add_watch(&path, flags) {
+                match self.add_watch(node, &path, flags) {
                     Ok(wd) if self.table.wd(node) == Some(wd) => self.note_reduced(node),
                     Ok(wd) => {
                         if self.table.by_wd(wd).is_none() {
@@ -274,23 +278,40 @@ impl Watches {
         }
     }
 
-    /// Adds a watch by path; a path that is too long for the kernel is opened in steps.
-    fn add_watch(&self, path: &[u8], flags: WatchFlags) -> Result<i32, Errno> {
-        let bare = match path {
-            [_, .., b'/'] => &path[..path.len() - 1],
-            _ => path,
-        };
-        match inotify::add_watch(&self.instance, OsStr::from_bytes(bare), flags) {
-            Err(Errno::NAMETOOLONG) => {
-                use std::os::fd::AsRawFd;
-                let last = bare.iter().rposition(|&b| b == b'/').unwrap_or(0);
-                let above = open_in_steps(&bare[..last])?;
-                let name = OsStr::from_bytes(&bare[last + 1..]);
-                let flags_of_open = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let there = rustix::fs::openat(above, name, flags_of_open, Mode::empty())?;
-                let link = format!("/proc/self/fd/{}", there.as_raw_fd());
-                inotify::add_watch(&self.instance, link, flags.difference(WatchFlags::DONT_FOLLOW))
+    /// Adds a watch on a directory below the root of `node`.
+    ///
+    /// While the tree lives, what is above may have become a symbolic link that leads elsewhere, so it
+    /// is opened without following any. During the setting up, when nothing has been promised yet,
+    /// the path alone is enough: what changes meanwhile is in the queue.
+    fn add_watch(&self, node: Node, path: &[u8], flags: WatchFlags) -> Result<i32, Errno> {
+        let bare = bare(path);
+        if self.setting_up {
+            match inotify::add_watch(&self.instance, OsStr::from_bytes(bare), flags) {
+                Err(Errno::NAMETOOLONG) => {}
+                other => return other,
             }
+        }
+        let there = self.open_below(node, path, OFlags::PATH)?;
+        let link = format!("/proc/self/fd/{}", there.as_raw_fd());
+        inotify::add_watch(&self.instance, link, flags.difference(WatchFlags::DONT_FOLLOW))
+    }
+
+    /// Opens a directory below the root of `node`, following links only in the root's own path.
+    fn open_below(&self, node: Node, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let root = self.table.root(node);
+        let root_path = self.table.name(root);
+        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let below = path.get(root_path.len()..).unwrap_or_default();
+        if below.is_empty() {
+            return rustix::fs::open(OsStr::from_bytes(path), flags, Mode::empty());
+        }
+        let top = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(OsStr::from_bytes(root_path), top, Mode::empty())?;
+        let rules = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        match rustix::fs::openat2(&top, OsStr::from_bytes(bare(below)), flags, Mode::empty(), rules)
+        {
+            // Before Linux 5.6, or too long for one call.
+            Err(Errno::NOSYS | Errno::NAMETOOLONG) => open_in_steps(&top, bare(below), flags),
             other => other,
         }
     }
@@ -300,8 +321,7 @@ impl Watches {
         let mut listing = Listing::default();
         while let Some(node) = stack.pop() {
             let mut path = self.path(node);
-            let is_root = self.table.parent(node).is_none();
-            let dir = match open_dir(&path, is_root) {
+            let dir = match self.open_below(node, &path, OFlags::RDONLY) {
                 Ok(dir) => dir,
                 Err(error) if is_skipped(error) => continue,
                 Err(error) => return Err(error),
@@ -355,24 +375,22 @@ impl Watches {
             | WatchFlags::DONT_FOLLOW;
         let reduced = full.difference(WatchFlags::from_bits_retain(LOOKING));
         // Most directories have nothing below them and need no listing: they get all at once.
-        let wd = match self.add_watch(path, if device.is_some() { full } else { reduced }) {
+        let wd = match self.add_watch(parent, path, if device.is_some() { full } else { reduced }) {
             Ok(wd) => wd,
             Err(error) if is_skipped(error) => return Ok(None),
             Err(error) => return Err(error),
         };
         // Asked after arming, or a directory could appear in between.
         let is_leaf = device.is_some_and(|device| is_leaf(dir, name, device));
-        if looks && !is_leaf && device.is_some() {
-            match self.add_watch(path, reduced) {
-                Ok(again) if again == wd => {}
-                // Another directory has taken the place; the news of it is in the queue.
-                Ok(other) if self.table.by_wd(other).is_none() => {
-                    let _ = inotify::remove_watch(&self.instance, other);
-                }
-                Ok(_) => {}
-                Err(error) if is_skipped(error) => {}
-                Err(error) => return Err(error),
-            }
+        if looks
+            && !is_leaf
+            && device.is_some()
+            && let Ok(again) = self.add_watch(parent, path, reduced)
+            && again != wd
+            && self.table.by_wd(again).is_none()
+        {
+            // Another directory has taken the place; the news of it is in the queue.
+            let _ = inotify::remove_watch(&self.instance, again);
         }
         let known = self.table.by_wd(wd);
         let node = match known {
@@ -439,43 +457,29 @@ fn kind_of(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> FileType {
         .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
 }
 
-/// Opens a directory for listing, by its path as it is printed.
-pub fn open_dir(path: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
-    let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let bare = match path {
+/// A path without the slash at its end.
+fn bare(path: &[u8]) -> &[u8] {
+    match path {
         [_, .., b'/'] => &path[..path.len() - 1],
         _ => path,
-    };
-    if !follow {
-        flags |= OFlags::NOFOLLOW;
-    }
-    match rustix::fs::open(OsStr::from_bytes(bare), flags, Mode::empty()) {
-        Err(Errno::NAMETOOLONG) => {
-            rustix::fs::openat(open_in_steps(bare)?, c".", flags, Mode::empty())
-        }
-        other => other,
     }
 }
 
-/// Opens a directory whose path is longer than the kernel takes at once, to stand on.
-fn open_in_steps(path: &[u8]) -> Result<OwnedFd, Errno> {
-    const STEP: usize = 2048;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let start = if path.starts_with(b"/") { c"/" } else { c"." };
-    let mut at = rustix::fs::open(start, flags, Mode::empty())?;
-    let mut rest = path;
-    while !rest.is_empty() {
-        let cut = match rest.get(..STEP) {
-            None => rest.len(),
-            Some(head) => head.iter().rposition(|&b| b == b'/').ok_or(Errno::NAMETOOLONG)?,
-        };
-        let (step, after) = rest.split_at(cut);
-        rest = after.strip_prefix(b"/").unwrap_or(after);
-        let step = step.strip_prefix(b"/").unwrap_or(step);
-        if !step.is_empty() {
-            let step = CString::new(step).map_err(|_| Errno::INVAL)?;
-            at = rustix::fs::openat(&at, step, flags, Mode::empty())?;
-        }
+/// Opens a directory for listing, by its path as it is printed.
+pub fn open_dir(path: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if !follow {
+        flags |= OFlags::NOFOLLOW;
     }
-    Ok(at)
+    rustix::fs::open(OsStr::from_bytes(bare(path)), flags, Mode::empty())
+}
+
+/// Opens a directory name by name, following no link.
+fn open_in_steps(top: impl AsFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = rustix::fs::openat(top, c".", step, Mode::empty())?;
+    for name in path.split(|&b| b == b'/') {
+        at = rustix::fs::openat(&at, OsStr::from_bytes(name), step, Mode::empty())?;
+    }
+    rustix::fs::openat(&at, c".", flags, Mode::empty())
 }
