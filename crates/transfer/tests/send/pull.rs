@@ -54,6 +54,7 @@ fn relative_arguments_bring_their_parents() {
         // What is made on the way has no times of its own then.
         place.same_pull(&["-rlpR", "--no-implied-dirs"], sources);
         place.same_pull(&["-rlpR", "--no-implied-dirs", "--no-inc-recursive"], sources);
+        place.same_pull(&["-rlpR", "--no-implied-dirs", "--protocol=29"], sources);
         place.same_pull(&["-aR", "--protocol=29"], sources);
     }
 }

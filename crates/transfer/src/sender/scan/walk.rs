@@ -328,9 +328,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Incremental lists need the directories in any case.
+    /// From protocol 30 on the receiving side wants them in any case, and looks away by itself.
     fn lists_parents(&self, state: &State<'_>) -> bool {
-        state.options.selection.implied_dirs || self.options.compat.inc_recurse()
+        state.options.selection.implied_dirs || self.options.protocol >= 30
     }
 
     fn place(&mut self, argument: &Argument, seed: Seed, state: &State<'_>, list: &mut Vec<Seed>) {
