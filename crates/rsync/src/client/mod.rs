@@ -241,6 +241,7 @@ impl Client<'_> {
         let failed = |error: PushError| self.failed(&error, role, 0);
         let mut connection = Connection::shell(&shell, options).map_err(failed)?;
         if let Some(words) = args.secluded(&far.paths) {
+            self.trace_words("protected args: ", &words, printer);
             connection.put_secluded_args(&words);
         }
         Ok(connection)
@@ -268,11 +269,15 @@ impl Client<'_> {
     }
 
     fn trace(&self, shell: &RemoteShell, printer: &mut Printer) {
+        self.trace_words("opening connection using: ", &shell.argv(), printer);
+    }
+
+    fn trace_words(&self, what: &str, words: &[Vec<u8>], printer: &mut Printer) {
         if self.invocation.options.talk.debug.cmd > 0 {
-            let argv = shell.argv();
-            let words = argv.join(&b' ');
-            let count = format!("  ({} args)", argv.len());
-            printer.info(&[b"opening connection using: ", &words[..], count.as_bytes()].concat());
+            let words: Vec<Vec<u8>> = words.iter().map(|word| shown_word(word)).collect();
+            let line = [what.as_bytes(), &words.join(&b' ')].concat();
+            let count = format!("  ({} args)", words.len());
+            printer.info(&[&line[..], count.as_bytes()].concat());
         }
     }
 
@@ -413,6 +418,12 @@ impl Client<'_> {
         let text = failure::text(error, role, received, secs);
         Failed { text, code: error.exit_code(), role }
     }
+}
+
+/// A word of a command as it is shown: between quotes where a shell could misunderstand it.
+fn shown_word(word: &[u8]) -> Vec<u8> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_./=,@+".contains(b);
+    if word.iter().all(plain) { word.to_vec() } else { [b"\"", word, b"\""].concat() }
 }
 
 /// `MODULE/PATH` as a daemon takes it.

@@ -103,7 +103,8 @@ mod tests {
             mtime: Timestamp { secs: 1_000_000_000, nanos: 5 },
             ..Entry::default()
         };
-        let show = |human| Columns { human, atimes: false, links: true, zone: &TimeZone::UTC };
+        let zone = TimeZone::UTC;
+        let show = |human| Columns { human, atimes: false, links: true, zone: &zone };
         assert_eq!(columns(&entry, &show(1)), "-rw-r--r--      2,345,678 2001/09/09 01:46:40 ");
         assert_eq!(columns(&entry, &show(0)), "-rw-r--r--     2345678 2001/09/09 01:46:40 ");
         assert_eq!(columns(&entry, &show(2)), "-rw-r--r--          2.35M 2001/09/09 01:46:40 ");

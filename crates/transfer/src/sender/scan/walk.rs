@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
         let is_content = is_dir && (selection.recursive || argument.leaf.is_none());
         if is_dir && !selection.recursive && !selection.dirs() {
             if state.options.talk.info.nonreg > 0 {
-                state.say(Level::Info, [b"skipping directory ", &argument.shown()[..]].concat());
+                state.say(Level::Info, [b"skipping directory ", &name[..]].concat());
             }
             return Ok(());
         }
