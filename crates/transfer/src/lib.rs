@@ -12,9 +12,11 @@ pub mod chmod;
 pub mod connect;
 pub mod driver;
 pub mod error;
+mod generator;
 mod link;
 pub mod options;
 pub mod push;
+mod receiver;
 pub mod remote_args;
 pub mod report;
 pub mod request;
@@ -30,4 +32,5 @@ pub use push::{
 };
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
+pub use receiver::role::receive;
 pub use sender::role::send;
