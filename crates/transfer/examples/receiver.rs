@@ -201,9 +201,8 @@ fn pull(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
         daemon_port: None,
     };
     let connection = Connection::shell(&shell, options).map_err(failed)?;
-    let established = connection
-        .negotiate(End::Client, Direction::Receive, options, report)
-        .map_err(failed)?;
+    let established =
+        connection.negotiate(End::Client, Direction::Receive, options, report).map_err(failed)?;
     let request = Request { sources, destination, rules: invocation.rules.clone() };
     receive(established, options, &request, report)
 }

@@ -30,7 +30,7 @@ pub use options::TransferOptions;
 pub use push::{
     ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree,
 };
+pub use receiver::role::receive;
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
-pub use receiver::role::receive;
 pub use sender::role::send;

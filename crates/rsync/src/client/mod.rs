@@ -1,6 +1,7 @@
 //! The program that a person starts: finds the other side, runs the session, says how it went.
 
 pub mod failure;
+mod local;
 pub mod route;
 
 use std::path::Path;
@@ -24,7 +25,7 @@ use self::route::{Far, Route, route};
 use crate::flags::Invocation;
 use crate::output::escape::Charset;
 use crate::output::log::Log;
-use crate::output::printer::{Printer, Streams};
+use crate::output::printer::{Printer, Seat, Streams};
 use crate::output::{exit, version};
 
 /// A daemon's usual port.
@@ -82,8 +83,12 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
     };
     let route =
         if invocation.arguments.is_empty() { None } else { Some(route(&invocation.arguments)) };
-    let sends = !matches!(route, Some(Ok(Route::Pull { .. })));
-    let mut printer = Printer::new(streams, &invocation.options, &invocation.output, sends, stop);
+    let seat = match &route {
+        Some(Ok(Route::Pull { .. } | Route::Local { destination: None, .. })) => Seat::Receives,
+        Some(Ok(Route::Local { .. })) => Seat::Local,
+        _ => Seat::Sends,
+    };
+    let mut printer = Printer::new(streams, &invocation.options, &invocation.output, seat, stop);
     if let Some((name, error)) = log_complaint {
         let (name, why) = (printable(&name), failure::system_text(&error));
         printer.error(format!("rsync: [client] failed to open log-file {name}: {why}").as_bytes());
@@ -137,20 +142,12 @@ impl Client<'_> {
         }
         self.check(&route)?;
         match route {
-            Route::Local { .. } => Err(Failed {
-                text: "copying within one machine is not supported yet".to_owned(),
-                code: 4,
-                role: Role::Sender,
-            }),
+            Route::Local { sources, destination } => self.local(sources, destination, printer),
             Route::Push { sources, far } => self.push(sources, &far, printer),
             Route::Pull { far, .. } if far.daemon && far.paths == [b""] => {
                 self.list_modules(&far, printer)
             }
-            Route::Pull { .. } => Err(Failed {
-                text: "receiving is not supported yet".to_owned(),
-                code: 4,
-                role: Role::ReceivingSide,
-            }),
+            Route::Pull { far, destination } => self.pull(destination, &far, printer),
         }
     }
 
@@ -206,6 +203,47 @@ impl Client<'_> {
         let request = Request { sources, destination: None, rules: self.invocation.rules.clone() };
         match driftless_transfer::send(session, options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
+            Err(failure) => {
+                let received = failure.ending.statistics.bytes_received;
+                Err(self.failed(&failure.error, role, received))
+            }
+        }
+    }
+
+    fn pull(&self, destination: Option<Vec<u8>>, far: &Far, printer: &mut Printer) -> Ended {
+        let role = Role::ReceivingSide;
+        let options = &self.invocation.options;
+        let args = ServerArgs::new(options, &self.invocation.connect, ServerSide::Sends);
+        let failed = |error: PushError| self.failed(&error, role, 0);
+        let connection = self.reach(far, &args, role, printer)?;
+        let session = connection
+            .negotiate(End::Client, Direction::Receive, options, printer)
+            .map_err(failed)?;
+        let rules = self.invocation.rules.clone();
+        let request = Request { sources: Vec::new(), destination, rules };
+        match driftless_transfer::receive(session, options, &request, printer) {
+            Ok(ending) => Ok((Some(ending), Role::Generator)),
+            Err(failure) => {
+                let received = failure.ending.statistics.bytes_received;
+                Err(self.failed(&failure.error, role, received))
+            }
+        }
+    }
+
+    fn local(
+        &self,
+        sources: Vec<Vec<u8>>,
+        destination: Option<Vec<u8>>,
+        printer: &mut Printer,
+    ) -> Ended {
+        let role = if destination.is_some() { Role::Sender } else { Role::ReceivingSide };
+        let rules = self.invocation.rules.clone();
+        let request = Request { sources, destination, rules };
+        match local::run(&self.invocation.options, &request, printer) {
+            Ok((mut ending, code)) => {
+                ending.peer_exit = Some(i32::from(code));
+                Ok((Some(ending), role))
+            }
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
                 Err(self.failed(&failure.error, role, received))

@@ -37,6 +37,17 @@ pub struct Streams {
     pub zone: TimeZone,
 }
 
+/// Where the client sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// At the source.
+    Sends,
+    /// At the destination.
+    Receives,
+    /// At both, and at the source's end of the session.
+    Local,
+}
+
 /// The lines of one session.
 pub struct Printer {
     streams: Streams,
@@ -44,13 +55,14 @@ pub struct Printer {
     human: u8,
     format: Option<Format>,
     log_format: Option<Format>,
-    /// This side sends.
-    sends: bool,
+    seat: Seat,
     digest_len: usize,
     started: Instant,
     stop: Arc<AtomicBool>,
     /// `building file list ... ` stands there without its end.
     list_open: bool,
+    /// The first list is the whole.
+    whole_list: bool,
     /// A line of progress stands there without its end, with so many characters.
     progress_len: usize,
     file: FileProgress,
@@ -76,7 +88,7 @@ impl Printer {
         streams: Streams,
         options: &TransferOptions,
         output: &crate::flags::Output,
-        sends: bool,
+        seat: Seat,
         stop: Arc<AtomicBool>,
     ) -> Self {
         let log_format = output.log_file_format.as_deref().unwrap_or(b"%i %n%L");
@@ -87,11 +99,12 @@ impl Printer {
             human: output.human,
             format: output.format.as_deref().filter(|f| !f.is_empty()).map(Format::parse),
             log_format: has_log.then(|| Format::parse(log_format)),
-            sends,
+            seat,
             digest_len: 32,
             started: Instant::now(),
             stop,
             list_open: false,
+            whole_list: false,
             progress_len: 0,
             file: FileProgress::default(),
             history: Vec::new(),
@@ -133,7 +146,7 @@ impl Printer {
         let stats = &ending.statistics;
         let talk = &self.options.talk;
         let (level, traces) = (talk.info.stats, talk.debug.deltasum);
-        if self.sends && traces > 0 && !self.options.selection.list_only {
+        if self.seat != Seat::Receives && traces > 0 && !self.options.selection.list_only {
             let line = format!(
                 "total: matches={}  hash_hits={}  false_alarms={} data={}",
                 stats.match_count, stats.hash_hits, stats.false_alarms, stats.literal_bytes
@@ -197,7 +210,7 @@ impl Printer {
         Context {
             times: self.options.times,
             group: self.options.group,
-            sends: self.sends,
+            sends: self.seat != Seat::Receives,
             digest_len: self.digest_len,
             zone: &self.streams.zone,
             now: jiff::Timestamp::now(),
@@ -206,7 +219,10 @@ impl Printer {
     }
 
     fn show(&mut self, item: &Item<'_>, transfer: Option<&Transferred<'_>>) {
-        let subject = Subject::Item(item, transfer);
+        // Within one machine everything is received.
+        let direction = if self.seat == Seat::Local { Direction::Received } else { item.direction };
+        let shown = Item { direction, ..*item };
+        let subject = Subject::Item(&shown, transfer);
         if self.is_shown(item)
             && let Some(line) = self.format.as_ref().map(|f| f.render(&subject, &self.context()))
         {
@@ -353,12 +369,13 @@ impl Report for Printer {
             ListProgress::Started { incremental: false, direction } => {
                 let act = if direction == Direction::Sent { "building" } else { "receiving" };
                 self.write(format!("{act} file list ... ").as_bytes());
-                self.list_open = true;
+                (self.list_open, self.whole_list) = (true, true);
                 if level > 1 {
                     self.break_line();
                     self.write(b" 0 files...\r");
                 }
             }
+            ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
             ListProgress::Counted(count) if level > 1 => {
                 self.write(format!(" {count} files...\r").as_bytes());
             }

@@ -364,6 +364,21 @@ fn a_push_is_that_of_the_original() {
 }
 
 #[test]
+fn a_pull_is_that_of_the_original() {
+    check(Cast::Client, &["h:s/", "d"], SETS);
+}
+
+#[test]
+fn a_copy_within_one_machine_is_that_of_the_original() {
+    check(Cast::Client, &["s/", "d"], SETS);
+}
+
+#[test]
+fn a_push_is_received_as_by_the_original() {
+    check(Cast::Server, &["s/", "h:d"], SETS);
+}
+
+#[test]
 fn a_pull_is_served_as_by_the_original() {
     // The client's side of most options was seen above.
     let sets: Vec<&str> = SETS.iter().copied().step_by(3).collect();

@@ -178,8 +178,7 @@ fn own_rules(
     request: &Request,
 ) -> Result<Rules, PushError> {
     let parse = parse_options(setup, options, request);
-    let rules =
-        Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules)?;
+    let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules)?;
     let texts = rules.wire_texts_for_sender(setup.protocol).map_err(bad_rules)?;
     let names = own_names(options)?;
     wire.link.output.append(|out| {
@@ -225,8 +224,7 @@ fn received_rules(
     let parse = parse_options(setup, options, request);
     let delete = &options.delete;
     let mut given = Vec::new();
-    let comes =
-        delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs;
+    let comes = delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs;
     while comes {
         let take =
             |input: &mut &[u8]| filterlist::take_rule(input).map(|rule| rule.map(<[u8]>::to_vec));
