@@ -370,17 +370,18 @@ impl Report for Printer {
                 let act = if direction == Direction::Sent { "building" } else { "receiving" };
                 self.write(format!("{act} file list ... ").as_bytes());
                 (self.list_open, self.whole_list) = (true, true);
-                if level > 1 {
+                if level > 1 && direction == Direction::Sent {
                     self.break_line();
                     self.write(b" 0 files...\r");
                 }
             }
             ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
-            ListProgress::Counted(count) if level > 1 => {
+            ListProgress::Counted(count) if level > 1 && count % 100 == 0 => {
                 self.write(format!(" {count} files...\r").as_bytes());
             }
             ListProgress::Counted(_) => {}
             ListProgress::Complete(count) if level > 1 => {
+                self.list_open = false;
                 let files = if count == 1 { "file" } else { "files" };
                 self.write(format!("{count} {files} to consider\n").as_bytes());
             }
