@@ -24,13 +24,10 @@ impl Session<'_> {
         if !self.options.links {
             return self.skip_non_regular(entry);
         }
-        let mut target = entry.link_target.to_vec();
-        if self.options.link.munge {
-            target.splice(0..0, MUNGED.iter().copied());
-        }
-        if self.options.link.safe && is_unsafe(&target, &entry.name) {
+        let target = &entry.link_target;
+        if self.options.link.safe && is_unsafe(target, &entry.name) {
             if self.options.talk.info.name >= 1 {
-                let (name, target) = (printable(&entry.name), printable(&target));
+                let (name, target) = (printable(&entry.name), printable(target));
                 self.say(Level::Info, &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""));
             }
             return;
@@ -40,9 +37,9 @@ impl Session<'_> {
         }
         let same = |session: &mut Self, name: &[u8]| {
             let text = session.folder(parent_of(name)).and_then(|f| f.read_link(leaf_of(name)));
-            text.is_ok_and(|text| text == target)
+            text.is_ok_and(|text| text == **target)
         };
-        let make = |folder: &Folder, name: &[u8]| folder.symlink(&target, name);
+        let make = |folder: &Folder, name: &[u8]| folder.symlink(target, name);
         self.examine_object(number, list, at, "symlink", &same, &make);
     }
 
