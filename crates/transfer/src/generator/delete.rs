@@ -405,12 +405,15 @@ impl Session<'_> {
 
     /// Removes a directory that is in the way: with what is in it only when that is allowed.
     pub(crate) fn remove_directory_for_other(&mut self, name: &[u8]) -> bool {
-        let limit = self.deletions.most.take();
+        let skipped_count = self.deletions.skipped_count;
         let emptied = match self.deletions.force {
             true => self.empty_directory(name).unwrap_or(false),
             false => true,
         };
-        self.deletions.most = limit;
+        if self.deletions.skipped_count > skipped_count {
+            let shown = printable(name);
+            self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+        }
         if !emptied || self.is_dry() {
             return emptied;
         }

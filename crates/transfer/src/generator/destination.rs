@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use driftless_fs::{Follow, FsError, Root, is_absent, operator};
+use driftless_fs::{Follow, FsError, Root, operator};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
+use crate::generator::absent;
 use crate::driver::Level;
 use crate::error::PushError;
-use crate::generator::absent;
 use crate::generator::folders::Folders;
 use crate::options::Itemize;
 use crate::receiver::Session;
@@ -30,7 +30,9 @@ pub(crate) struct Destination {
     pub(crate) temp_dir: Option<Root>,
     /// An absolute partial directory.
     pub(crate) partial_root: Option<Root>,
-    pub(crate) backup: Option<Root>,
+    /// Where backups go; opened, or made, when the first one is.
+    pub(crate) backup: Option<PathBuf>,
+    pub(crate) backup_root: Option<Root>,
     pub(crate) alternates: Vec<Option<Root>>,
 }
 
@@ -71,9 +73,7 @@ impl Session<'_> {
                 return Err(fatal(text, 3));
             }
             (Found::Nothing, Some(kind)) if !wants_dir && kind != Some(Kind::Dir) => {
-                if self.options.write.mkpath
-                    && let Some(parent) = path.parent()
-                {
+                if self.options.write.mkpath && let Some(parent) = path.parent() {
                     self.make_path(parent)?;
                 }
                 self.parent_root(&path, &mut destination)?
@@ -91,7 +91,7 @@ impl Session<'_> {
             false => Follow::Nothing,
         };
         if let Some(root) = root {
-            self.open_others(&root, &mut destination)?;
+            self.open_others(&mut destination)?;
             self.folders = Some(Folders::new(root, follow));
         }
         self.destination = Some(destination);
@@ -167,10 +167,9 @@ impl Session<'_> {
         }
         match self.is_dry() {
             true => Ok(None),
-            false => self
-                .open_root(path)
-                .map(Some)
-                .map_err(|FsError::Open { source, .. }| cannot_stat(path, &source)),
+            false => self.open_root(path).map(Some).map_err(|FsError::Open { source, .. }| {
+                cannot_stat(path, &source)
+            }),
         }
     }
 
@@ -202,15 +201,17 @@ impl Session<'_> {
     }
 
     /// Opens the directories for temporaries, backups, partial files and alternates.
-    fn open_others(&mut self, root: &Root, destination: &mut Destination) -> Result<(), PushError> {
+    fn open_others(
+        &mut self,
+        destination: &mut Destination,
+    ) -> Result<(), PushError> {
         let base = PathBuf::from(OsStr::from_bytes(&destination.shown));
         let below = |dir: &[u8]| base.join(OsStr::from_bytes(dir));
         if let Some(dir) = &self.options.temp_dir {
             let opened = self.open_root(&below(dir));
             destination.temp_dir = Some(opened.map_err(|FsError::Open { path, source }| {
                 let shown = printable(path.as_os_str().as_bytes());
-                let text =
-                    format!("rsync: [receiver] mkstemp \"{shown}\" failed: {}", reason(&source));
+                let text = format!("rsync: [receiver] mkstemp \"{shown}\" failed: {}", reason(&source));
                 PushError::Fatal { text, exit: 11 }
             })?);
         }
@@ -220,7 +221,12 @@ impl Session<'_> {
             destination.partial_root = self.open_root(&below(dir)).ok();
         }
         if let Some(dir) = self.options.write.backup.as_ref().and_then(|b| b.dir.as_ref()) {
-            destination.backup = self.open_backup(root, dir, &below(dir))?;
+            let path = below(dir);
+            if self.open_root(&path).is_err() && std::fs::symlink_metadata(&path).is_ok() {
+                let text = format!("The backup-dir is not a directory: {}", printable(dir));
+                return Err(PushError::Fatal { text, exit: 1 });
+            }
+            destination.backup = Some(path);
         }
         if let Some(alternates) = &self.options.update.alternates {
             let option = alternates.kind.option();
@@ -236,38 +242,26 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn open_backup(
-        &mut self,
-        root: &Root,
-        dir: &[u8],
-        path: &Path,
-    ) -> Result<Option<Root>, PushError> {
-        match self.open_root(path) {
-            Ok(root) => return Ok(Some(root)),
-            Err(FsError::Open { source, .. }) if is_absent(&source) => {}
-            Err(FsError::Open { source, .. }) => return Err(cannot_stat(path, &source)),
+    /// The directory for backups, made where it is missing.
+    pub(crate) fn backup_root(&mut self) -> io::Result<Root> {
+        let Some(destination) = &self.destination else { return Err(absent()) };
+        if let Some(root) = &destination.backup_root {
+            return Ok(root.clone());
         }
-        if std::fs::symlink_metadata(path).is_ok() {
-            let text = format!("The backup-dir is not a directory: {}", printable(dir));
-            return Err(PushError::Fatal { text, exit: 1 });
-        }
-        if self.is_dry() {
-            return Ok(None);
-        }
-        // It is made where it is named, which may be below the destination.
-        let _ = root;
+        let path = destination.backup.clone().ok_or_else(absent)?;
         let missing: Vec<&Path> =
             path.ancestors().take_while(|dir| self.open_root(dir).is_err()).collect();
         for dir in missing.iter().rev() {
             let parent = dir.parent().unwrap_or(Path::new("/"));
-            let made = self.open_root(parent).map_err(|FsError::Open { source, .. }| source);
-            let made = made.and_then(|root| {
-                let name = dir.file_name().map(OsStr::as_bytes).unwrap_or_default();
-                root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)
-            });
-            made.map_err(|error| cannot_make(dir, &error))?;
+            let root = self.open_root(parent).map_err(|FsError::Open { source, .. }| source)?;
+            let name = dir.file_name().map(OsStr::as_bytes).unwrap_or_default();
+            root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)?;
         }
-        Ok(self.open_root(path).ok())
+        let root = self.open_root(&path).map_err(|FsError::Open { source, .. }| source)?;
+        if let Some(destination) = &mut self.destination {
+            destination.backup_root = Some(root.clone());
+        }
+        Ok(root)
     }
 
     /// A directory of an alternate directory.

@@ -305,7 +305,8 @@ impl Session<'_> {
         self.options.write.in_place() && self.options.write.backup.is_some()
     }
 
-    fn sends_whole(&self) -> bool {
+    /// Whether no deltas are made.
+    pub(crate) fn sends_whole(&self) -> bool {
         let choice = self.options.whole_file.unwrap_or(self.receive.local);
         choice || self.setup.checksum == ChecksumKind::None
     }

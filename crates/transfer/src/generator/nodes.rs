@@ -12,8 +12,8 @@ use driftless_tree::{Kind, Meta};
 use crate::driver::Level;
 use crate::generator::hardlinks::Membership;
 use crate::receiver::Session;
-use crate::receiver::is_made;
 use crate::receiver::lists::{List, leaf_of, parent_of};
+use crate::receiver::is_made;
 
 /// What `--munge-links` puts in front of the text of a link, so that it leads nowhere.
 pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
@@ -24,17 +24,11 @@ impl Session<'_> {
         if !self.options.links {
             return self.skip_non_regular(entry);
         }
-        let mut target = entry.link_target.to_vec();
-        if self.options.link.munge {
-            target.splice(0..0, MUNGED.iter().copied());
-        }
-        if self.options.link.safe && is_unsafe(&target, &entry.name) {
+        let target = &entry.link_target;
+        if self.options.link.safe && is_unsafe(target, &entry.name) {
             if self.options.talk.info.name >= 1 {
-                let (name, target) = (printable(&entry.name), printable(&target));
-                self.say(
-                    Level::Info,
-                    &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""),
-                );
+                let (name, target) = (printable(&entry.name), printable(target));
+                self.say(Level::Info, &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""));
             }
             return;
         }
@@ -43,9 +37,9 @@ impl Session<'_> {
         }
         let same = |session: &mut Self, name: &[u8]| {
             let text = session.folder(parent_of(name)).and_then(|f| f.read_link(leaf_of(name)));
-            text.is_ok_and(|text| text == target)
+            text.is_ok_and(|text| text == **target)
         };
-        let make = |folder: &Folder, name: &[u8]| folder.symlink(&target, name);
+        let make = |folder: &Folder, name: &[u8]| folder.symlink(target, name);
         self.examine_object(number, list, at, "symlink", &same, &make);
     }
 
@@ -170,8 +164,9 @@ impl Session<'_> {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let (temporary, ()) =
-                    folder.make_temporary(leaf, |folder, temporary| make(folder, temporary))?;
+                let (temporary, ()) = folder.make_temporary(leaf, |folder, temporary| {
+                    make(folder, temporary)
+                })?;
                 self.dress(&folder, &temporary, kind, name, &wanted);
                 folder.rename(&temporary, &folder, leaf).inspect_err(|_| {
                     let _ = folder.remove_file(&temporary);

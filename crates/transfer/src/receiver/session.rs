@@ -323,6 +323,13 @@ impl<'a> Session<'a> {
         }
         self.report.listing(ListProgress::Complete(self.lists.entry_count));
         self.find_destination()?;
+        if self.options.talk.debug.deltasum >= 1 || self.options.talk.verbosity >= 2 {
+            let text = match self.sends_whole() {
+                true => "delta-transmission disabled for local transfer or --whole-file",
+                false => "delta-transmission enabled",
+            };
+            self.say(Level::Info, text);
+        }
         self.start_deletions()?;
         Ok(true)
     }
