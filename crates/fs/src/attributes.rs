@@ -2,8 +2,9 @@
 
 use crate::{meta, sys};
 use driftless_tree::{Kind, Timestamp};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, openat};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -18,6 +19,8 @@ pub struct Attributes {
     pub gid: Option<u32>,
     /// Last change of content.
     pub mtime: Option<Timestamp>,
+    /// Last access.
+    pub atime: Option<Timestamp>,
 }
 
 impl Attributes {
@@ -34,8 +37,73 @@ impl Attributes {
                 set_mode(file, mode & 0o7777)?;
             }
         }
-        self.mtime.map_or(Ok(()), |mtime| set_mtime(file, mtime))
+        match self.times() {
+            None => Ok(()),
+            Some(times) => set_times(file, &times),
+        }
     }
+
+    /// Whether there is nothing to set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn times(&self) -> Option<Timestamps> {
+        let of = |time: Option<Timestamp>| match time {
+            None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            Some(time) => Timespec { tv_sec: time.secs, tv_nsec: i64::from(time.nanos) as _ },
+        };
+        let any = self.mtime.is_some() || self.atime.is_some();
+        any.then(|| Timestamps { last_access: of(self.atime), last_modification: of(self.mtime) })
+    }
+
+    fn owner(&self) -> Option<(Option<Uid>, Option<Gid>)> {
+        let owner = (self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw));
+        (owner != (None, None)).then_some(owner)
+    }
+}
+
+/// Sets them on an open file or directory, which is no `O_PATH` handle.
+pub(crate) fn apply_to_open(attributes: &Attributes, file: &File) -> io::Result<()> {
+    // The owner first: changing it clears set-id bits.
+    if let Some((uid, gid)) = attributes.owner() {
+        rustix::fs::fchown(file, uid, gid)?;
+    }
+    if let Some(mode) = attributes.mode {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777))?;
+    }
+    if let Some(times) = attributes.times() {
+        rustix::fs::futimens(file, &times)?;
+    }
+    Ok(())
+}
+
+/// Sets them on the entry `name` of a directory, without opening it where the kernel can do that.
+pub(crate) fn apply_at(
+    attributes: &Attributes,
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    kind: Kind,
+) -> io::Result<()> {
+    if let Some((uid, gid)) = attributes.owner() {
+        rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if let Some(mode) = attributes.mode.filter(|_| kind != Kind::Symlink) {
+        match sys::chmod_entry(dir, name, mode & 0o7777) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let handle = openat(dir, name, flags, Mode::empty())?;
+                if meta::of_stat(&rustix::fs::fstat(&handle)?)?.kind != Kind::Symlink {
+                    chmod_by_proc(handle.as_fd(), mode & 0o7777)?;
+                }
+            }
+            answer => answer?,
+        }
+    }
+    if let Some(times) = attributes.times() {
+        rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
 }
 
 fn set_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
@@ -51,15 +119,11 @@ fn chmod_by_proc(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::chmodat(CWD, proc_path(file), Mode::from_raw_mode(mode), AtFlags::empty())?)
 }
 
-fn set_mtime(file: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) as _ },
-    };
-    match rustix::fs::utimensat(file, "", &times, AtFlags::EMPTY_PATH) {
+fn set_times(file: BorrowedFd<'_>, times: &Timestamps) -> io::Result<()> {
+    match rustix::fs::utimensat(file, "", times, AtFlags::EMPTY_PATH) {
         // Kernels before Linux 5.8 do not know the flag here.
         Err(Errno::INVAL | Errno::NOENT) => {
-            Ok(rustix::fs::utimensat(CWD, proc_path(file), &times, AtFlags::empty())?)
+            Ok(rustix::fs::utimensat(CWD, proc_path(file), times, AtFlags::empty())?)
         }
         answer => Ok(answer?),
     }
@@ -72,7 +136,7 @@ fn proc_path(file: BorrowedFd<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{OFlags, open};
+    use rustix::fs::open;
 
     #[test]
     fn the_way_of_older_kernels_sets_the_mode_too() {

@@ -19,8 +19,10 @@ pub mod browse;
 pub mod copy;
 pub mod dir;
 pub mod fanotify;
+pub mod folder;
 pub mod handle;
 mod meta;
+pub mod operator;
 pub mod owner;
 pub mod replace;
 mod resolve;
@@ -32,6 +34,7 @@ pub mod xattr;
 
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};
+pub use folder::{Folder, Follow, NewFile};
 pub use owner::{Owners, Powers};
 pub use replace::Replacement;
 pub use resolve::is_absent;

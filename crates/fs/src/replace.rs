@@ -9,7 +9,6 @@ use crate::root::Root;
 use driftless_tree::RelPath;
 use rustix::fs::{AtFlags, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -104,7 +103,7 @@ impl Temporary {
         };
         let place = path.file_name();
         for _ in 0..TRIES {
-            let name = temporary_name(place)?;
+            let name = temporary_name(place);
             match make(parent.as_fd(), &name) {
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
@@ -154,18 +153,18 @@ impl AsFd for Holder {
 }
 
 /// `.NAME.XXXXXX`, with NAME cut so that it fits.
-fn temporary_name(place: &[u8]) -> io::Result<Vec<u8>> {
+///
+/// A guess at the random part gains nothing: the name is made exclusively, or not at all.
+pub(crate) fn temporary_name(place: &[u8]) -> Vec<u8> {
     const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut random = [0; SUFFIX_LEN];
-    getrandom(&mut random, GetRandomFlags::empty())?;
     let stem = place.strip_prefix(b".").unwrap_or(place);
     let stem = cut(stem, NAME_MAX - SUFFIX_LEN - 2);
     let mut name = Vec::with_capacity(stem.len() + SUFFIX_LEN + 2);
     name.push(b'.');
     name.extend_from_slice(stem);
     name.push(b'.');
-    name.extend(random.iter().map(|&byte| LETTERS[usize::from(byte) % LETTERS.len()]));
-    Ok(name)
+    name.extend((0..SUFFIX_LEN).map(|_| LETTERS[fastrand::usize(..LETTERS.len())]));
+    name
 }
 
 /// At most `len` bytes of `name`, not ending inside a UTF-8 character: some file systems take none
@@ -185,7 +184,7 @@ mod tests {
 
     #[track_caller]
     fn check(place: &[u8], stem: &[u8]) {
-        let name = temporary_name(place).unwrap();
+        let name = temporary_name(place);
         let (start, suffix) = name.split_at(name.len() - SUFFIX_LEN);
         assert_eq!(start, [b".", stem, b"."].concat());
         assert!(suffix.iter().all(u8::is_ascii_alphanumeric));

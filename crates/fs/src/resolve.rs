@@ -45,6 +45,24 @@ pub(crate) fn open(dir: BorrowedFd<'_>, path: &RelPath, flags: OFlags) -> Result
     by_component(dir, path, flags)
 }
 
+/// As [`open`], but follows symbolic links as long as they stay below `dir`. Without `openat2` it
+/// follows none.
+pub(crate) fn open_inside(
+    dir: BorrowedFd<'_>,
+    path: &RelPath,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES {
+        match openat2(dir, path.as_bytes(), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::NOSYS | Errno::PERM) => return by_component(dir, path, flags),
+            answer => return answer,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
 /// The directory that holds the last component of `path`, and that component.
 pub(crate) fn parent<'a>(dir: BorrowedFd<'a>, path: &RelPath) -> Result<Parent<'a>, Errno> {
     match path.parent() {

@@ -76,10 +76,15 @@ impl Root {
         let attempt = || {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let dir = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-            let (id, _) = identify(dir.as_fd(), Path::new(""), AtFlags::EMPTY_PATH)?;
-            Ok(Self(Arc::new(Opened { dir, path: path.into(), id })))
+            Self::of_handle(dir, path)
         };
         attempt().map_err(|source| FsError::Open { path: path.into(), source })
+    }
+
+    /// The directory of a handle, which `path` led to.
+    pub(crate) fn of_handle(dir: OwnedFd, path: &Path) -> io::Result<Self> {
+        let (id, _) = identify(dir.as_fd(), Path::new(""), AtFlags::EMPTY_PATH)?;
+        Ok(Self(Arc::new(Opened { dir, path: path.into(), id })))
     }
 
     /// The path it was opened by.

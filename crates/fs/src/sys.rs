@@ -1,7 +1,7 @@
 //! The system calls that no kept crate wraps. The only `unsafe` of the project.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Once;
@@ -163,6 +163,29 @@ pub(crate) fn open_by_handle(
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
         opened => Ok(unsafe { OwnedFd::from_raw_fd(opened as i32) }),
+    }
+}
+
+/// Sets the permission bits of the entry `name` of a directory, which is no symbolic link.
+///
+/// # Errors
+/// `ENOSYS` before Linux 6.6; `EOPNOTSUPP` for symbolic links; `InvalidInput` for a NUL in `name`.
+pub(crate) fn chmod_entry(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
+    let name = CString::new(name)?;
+    // SAFETY: the path is NUL-terminated and lives for the whole call, like the descriptor, which is
+    // borrowed. No memory is written.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_fchmodat2,
+            dir.as_fd().as_raw_fd(),
+            name.as_ptr(),
+            mode,
+            libc::AT_SYMLINK_NOFOLLOW,
+        )
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

@@ -130,6 +130,14 @@ pub enum PushError {
     /// The root of the source cannot be listed.
     #[error("cannot read the source")]
     Source(#[source] io::Error),
+    /// Nothing can be done at the destination; the operator must look.
+    #[error("{text}")]
+    Fatal {
+        /// In rsync's words.
+        text: String,
+        /// rsync's exit code for it.
+        exit: u8,
+    },
     /// The socket failed.
     #[error("the connection failed")]
     Io(#[from] io::Error),
@@ -149,7 +157,7 @@ impl PushError {
             Self::Shell { .. } => 14,
             Self::Refused { .. } => 4,
             Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
-            Self::Protocol { exit, .. } => *exit,
+            Self::Protocol { exit, .. } | Self::Fatal { exit, .. } => *exit,
             Self::Closed { .. } => 12,
             Self::Timeout { .. } | Self::TimeLimit => 30,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),

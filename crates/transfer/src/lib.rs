@@ -12,9 +12,11 @@ pub mod chmod;
 pub mod connect;
 pub mod driver;
 pub mod error;
+mod generator;
 mod link;
 pub mod options;
 pub mod push;
+mod receiver;
 pub mod remote_args;
 pub mod report;
 pub mod request;
@@ -28,6 +30,7 @@ pub use options::TransferOptions;
 pub use push::{
     ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree,
 };
+pub use receiver::role::receive;
 pub use report::Report;
 pub use request::{Ending, Request, SessionFailure};
 pub use sender::role::send;

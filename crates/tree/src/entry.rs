@@ -78,10 +78,10 @@ pub struct Meta {
     pub size: u64,
     /// Last change of content.
     pub mtime: Timestamp,
-    /// Last access.
-    pub atime: Timestamp,
     /// Last change of content or attributes; not settable.
     pub ctime: Timestamp,
+    /// Last access, as far as the file system keeps it.
+    pub atime: Timestamp,
     /// Major and minor number of a device, else zeros.
     pub rdev: (u32, u32),
 }

@@ -13,6 +13,7 @@ const SOME: Attributes = Attributes {
     uid: None,
     gid: None,
     mtime: Some(Timestamp { secs: -5, nanos: 123_456_789 }),
+    atime: None,
 };
 
 #[test]
@@ -133,8 +134,12 @@ fn set_id_bits_survive_a_change_of_owner() {
     let place = Place::new();
     let own = place.root.meta().unwrap();
     fs::write(place.tree("f"), "x").unwrap();
-    let attributes =
-        Attributes { mode: Some(0o6755), uid: Some(own.uid), gid: Some(own.gid), mtime: None };
+    let attributes = Attributes {
+        mode: Some(0o6755),
+        uid: Some(own.uid),
+        gid: Some(own.gid),
+        ..Attributes::default()
+    };
     place.root.set_attributes(Some(&path("f")), &attributes).unwrap();
     let meta = place.root.lstat(&path("f")).unwrap();
     assert_eq!((meta.mode, meta.uid, meta.gid), (0o106_755, own.uid, own.gid));

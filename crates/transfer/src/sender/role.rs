@@ -310,7 +310,7 @@ fn names(
 }
 
 /// The names in a file: blank lines and comments do not count, unless names end in NUL.
-fn lines(text: &[u8], from0: bool) -> Vec<Vec<u8>> {
+pub(crate) fn lines(text: &[u8], from0: bool) -> Vec<Vec<u8>> {
     let ends = |byte: &u8| if from0 { *byte == 0 } else { matches!(byte, 0 | b'\n' | b'\r') };
     let counts = |line: &&[u8]| !line.is_empty() && (from0 || !matches!(line[0], b'#' | b';'));
     text.split(ends).filter(counts).map(<[u8]>::to_vec).collect()

@@ -74,6 +74,7 @@ impl<'a> Likeness<'a> {
             uid: (options.owner && self.powers.superuser).then_some(source.uid),
             gid: (options.group && self.powers.may_give_to(source.gid)).then_some(source.gid),
             mtime: times.then_some(source.mtime),
+            atime: None,
         }
     }
 
@@ -89,6 +90,7 @@ impl<'a> Likeness<'a> {
             uid,
             gid,
             mtime: all.mtime.filter(|mtime| *mtime != present.mtime),
+            atime: None,
         }
     }
 
@@ -140,6 +142,7 @@ mod tests {
             uid: Some(5),
             gid: Some(5),
             mtime: Some(source.mtime),
+            atime: None,
         };
         assert_eq!(lacking, all);
     }

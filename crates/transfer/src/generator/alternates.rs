@@ -1,0 +1,198 @@
+//! Files that another directory here has already: `--compare-dest`, `--copy-dest`, `--link-dest`.
+//! Command-line reference, "Alternate destinations".
+
+use std::io;
+use std::rc::Rc;
+
+use driftless_proto::item::ItemFlags;
+use driftless_tree::flist::Entry;
+use driftless_tree::{Kind, Meta};
+
+use crate::generator::backup::copy_file;
+use crate::options::AlternateKind;
+use crate::receiver::Session;
+use crate::receiver::lists::{leaf_of, parent_of};
+
+/// The best that the alternate directories have.
+pub(crate) struct Alternate {
+    /// Number of the directory.
+    pub(crate) dir: u8,
+    pub(crate) meta: Meta,
+    /// Nothing is left to be done for the entry.
+    pub(crate) settled: bool,
+}
+
+/// How much a file in an alternate directory is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    /// It has the name.
+    Exists,
+    /// It has the content.
+    Content,
+    /// It has the attributes, too.
+    Everything,
+}
+
+impl Session<'_> {
+    /// Takes a regular file from the alternate directories where that is possible.
+    pub(crate) fn from_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &Rc<[u8]>,
+        ndx: u32,
+        before: Option<&Meta>,
+        displaces: bool,
+    ) -> Option<Alternate> {
+        let kind = self.options.update.alternates.as_ref()?.kind;
+        if before.is_some() && kind == AlternateKind::Copy {
+            return None;
+        }
+        let (dir, meta, level) = self.best_alternate(entry, name)?;
+        let mut found = Alternate { dir, meta, settled: false };
+        if before.is_some() && level < Level::Everything {
+            return None;
+        }
+        found.settled = match (level, kind) {
+            (Level::Exists, _) => false,
+            (Level::Everything, AlternateKind::Compare) => {
+                self.leave_to_alternate(entry, name, ndx, before)
+            }
+            (Level::Everything, AlternateKind::Link) => {
+                self.link_alternate(entry, name, ndx, &found, before, displaces)
+            }
+            (Level::Content | Level::Everything, _) => {
+                self.copy_alternate(entry, name, ndx, &found, before, displaces)
+            }
+        };
+        Some(found)
+    }
+
+    fn best_alternate(&mut self, entry: &Entry, name: &[u8]) -> Option<(u8, Meta, Level)> {
+        let count = self.destination.as_ref()?.alternates.len();
+        let mut best: Option<(u8, Meta, Level)> = None;
+        for at in 0..count {
+            let Ok(folder) = self.alternate_folder(at, parent_of(name)) else { continue };
+            let Ok(meta) = folder.lstat(leaf_of(name)) else { continue };
+            if meta.kind != Kind::File {
+                continue;
+            }
+            let same = meta.size == entry.size
+                && !self.options.update.ignore_times
+                && match self.options.update.checksum {
+                    true => folder
+                        .open_file(leaf_of(name))
+                        .is_ok_and(|file| self.has_digest(&file, entry)),
+                    false => {
+                        self.options.update.size_only
+                            || self.likeness.same_time(entry.mtime, meta.mtime)
+                    }
+                };
+            let level = match same {
+                false => Level::Exists,
+                true if self.likeness.lacking(entry, &meta).is_empty() => Level::Everything,
+                true => Level::Content,
+            };
+            if best.as_ref().is_none_or(|(_, _, known)| level > *known) {
+                best = Some((at as u8, meta, level));
+            }
+            if level == Level::Everything {
+                break;
+            }
+        }
+        best
+    }
+
+    /// `--compare-dest`: the destination needs no copy of its own.
+    fn leave_to_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        ndx: u32,
+        before: Option<&Meta>,
+    ) -> bool {
+        if before.is_some() && !self.is_dry() {
+            let removed = self
+                .folder_to_change(parent_of(name))
+                .and_then(|folder| folder.remove_file(leaf_of(name)));
+            if let Err(error) = removed {
+                self.generator_failed("unlink", name, &error);
+            }
+        }
+        self.tell(ndx, 0, None);
+        self.report_equal(entry);
+        true
+    }
+
+    fn link_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &Rc<[u8]>,
+        ndx: u32,
+        found: &Alternate,
+        before: Option<&Meta>,
+        displaces: bool,
+    ) -> bool {
+        let linked = before
+            .is_some_and(|before| (before.dev, before.ino) == (found.meta.dev, found.meta.ino));
+        if !linked && !self.is_dry() {
+            let replaces = before.is_some() || displaces;
+            match self.put_alternate_link(name, found.dir, replaces) {
+                Ok(()) => {}
+                // Another file system, or too many links.
+                Err(_) => return self.copy_alternate(entry, name, ndx, found, before, displaces),
+            }
+        }
+        self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
+        self.report_equal(entry);
+        true
+    }
+
+    fn put_alternate_link(&mut self, name: &Rc<[u8]>, dir: u8, replaces: bool) -> io::Result<()> {
+        if replaces && !self.back_up(name) {
+            return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        let from = self.alternate_folder(usize::from(dir), parent_of(name))?;
+        let folder = self.folder_to_change(parent_of(name))?;
+        let leaf = leaf_of(name);
+        if !replaces {
+            return from.hard_link(leaf, &folder, leaf);
+        }
+        let (temporary, ()) = folder
+            .make_temporary(leaf, |folder, temporary| from.hard_link(leaf, folder, temporary))?;
+        folder.rename(&temporary, &folder, leaf).inspect_err(|_| {
+            let _ = folder.remove_file(&temporary);
+        })
+    }
+
+    fn copy_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &Rc<[u8]>,
+        ndx: u32,
+        found: &Alternate,
+        before: Option<&Meta>,
+        displaces: bool,
+    ) -> bool {
+        let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
+        if !self.is_dry() {
+            if (before.is_some() || displaces) && !self.back_up(name) {
+                return false;
+            }
+            let copied =
+                self.alternate_folder(usize::from(found.dir), parent_of(name)).and_then(|from| {
+                    let source = from.open_file(leaf_of(name))?;
+                    let folder = self.folder_to_change(parent_of(name))?;
+                    copy_file(&source, &folder, leaf_of(name))
+                });
+            if copied.is_err() {
+                // It comes over the wire instead.
+                return false;
+            }
+            if let Ok(Some(present)) = self.look(name) {
+                self.correct(entry, name, &present);
+            }
+        }
+        self.tell(ndx, flags, None);
+        true
+    }
+}

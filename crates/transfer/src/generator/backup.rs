@@ -1,0 +1,175 @@
+//! Old versions of files, kept beside them or in a directory of their own.
+
+use std::io;
+use std::rc::Rc;
+
+use driftless_fs::{Attributes, Folder, Follow, Root, is_absent};
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, Meta, RelPath};
+
+use crate::driver::Level;
+use crate::generator::absent;
+use crate::receiver::Session;
+use crate::receiver::lists::{leaf_of, parent_of};
+use crate::report::Role;
+
+impl Session<'_> {
+    /// Whether a name is that of a backup beside its file, which gets no backup of its own.
+    pub(crate) fn is_backup_name(&self, name: &[u8]) -> bool {
+        self.options.write.backup.as_ref().is_some_and(|backup| {
+            backup.dir.is_none()
+                && name.len() > backup.suffix.len()
+                && name.ends_with(&backup.suffix)
+        })
+    }
+
+    /// The directory and name of the backup of a file.
+    pub(crate) fn backup_place(&mut self, name: &[u8]) -> io::Result<(Folder, Vec<u8>)> {
+        let Some(backup) = &self.options.write.backup else {
+            return Err(absent());
+        };
+        let leaf = [leaf_of(name), &backup.suffix].concat();
+        if backup.dir.is_none() {
+            return Ok((self.folder_to_change(parent_of(name))?, leaf));
+        }
+        let root = self.backup_root()?;
+        Ok((self.backup_folder(&root, parent_of(name))?, leaf))
+    }
+
+    /// Keeps what is at a name that is about to be replaced. `true` when nothing is to be kept, or
+    /// it is; otherwise it was said why not.
+    pub(crate) fn back_up(&mut self, name: &Rc<[u8]>) -> bool {
+        if self.options.write.backup.is_none() {
+            return true;
+        }
+        let result = self.backup_place(name).and_then(|(folder, leaf)| {
+            let own = self.folder_to_change(parent_of(name))?;
+            put_aside(&own, leaf_of(name), &folder, &leaf, true)
+        });
+        self.backed_up(name, result)
+    }
+
+    /// Moves what is at a name to its backup.
+    pub(crate) fn move_to_backup(&mut self, name: &[u8]) -> bool {
+        let result = self.backup_place(name).and_then(|(folder, leaf)| {
+            let own = self.folder_to_change(parent_of(name))?;
+            put_aside(&own, leaf_of(name), &folder, &leaf, false)
+        });
+        self.backed_up(name, result)
+    }
+
+    /// Copies a file that is written in place.
+    pub(crate) fn copy_to_backup(&mut self, name: &[u8]) -> io::Result<()> {
+        let (folder, leaf) = self.backup_place(name)?;
+        let source = self.folder(parent_of(name))?.open_file(leaf_of(name))?;
+        copy_file(&source, &folder, &leaf)
+    }
+
+    /// The directory of this path below the backups, made like its original where it is missing.
+    fn backup_folder(&mut self, root: &Root, dir: &[u8]) -> io::Result<Folder> {
+        let path = RelPath::parse(dir).ok();
+        match root.folder(path.as_ref(), Follow::Nothing) {
+            Err(error) if is_absent(&error) => {}
+            answer => return answer,
+        }
+        let mut at = root.folder(None, Follow::Nothing)?;
+        let ends = dir.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
+        for end in ends.chain([dir.len()]) {
+            let leaf = leaf_of(&dir[..end]);
+            match at.create_dir(leaf, 0o777) {
+                Ok(()) => {
+                    if let Ok(Some(original)) = self.look(&dir[..end]) {
+                        // Best effort: the backup counts, not who may look at it.
+                        let like = Attributes {
+                            mode: Some(original.mode & 0o7777),
+                            uid: Some(original.uid),
+                            gid: Some(original.gid),
+                            ..Attributes::default()
+                        };
+                        let _ = at.set_attributes(leaf, Kind::Dir, &like);
+                    }
+                }
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(_) => {}
+            }
+            at = at.open_folder(leaf)?;
+        }
+        Ok(at)
+    }
+
+    fn backed_up(&mut self, name: &[u8], result: io::Result<()>) -> bool {
+        match result {
+            Ok(()) => {
+                if self.options.talk.info.backup >= 1
+                    && let Some(backup) = &self.options.write.backup
+                {
+                    let dir = backup.dir.as_deref().unwrap_or_default();
+                    let slash = if dir.is_empty() || dir.ends_with(b"/") { "" } else { "/" };
+                    let to = [dir, slash.as_bytes(), name, &backup.suffix].concat();
+                    let text = format!("backed up {} to {}", printable(name), printable(&to));
+                    self.say(Level::Info, &text);
+                }
+                true
+            }
+            Err(error) if is_absent(&error) && self.look(name).is_ok_and(|m| m.is_none()) => true,
+            Err(error) => {
+                self.failed(Role::Receiver, "backup rename", name, &error);
+                false
+            }
+        }
+    }
+}
+
+/// Puts an object under its backup's name; with `stays` it keeps its own too where it can, so that
+/// there is never nothing at its place.
+fn put_aside(
+    own: &Folder,
+    leaf: &[u8],
+    folder: &Folder,
+    backup: &[u8],
+    stays: bool,
+) -> io::Result<()> {
+    let present = match folder.lstat(backup) {
+        Ok(meta) => Some(meta),
+        Err(error) if is_absent(&error) => None,
+        Err(error) => return Err(error),
+    };
+    match present {
+        Some(Meta { kind: Kind::Dir, .. }) => folder.remove_dir(backup)?,
+        Some(_) if stays => folder.remove_file(backup)?,
+        _ => {}
+    }
+    if stays && own.hard_link(leaf, folder, backup).is_ok() {
+        return Ok(());
+    }
+    match own.rename(leaf, folder, backup) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let source = own.open_file(leaf)?;
+            copy_file(&source, folder, backup)?;
+            own.remove_file(leaf)
+        }
+        answer => answer,
+    }
+}
+
+/// Copies content and attributes under another name, in one step for those who look there.
+pub(crate) fn copy_file(
+    source: &driftless_fs::SourceFile,
+    folder: &Folder,
+    name: &[u8],
+) -> io::Result<()> {
+    let meta = *source.opened();
+    let mut copy = folder.start_file(name, 0o600)?;
+    driftless_fs::copy::copy_content(source, copy.file(), meta.size)?;
+    let all = Attributes {
+        mode: Some(meta.mode & 0o7777),
+        uid: Some(meta.uid),
+        gid: Some(meta.gid),
+        mtime: Some(meta.mtime),
+        atime: None,
+    };
+    if copy.set_attributes(&all).is_err() {
+        copy.set_attributes(&Attributes { uid: None, gid: None, ..all })?;
+    }
+    copy.place(folder, name)
+}

@@ -1,0 +1,491 @@
+//! Deletion of names that the sender does not have. Protocol reference, "Deletion timing"; filter
+//! reference, "Deletion details".
+//!
+//! Only directories are looked into whose content was listed, and that the list itself made known;
+//! what a rule protects stays, and what holds something protected stays with it.
+
+use std::io;
+use std::rc::Rc;
+
+use driftless_filter::{Chain, ReadFile, Side};
+use driftless_fs::Root;
+use driftless_proto::mux::Tag;
+use driftless_proto::ndx::NdxValue;
+use driftless_proto::stats::DelStats;
+use driftless_tree::flist;
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, Meta, RelPath};
+
+use crate::driver::Level;
+use crate::error::PushError;
+use crate::options::{DeleteWhen, TransferOptions};
+use crate::receiver::Session;
+use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of};
+
+/// The longest file of rules that is read.
+const MAX_RULES_LEN: u64 = 4 << 20;
+
+/// When and how much is deleted, and what waits.
+#[derive(Debug)]
+pub(crate) struct Deletions {
+    when: Option<DeleteWhen>,
+    /// A delete option or `--force`: the other side wants numbers.
+    counted: bool,
+    force: bool,
+    most: Option<u64>,
+    done_count: u64,
+    skipped_count: u64,
+    /// With `--delete-delay`: names found, in the order in which they go.
+    delayed: Vec<Vec<u8>>,
+    delayed_dirs: Vec<Rc<Directory>>,
+    /// The rules of directories on the way to the last one asked about, the root's first.
+    chains: Vec<(Vec<u8>, Chain)>,
+}
+
+impl Deletions {
+    pub(crate) fn new(options: &TransferOptions, protocol: u8) -> Self {
+        let delete = &options.delete;
+        let asked = delete.when.or(delete.excluded.then_some(DeleteWhen::Unspecified));
+        let when = asked.map(|when| match when {
+            DeleteWhen::Unspecified if protocol < 30 => DeleteWhen::Before,
+            DeleteWhen::Unspecified => DeleteWhen::During,
+            when => when,
+        });
+        Self {
+            when,
+            counted: when.is_some() || delete.force,
+            force: when.is_some() || delete.force,
+            most: delete.max,
+            done_count: 0,
+            skipped_count: 0,
+            delayed: Vec::new(),
+            delayed_dirs: Vec::new(),
+            chains: Vec::new(),
+        }
+    }
+
+    /// Whether deletions come after everything else.
+    pub(crate) fn come_last(&self) -> bool {
+        matches!(self.when, Some(DeleteWhen::After | DeleteWhen::Delay))
+    }
+}
+
+/// Files of rules at the destination.
+struct DestinationFiles<'r> {
+    root: &'r Root,
+}
+
+impl ReadFile for DestinationFiles<'_> {
+    fn read(&mut self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        // What lies outside is not ours to read: the name may be the peer's.
+        let Ok(path) = RelPath::parse(path) else { return Ok(None) };
+        let file = match self.root.open_file(&path) {
+            Ok(file) => file,
+            Err(_) => return Ok(None),
+        };
+        let len = file.opened().size.min(MAX_RULES_LEN);
+        let mut text = vec![0; len as usize];
+        let mut filled = 0;
+        while filled < text.len() {
+            match file.read_at(filled as u64, &mut text[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        text.truncate(filled);
+        Ok(Some(text))
+    }
+}
+
+impl Session<'_> {
+    /// `--delete-before`: everything goes before anything comes.
+    pub(crate) fn start_deletions(&mut self) -> Result<(), PushError> {
+        if self.deletions.when == Some(DeleteWhen::Before) {
+            self.delete_everywhere()?;
+        }
+        Ok(())
+    }
+
+    /// A directory is entered.
+    pub(crate) fn delete_in(
+        &mut self,
+        directory: &Rc<Directory>,
+        list: &Rc<List>,
+    ) -> Result<(), PushError> {
+        match self.deletions.when {
+            Some(DeleteWhen::During) => {
+                for (name, meta) in self.unlisted(directory, list)? {
+                    self.delete(&name, &meta)?;
+                }
+            }
+            Some(DeleteWhen::Delay) => {
+                let found = self.unlisted(directory, list)?;
+                if !found.is_empty() {
+                    self.deletions.delayed_dirs.push(Rc::clone(directory));
+                }
+                self.deletions.delayed.extend(found.into_iter().map(|(name, _)| name));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The deletions that come last.
+    pub(crate) fn finish_deletions(&mut self) -> Result<(), PushError> {
+        match self.deletions.when {
+            Some(DeleteWhen::After) => self.delete_everywhere()?,
+            Some(DeleteWhen::Delay) => {
+                for name in std::mem::take(&mut self.deletions.delayed) {
+                    if let Ok(Some(meta)) = self.look(&name) {
+                        self.delete(&name, &meta)?;
+                    }
+                }
+                if self.lists_incremental() {
+                    for directory in std::mem::take(&mut self.deletions.delayed_dirs) {
+                        self.finish_directory(Some(&directory));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn delete_everywhere(&mut self) -> Result<(), PushError> {
+        let Some(held) = self.lists.held.front() else { return Ok(()) };
+        let list = Rc::clone(&held.list);
+        for (at, entry) in list.entries.iter().enumerate() {
+            if entry.kind() != Some(Kind::Dir) || list.is_dropped(at) {
+                continue;
+            }
+            let there = match &*entry.name {
+                b"." => self.folders.is_some(),
+                name => self.look(name).is_ok_and(|meta| meta.is_some_and(|m| m.kind == Kind::Dir)),
+            };
+            let directory = Directory::new(entry.clone());
+            if there {
+                directory.state.borrow_mut().stage = Stage::There;
+                for (name, meta) in self.unlisted(&directory, &list)? {
+                    self.delete(&name, &meta)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in a directory, unlisted and unprotected, in the order in which it goes.
+    fn unlisted(
+        &mut self,
+        directory: &Directory,
+        list: &List,
+    ) -> Result<Vec<(Vec<u8>, Meta)>, PushError> {
+        let entry = &directory.entry;
+        if entry.dir.no_content || directory.stage() != Stage::There {
+            return Ok(Vec::new());
+        }
+        if self.ending.io_error & 1 != 0 && !self.options.delete.ignore_errors {
+            if !std::mem::replace(&mut self.counts.told_io_error, true) {
+                self.say(Level::Info, "IO error encountered -- skipping file deletion");
+            }
+            return Ok(Vec::new());
+        }
+        let dir: &[u8] = if &*entry.name == b"." { b"" } else { &entry.name };
+        let names = match self.names_in(dir) {
+            Ok(names) => names,
+            Err(error) => {
+                self.generator_failed("opendir", dir, &error);
+                return Ok(Vec::new());
+            }
+        };
+        let mut found = Vec::new();
+        for leaf in names {
+            let name = join(dir, &leaf);
+            if list.has(&name) {
+                continue;
+            }
+            let Ok(Some(meta)) = self.look(&name) else { continue };
+            if !self.is_protected(dir, &name, &meta, false)? {
+                found.push((name, meta));
+            }
+        }
+        let is_dir = |meta: &Meta| meta.kind == Kind::Dir;
+        found.sort_by(|a, b| flist::compare_names(&b.0, is_dir(&b.1), &a.0, is_dir(&a.1)));
+        Ok(found)
+    }
+
+    fn names_in(&mut self, dir: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        let entries = self.folder(dir)?.list()?.entries()?;
+        Ok(entries.into_iter().map(|entry| entry.name).collect())
+    }
+
+    /// Whether a rule protects a name in `dir`; `doomed`: the directory itself is being deleted.
+    fn is_protected(
+        &mut self,
+        dir: &[u8],
+        name: &[u8],
+        meta: &Meta,
+        doomed: bool,
+    ) -> Result<bool, PushError> {
+        let Some(rules) = self.receive.rules.clone() else { return Ok(false) };
+        let Some(root) = self.folders.as_ref().map(|folders| folders.root().clone()) else {
+            return Ok(false);
+        };
+        let mut files = DestinationFiles { root: &root };
+        let fatal = |error: driftless_filter::RuleError| PushError::Fatal {
+            text: error.to_string(),
+            exit: 11,
+        };
+        let chains = &mut self.deletions.chains;
+        let leads_to = |at: &[u8]| {
+            at.is_empty() || dir == at || dir.starts_with(at) && dir.get(at.len()) == Some(&b'/')
+        };
+        while chains.last().is_some_and(|(at, _)| !leads_to(at)) {
+            chains.pop();
+        }
+        if chains.is_empty() {
+            let chain = Chain::root(rules, Side::Receiver, &mut files).map_err(fatal)?;
+            chains.push((Vec::new(), chain));
+        }
+        let Some((known, _)) = chains.last() else { return Ok(false) };
+        let rest = dir.get(known.len()..).unwrap_or_default();
+        let ends = rest.iter().enumerate().filter(|&(at, &b)| b == b'/' && at > 0);
+        let mut ends: Vec<usize> = ends.map(|(at, _)| known.len() + at).collect();
+        if !rest.is_empty() {
+            ends.push(dir.len());
+        }
+        for end in ends {
+            let Ok(path) = RelPath::parse(&dir[..end]) else { break };
+            let Some((_, above)) = chains.last() else { break };
+            let chain = above.enter(&path, &mut files).map_err(fatal)?;
+            chains.push((dir[..end].to_vec(), chain));
+        }
+        let Some((_, chain)) = chains.last() else { return Ok(false) };
+        let is_dir = meta.kind == Kind::Dir;
+        let verdict =
+            if doomed { chain.check_in_deleted(name, is_dir) } else { chain.check(name, is_dir) };
+        Ok(verdict.is_excluded())
+    }
+
+    /// Deletes an object, a directory with what is in it. `false`: it stays, which was said.
+    fn delete(&mut self, name: &[u8], meta: &Meta) -> Result<bool, PushError> {
+        if meta.kind != Kind::Dir {
+            return Ok(self.delete_leaf(name, meta));
+        }
+        let emptied = self.empty_directory(name)?;
+        if !emptied {
+            return Ok(false);
+        }
+        if self.limit_reached() {
+            return Ok(false);
+        }
+        if !self.is_dry()
+            && let Err(error) = self
+                .folder_to_change(parent_of(name))
+                .and_then(|folder| folder.remove_dir(leaf_of(name)))
+        {
+            if error.kind() == io::ErrorKind::DirectoryNotEmpty {
+                let shown = printable(name);
+                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+            } else {
+                self.generator_failed("delete_file: rmdir", name, &error);
+            }
+            return Ok(false);
+        }
+        self.forget_below();
+        self.deleted(name, meta.kind);
+        Ok(true)
+    }
+
+    /// Deletes what is in a directory. `false`: something stays.
+    fn empty_directory(&mut self, name: &[u8]) -> Result<bool, PushError> {
+        let names = match self.names_in(name) {
+            Ok(names) => names,
+            Err(error) => {
+                self.generator_failed("opendir", name, &error);
+                return Ok(false);
+            }
+        };
+        let mut inside = Vec::new();
+        for leaf in names {
+            let child = join(name, &leaf);
+            if let Ok(Some(meta)) = self.look(&child) {
+                inside.push((child, meta));
+            }
+        }
+        let is_dir = |meta: &Meta| meta.kind == Kind::Dir;
+        inside.sort_by(|a, b| flist::compare_names(&b.0, is_dir(&b.1), &a.0, is_dir(&a.1)));
+        let mut emptied = true;
+        let mut protected = false;
+        for (child, meta) in inside {
+            if self.is_protected(name, &child, &meta, true)? {
+                protected = true;
+            } else {
+                emptied &= self.delete(&child, &meta)?;
+            }
+        }
+        if protected {
+            let shown = printable(name);
+            self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+        }
+        Ok(emptied && !protected)
+    }
+
+    fn delete_leaf(&mut self, name: &[u8], meta: &Meta) -> bool {
+        if self.limit_reached() {
+            return false;
+        }
+        if !self.is_dry() {
+            let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
+            let result = match keeps {
+                true if !self.move_to_backup(name) => return false,
+                true => Ok(()),
+                false => self
+                    .folder_to_change(parent_of(name))
+                    .and_then(|folder| folder.remove_file(leaf_of(name))),
+            };
+            if let Err(error) = result {
+                self.generator_failed("delete_file: unlink", name, &error);
+                return false;
+            }
+        }
+        self.deleted(name, meta.kind);
+        true
+    }
+
+    fn limit_reached(&mut self) -> bool {
+        let deletions = &mut self.deletions;
+        if deletions.most.is_some_and(|most| deletions.done_count >= most) {
+            deletions.skipped_count += 1;
+            return true;
+        }
+        deletions.done_count += 1;
+        false
+    }
+
+    fn deleted(&mut self, name: &[u8], kind: Kind) {
+        let is_dir = kind == Kind::Dir;
+        let counts = &mut self.counts.deleted;
+        match kind {
+            Kind::File => counts.files += 1,
+            Kind::Dir => counts.dirs += 1,
+            Kind::Symlink => counts.symlinks += 1,
+            Kind::CharDevice | Kind::BlockDevice => counts.devices += 1,
+            Kind::Fifo | Kind::Socket => counts.specials += 1,
+        }
+        if self.receive.server {
+            let mut payload = name.to_vec();
+            if is_dir {
+                payload.push(0);
+            }
+            self.wire.link.output.message(Tag::Deleted, &payload);
+        }
+        self.report.deleted(name, is_dir);
+    }
+
+    /// Handles of directories may lead to what is gone.
+    fn forget_below(&mut self) {
+        if let Some(folders) = &mut self.folders {
+            folders.forget();
+        }
+    }
+
+    /// Protocol reference, "Missing arguments".
+    pub(crate) fn remove_missing(&mut self, entry: &driftless_tree::flist::Entry) {
+        let name = self.name_of(entry);
+        let Ok(Some(meta)) = self.look(&name) else { return };
+        match meta.kind {
+            Kind::Dir => {
+                self.remove_directory_for_other(&name);
+            }
+            _ => {
+                self.delete_leaf(&name, &meta);
+            }
+        }
+    }
+
+    /// Removes a directory that is in the way: with what is in it only when that is allowed.
+    pub(crate) fn remove_directory_for_other(&mut self, name: &[u8]) -> bool {
+        let skipped_count = self.deletions.skipped_count;
+        let emptied = match self.deletions.force {
+            true => self.empty_directory(name).unwrap_or(false),
+            false => true,
+        };
+        if self.deletions.skipped_count > skipped_count {
+            let shown = printable(name);
+            self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+        }
+        if !emptied || self.is_dry() {
+            return emptied;
+        }
+        let removed = self
+            .folder_to_change(parent_of(name))
+            .and_then(|folder| folder.remove_dir(leaf_of(name)));
+        self.forget_below();
+        match removed {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                let shown = printable(name);
+                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+                false
+            }
+            Err(error) => {
+                self.generator_failed("delete_file: rmdir", name, &error);
+                false
+            }
+        }
+    }
+
+    /// Removes something that is no directory and in the way of one.
+    pub(crate) fn remove_other(&mut self, name: &[u8]) -> bool {
+        if self.is_dry() {
+            return true;
+        }
+        if self.options.write.backup.is_some() {
+            return self.move_to_backup(name);
+        }
+        let removed = self
+            .folder_to_change(parent_of(name))
+            .and_then(|folder| folder.remove_file(leaf_of(name)));
+        match removed {
+            Ok(()) => true,
+            Err(error) => {
+                self.generator_failed("delete_file: unlink", name, &error);
+                false
+            }
+        }
+    }
+
+    /// Tells the sender how much was deleted.
+    pub(crate) fn put_deletion_counts(&mut self) {
+        if !self.deletions.counted || self.setup.protocol < 31 {
+            return;
+        }
+        const MOST: u64 = 1 << 28;
+        let count = |n: u64| n.min(MOST) as u32;
+        let counts = &self.counts.deleted;
+        let stats = DelStats {
+            files: count(counts.files),
+            dirs: count(counts.dirs),
+            symlinks: count(counts.symlinks),
+            devices: count(counts.devices),
+            specials: count(counts.specials),
+        };
+        self.wire.put_ndx(NdxValue::DelStats);
+        self.wire.link.output.append(|out| stats.put(out));
+    }
+
+    /// Says that there would have been more to delete.
+    pub(crate) fn warn_of_limit(&mut self) {
+        if self.deletions.skipped_count == 0 {
+            return;
+        }
+        let skipped = self.deletions.skipped_count;
+        let text = format!("Deletions stopped due to --max-delete limit ({skipped} skipped)");
+        self.say(Level::Warning, &text);
+        self.add_io_error(4);
+    }
+}
+
+fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { leaf.to_vec() } else { [dir, b"/", leaf].concat() }
+}

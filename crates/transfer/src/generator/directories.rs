@@ -1,0 +1,257 @@
+//! Directories: made early, entered when their own list comes, dressed when their content is done.
+
+use std::io;
+use std::rc::Rc;
+
+use driftless_fs::{Attributes, Follow};
+use driftless_proto::item::ItemFlags;
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, Meta};
+
+use crate::error::PushError;
+use crate::receiver::Session;
+use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of, path_of};
+
+/// What work inside a directory needs of its mode.
+const OWNER_ALL: u32 = 0o700;
+
+impl Session<'_> {
+    /// A list's turn has come: its directory is entered.
+    pub(crate) fn begin_list(&mut self, number: usize, list: &Rc<List>) -> Result<(), PushError> {
+        if let Some(directory) = list.directory.clone()
+            && !self.lists_only()
+        {
+            self.enter_directory(list.first.saturating_sub(1), &directory, list)?;
+        }
+        let _ = number;
+        Ok(())
+    }
+
+    /// An entry that is a directory. With incremental recursion its own list says more; here it is
+    /// only made, so that its parent's time is not moved later.
+    pub(crate) fn examine_directory(&mut self, list: &Rc<List>, at: usize, ndx: u32) {
+        if let Some(directory) = list.directories.get(&(at as u32)) {
+            if &*directory.entry.name != b"." {
+                self.prepare_directory(directory);
+            }
+            return;
+        }
+        let Some(entry) = list.entries.get(at) else { return };
+        let directory = Directory::new(entry.clone());
+        // Errors of rules are told where the directory is entered.
+        let _ = self.enter_directory(ndx, &directory, list);
+        let stage = directory.stage();
+        if matches!(stage, Stage::Failed | Stage::Skipped) {
+            self.blocked = Some((entry.name.clone(), stage));
+        }
+        self.visited.push(directory);
+    }
+
+    fn prepare_directory(&mut self, directory: &Directory) {
+        let (stage, new, before) = self.find_or_make(directory);
+        let mut state = directory.state.borrow_mut();
+        (state.stage, state.new, state.before) = (stage, new, before);
+    }
+
+    fn find_or_make(&mut self, directory: &Directory) -> (Stage, bool, Option<Meta>) {
+        let entry = &directory.entry;
+        let name: &[u8] = &entry.name;
+        if name == b"." {
+            return match self.folder(b"").and_then(|folder| folder.meta()) {
+                Ok(_) if self.destination.as_ref().is_some_and(|d| d.created) => {
+                    (Stage::There, true, None)
+                }
+                Ok(meta) => (Stage::There, false, Some(meta)),
+                Err(_) => (Stage::Imagined, true, None),
+            };
+        }
+        let before = match self.look(name) {
+            Ok(before) => before,
+            Err(error) => {
+                self.generator_failed("recv_generator: failed to stat", name, &error);
+                return (Stage::Failed, false, None);
+            }
+        };
+        match before {
+            Some(before) if before.kind == Kind::Dir => {
+                return (Stage::There, false, Some(before));
+            }
+            Some(before) if before.kind == Kind::Symlink && self.options.link.keep_dirlinks => {
+                let path = path_of(name);
+                let behind = self
+                    .folders
+                    .as_ref()
+                    .and_then(|f| f.root().folder(path.as_ref(), Follow::Inside).ok());
+                if let Some(meta) = behind.and_then(|folder| folder.meta().ok()) {
+                    return (Stage::There, false, Some(meta));
+                }
+            }
+            _ => {}
+        }
+        if self.options.update.ignore_existing && before.is_some() {
+            self.skip(|| format!("{} exists", printable(name)));
+            return (Stage::Skipped, false, None);
+        }
+        if self.options.update.existing && before.is_none() {
+            self.skip(|| format!("not creating new directory \"{}\"", printable(name)));
+            return (Stage::Skipped, false, None);
+        }
+        if let Some(before) = before
+            && !self.make_way(name, &before, "new directory")
+        {
+            return (Stage::Failed, false, None);
+        }
+        if self.is_dry() || self.folders.is_none() {
+            return (Stage::Imagined, true, None);
+        }
+        match self.make_directory(directory) {
+            Ok(()) => (Stage::There, true, None),
+            Err(error) => {
+                self.generator_failed("recv_generator: mkdir", name, &error);
+                let text = "*** Skipping any contents from this failed directory ***";
+                self.say(crate::driver::Level::Info, text);
+                (Stage::Failed, false, None)
+            }
+        }
+    }
+
+    fn make_directory(&mut self, directory: &Directory) -> io::Result<()> {
+        let entry = &directory.entry;
+        let mode = match self.options.perms {
+            // Private until it has its owner.
+            true => OWNER_ALL,
+            false => entry.mode & 0o777 | OWNER_ALL,
+        };
+        let folder = self.folder_to_change(parent_of(&entry.name))?;
+        folder.create_dir(leaf_of(&entry.name), mode)
+    }
+
+    /// A directory's own turn: it is reported, gets its attributes but for those that its content
+    /// would disturb, and what does not belong in it goes.
+    fn enter_directory(
+        &mut self,
+        ndx: u32,
+        directory: &Rc<Directory>,
+        list: &Rc<List>,
+    ) -> Result<(), PushError> {
+        if directory.stage() == Stage::Unseen {
+            self.prepare_directory(directory);
+        }
+        let (stage, new, before) = {
+            let state = directory.state.borrow();
+            (state.stage, state.new, state.before)
+        };
+        if matches!(stage, Stage::Failed | Stage::Skipped) {
+            return Ok(());
+        }
+        let entry = &directory.entry;
+        let implied = entry.dir.top && entry.dir.no_content && !self.options.selection.relative;
+        let flags = match &before {
+            Some(before) => self.likeness.differences(entry, before),
+            None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE,
+        };
+        if !implied {
+            self.tell(ndx, flags, None);
+        }
+        if stage == Stage::There && !self.is_dry() {
+            self.dress_directory(directory, new, before.as_ref(), implied);
+        }
+        if !new {
+            self.delete_in(directory, list)?;
+        }
+        Ok(())
+    }
+
+    fn dress_directory(
+        &mut self,
+        directory: &Directory,
+        new: bool,
+        before: Option<&Meta>,
+        implied: bool,
+    ) {
+        let entry = &directory.entry;
+        let name: &[u8] = &entry.name;
+        let mut wanted = match before {
+            Some(before) => self.likeness.lacking(entry, before),
+            None => {
+                let gives_group = self
+                    .folders
+                    .as_mut()
+                    .is_some_and(|folders| folders.gives_group(parent_of(name)));
+                self.likeness.of_new(entry, Kind::Dir, None, gives_group)
+            }
+        };
+        let final_mode = self.likeness.mode(entry, before);
+        if new && !self.options.perms {
+            // It was made with it, and may have got a set-group-id bit from its parent.
+            wanted.mode = None;
+        }
+        let mut state = directory.state.borrow_mut();
+        let keeps = self.likeness.keeps_times(Kind::Dir) && !(implied && !new);
+        state.late_time = keeps && wanted.mtime.is_some();
+        wanted.mtime = None;
+        if final_mode & OWNER_ALL != OWNER_ALL && !self.likeness.superuser() {
+            state.late_mode = Some(final_mode);
+            wanted.mode = Some(final_mode | OWNER_ALL);
+        }
+        drop(state);
+        if wanted.is_empty() {
+            return;
+        }
+        let result = match name {
+            b"." => self.folder(b"").cloned(),
+            _ => self.folder(parent_of(name)).cloned(),
+        };
+        match result {
+            Ok(folder) if name == b"." => {
+                self.apply(name, &wanted, |attributes| folder.set_own_attributes(attributes));
+            }
+            Ok(folder) => self.apply(name, &wanted, |attributes| {
+                folder.set_attributes(leaf_of(name), Kind::Dir, attributes)
+            }),
+            Err(error) => self.generator_failed("failed to set attributes on", name, &error),
+        }
+    }
+
+    /// All content of a directory is in place: it gets what that would have disturbed.
+    pub(crate) fn finish_directory(&mut self, directory: Option<&Directory>) {
+        let Some(directory) = directory else { return };
+        let entry = &directory.entry;
+        let name: &[u8] = &entry.name;
+        if self.is_dry() || directory.stage() != Stage::There {
+            return;
+        }
+        let path = if name == b"." { &b""[..] } else { name };
+        let touched = self.folders.as_mut().is_some_and(|folders| folders.take_touched(path));
+        let state = directory.state.borrow();
+        let implied = entry.dir.top && entry.dir.no_content && !self.options.selection.relative;
+        let keeps = self.likeness.keeps_times(Kind::Dir) && (!implied || state.new);
+        let wanted = Attributes {
+            mode: state.late_mode,
+            mtime: (keeps && (state.late_time || touched)).then_some(entry.mtime),
+            ..Attributes::default()
+        };
+        drop(state);
+        if wanted.is_empty() {
+            return;
+        }
+        let set = match name {
+            b"." => self.folder(b"").and_then(|folder| folder.set_own_attributes(&wanted)),
+            _ => self
+                .folder(parent_of(name))
+                .and_then(|folder| folder.set_attributes(leaf_of(name), Kind::Dir, &wanted)),
+        };
+        if let Err(error) = set {
+            self.generator_failed("failed to set times on", name, &error);
+        }
+    }
+
+    /// Finishes what is left: all directories without incremental recursion, and those that
+    /// were changed after their list was closed.
+    pub(crate) fn finish_directories(&mut self) {
+        let visited = std::mem::take(&mut self.visited);
+        for directory in visited.iter().rev() {
+            self.finish_directory(Some(directory));
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Regular files: whether they differ, and what of them is requested.
+//!
+//! The rules come in rsync's order (command-line reference, "Quick check and update decision").
+
+use std::io;
+
+use driftless_delta::{FileSum, Layout};
+use driftless_fs::{Attributes, SourceFile};
+use driftless_proto::item::{Item, ItemFlags};
+use driftless_proto::setup::ChecksumKind;
+use driftless_tree::flist::Entry;
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, Meta};
+
+use crate::error::PushError;
+use crate::generator::basis::BasisChoice;
+use crate::generator::hardlinks::Membership;
+use crate::options::Append;
+use crate::receiver::lists::{List, leaf_of, parent_of};
+use crate::receiver::{Pending, Session};
+use crate::sender::answer::strong;
+
+/// Why a file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Its turn in the list has come.
+    Listed,
+    /// The other members of its hard-link group failed.
+    Member,
+    /// It failed verification: it is asked for again, whatever rules say.
+    Redo,
+}
+
+/// Bytes read at once for a digest.
+const READ_LEN: usize = 256 * 1024;
+
+impl Session<'_> {
+    pub(crate) fn examine_file(
+        &mut self,
+        number: usize,
+        list: &std::rc::Rc<List>,
+        at: usize,
+        pass: Pass,
+    ) -> Result<(), PushError> {
+        let Some(entry) = list.entries.get(at) else { return Ok(()) };
+        let redo = pass == Pass::Redo;
+        if pass == Pass::Listed && self.membership(number, list, at) == Membership::Waits {
+            return Ok(());
+        }
+        let name = self.name_of(entry);
+        let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
+        let before = match if fresh { Ok(None) } else { self.look(&name) } {
+            Ok(before) => before,
+            Err(error) => {
+                self.generator_failed("recv_generator: failed to stat", &name, &error);
+                self.give_up_group(number, at);
+                return Ok(());
+            }
+        };
+        if !redo && self.leaves_alone(entry, &name, before.as_ref()) {
+            self.give_up_group(number, at);
+            return Ok(());
+        }
+        let mut displaces = false;
+        let before = match before {
+            Some(before) if before.kind == Kind::Dir => {
+                if !self.make_way(&name, &before, "new regular file") {
+                    self.give_up_group(number, at);
+                    return Ok(());
+                }
+                None
+            }
+            Some(before) if before.kind != Kind::File => {
+                let device = self.options.write.write_devices && before.kind.is_device();
+                displaces = !device;
+                device.then_some(before)
+            }
+            before => before,
+        };
+        let ndx = list.first + at as u32;
+        let mut basis = BasisChoice::Destination;
+        let mut basis_meta = before;
+        if !redo && self.options.update.alternates.is_some() {
+            match self.from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
+                Some(found) if found.settled => {
+                    self.complete_group(number, at);
+                    self.acknowledge(ndx);
+                    return Ok(());
+                }
+                Some(found) if before.is_none() => {
+                    (basis, basis_meta) = (BasisChoice::Alternate(found.dir), Some(found.meta));
+                }
+                _ => {}
+            }
+        }
+        if let Some(meta) = before.as_ref().filter(|_| !redo)
+            && self.is_same(entry, &name, meta)?
+        {
+            self.keep_file(entry, &name, ndx, meta);
+            self.complete_group(number, at);
+            self.acknowledge(ndx);
+            return Ok(());
+        }
+        if let Some(meta) = self.partial_basis(&name) {
+            (basis, basis_meta) = (BasisChoice::Partial, Some(meta));
+        } else if basis_meta.is_none()
+            && self.options.update.fuzzy > 0
+            && let Some((choice, meta)) = self.fuzzy_basis(entry, &name, list)
+        {
+            (basis, basis_meta) = (choice, Some(meta));
+        }
+        if self.options.write.append != Append::Off
+            && !redo
+            && before.as_ref().is_some_and(|before| before.size >= entry.size)
+        {
+            self.skip(|| format!("{} is not shorter", printable(&name)));
+            self.give_up_group(number, at);
+            return Ok(());
+        }
+        let request = Request { number, at, ndx, before, displaces, basis, basis_meta, redo };
+        self.request(entry, request)
+    }
+
+    /// Whether a rule says that the entry is not to be looked at any further.
+    fn leaves_alone(&mut self, entry: &Entry, name: &[u8], before: Option<&Meta>) -> bool {
+        let update = &self.options.update;
+        let shown = || printable(name);
+        if update.existing && before.is_none() {
+            self.skip(|| format!("not creating new file \"{}\"", shown()));
+            return true;
+        }
+        if update.ignore_existing && before.is_some() {
+            self.skip(|| format!("{} exists", shown()));
+            return true;
+        }
+        if update.max_size.is_some_and(|most| entry.size > most) {
+            self.skip(|| format!("{} is over max-size", shown()));
+            return true;
+        }
+        if update.min_size.is_some_and(|least| entry.size < least) {
+            self.skip(|| format!("{} is under min-size", shown()));
+            return true;
+        }
+        let newer = before.is_some_and(|before| {
+            before.kind == Kind::File && self.likeness.is_newer(before.mtime, entry.mtime)
+        });
+        if update.update && newer {
+            self.skip(|| format!("{} is newer", shown()));
+            return true;
+        }
+        false
+    }
+
+    /// Whether content counts as equal.
+    pub(crate) fn is_same(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        present: &Meta,
+    ) -> Result<bool, PushError> {
+        if present.kind != Kind::File || present.size != entry.size {
+            return Ok(false);
+        }
+        let update = &self.options.update;
+        if update.checksum {
+            let file = self.folder(parent_of(name)).and_then(|f| f.open_file(leaf_of(name)));
+            return Ok(file.is_ok_and(|file| self.has_digest(&file, entry)));
+        }
+        Ok(update.size_only
+            || !update.ignore_times && self.likeness.same_time(entry.mtime, present.mtime))
+    }
+
+    /// Whether a file has the digest that the list says.
+    pub(crate) fn has_digest(&mut self, file: &SourceFile, entry: &Entry) -> bool {
+        let kind = self.setup.list_checksum;
+        if kind == ChecksumKind::None {
+            return false;
+        }
+        let digest = digest_of(file, FileSum::new(strong(kind)), &mut self.room);
+        digest.is_ok_and(|digest| digest == *entry.checksum)
+    }
+
+    /// A file whose content stays gets the attributes it lacks.
+    fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
+        let flags = self.likeness.differences(entry, present);
+        self.tell(ndx, flags, None);
+        self.report_equal(entry);
+        if self.options.update.checksum && self.likeness.keeps_times(Kind::File) {
+            // Its time is known to belong to the same content, so it counts to the nanosecond.
+            self.correct_time(entry, name, present);
+        }
+        self.correct(entry, name, present);
+    }
+
+    fn correct_time(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
+        if present.mtime == entry.mtime || self.is_dry() {
+            return;
+        }
+        let time = Attributes { mtime: Some(entry.mtime), ..Attributes::default() };
+        if let Ok(folder) = self.folder(parent_of(name)) {
+            // What cannot be set is told of by the attributes that follow.
+            let _ = folder.set_attributes(leaf_of(name), present.kind, &time);
+        }
+    }
+
+    /// Sets what an existing object lacks.
+    pub(crate) fn correct(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
+        let lacking = self.likeness.lacking(entry, present);
+        if lacking.is_empty() || self.is_dry() {
+            return;
+        }
+        let result = self
+            .folder(parent_of(name))
+            .and_then(|folder| folder.set_attributes(leaf_of(name), present.kind, &lacking));
+        if let Err(error) = result {
+            self.generator_failed("failed to set attributes on", name, &error);
+        }
+    }
+
+    pub(crate) fn report_equal(&mut self, entry: &Entry) {
+        if self.options.talk.info.name >= 2 && !self.receive.server {
+            self.report.up_to_date(entry);
+        }
+    }
+
+    /// Asks for the content.
+    fn request(&mut self, entry: &Entry, request: Request) -> Result<(), PushError> {
+        let Request { number, at, ndx, before, displaces, mut basis, basis_meta, redo } = request;
+        let mut flags = ItemFlags::TRANSFER;
+        match &before {
+            None => flags |= ItemFlags::IS_NEW,
+            Some(before) => {
+                flags |= self.likeness.differences(entry, before);
+                if !self.likeness.keeps_times(Kind::File) {
+                    // Its time becomes that of the transfer.
+                    flags |= ItemFlags::REPORT_TIME;
+                }
+                if self.options.update.checksum {
+                    flags |= ItemFlags::REPORT_CHANGE;
+                }
+            }
+        }
+        let whole = self.sends_whole();
+        let appends = self.options.write.append != Append::Off && !redo;
+        let mut layout = Layout::EMPTY;
+        let mut file = None;
+        if !self.is_dry()
+            && let Some(meta) = &basis_meta
+            && (!whole || appends)
+            && meta.size > 0
+        {
+            match self.open_basis(entry, &basis) {
+                Ok(opened) => {
+                    layout = self.layout_of(opened.opened().size, redo);
+                    file = Some(opened).filter(|_| !appends);
+                }
+                Err(_) => basis = BasisChoice::Destination,
+            }
+        }
+        if basis_meta.is_none() || layout.count() == 0 {
+            basis = BasisChoice::Destination;
+        }
+        if before.is_some() && !self.is_dry() && self.backs_up_copies() {
+            let name = self.name_of(entry);
+            if let Err(error) = self.copy_to_backup(&name) {
+                self.generator_failed("backup copy", &name, &error);
+                self.give_up_group(number, at);
+                return Ok(());
+            }
+            if layout.count() > 0 && !appends {
+                basis = BasisChoice::Backup;
+            }
+        }
+        let mut item = Item::new(flags);
+        item.basis = basis.wire();
+        item.xname = basis.xname().map(Into::into);
+        self.put_item(ndx, &item);
+        if self.is_dry() {
+            self.complete_group(number, at);
+            return Ok(());
+        }
+        let sum_bytes = match appends {
+            true => self.put_head_only(layout),
+            false => self.put_sums(layout, file),
+        };
+        self.pending.push_back(Pending {
+            ndx,
+            list: number,
+            at,
+            before,
+            displaces,
+            basis,
+            layout,
+            sum_bytes,
+            redo,
+        });
+        if let Some(held) = self.lists.by_number_mut(number) {
+            held.unfinished += 1;
+        }
+        Ok(())
+    }
+
+    /// Files written in place are copied first, and the copy is built on.
+    fn backs_up_copies(&self) -> bool {
+        self.options.write.in_place() && self.options.write.backup.is_some()
+    }
+
+    /// Whether no deltas are made.
+    pub(crate) fn sends_whole(&self) -> bool {
+        let choice = self.options.whole_file.unwrap_or(self.receive.local);
+        choice || self.setup.checksum == ChecksumKind::None
+    }
+}
+
+/// A request about to be made.
+struct Request {
+    number: usize,
+    at: usize,
+    ndx: u32,
+    before: Option<Meta>,
+    displaces: bool,
+    basis: BasisChoice,
+    basis_meta: Option<Meta>,
+    redo: bool,
+}
+
+fn digest_of(file: &SourceFile, mut sum: FileSum, room: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    room.clear();
+    room.resize(READ_LEN, 0);
+    let mut offset = 0;
+    loop {
+        match file.read_at(offset, room)? {
+            0 => break,
+            count => {
+                sum.update(&room[..count]);
+                offset += count as u64;
+            }
+        }
+    }
+    room.clear();
+    Ok(sum.finish().as_bytes().to_vec())
+}

@@ -1,0 +1,217 @@
+//! Groups of names of one file: one member is transferred, the others are linked to it.
+//!
+//! The member that represents its group is the first that exists at the destination, else the last
+//! one known, as in rsync, so that items read alike. The others wait, and their lists stay open
+//! until they are linked.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+
+use driftless_proto::item::ItemFlags;
+use driftless_tree::flist::{Entry, HardLink};
+use driftless_tree::{Kind, Meta};
+
+use crate::error::PushError;
+use crate::generator::files::Pass;
+use crate::receiver::lists::{List, leaf_of, parent_of};
+use crate::receiver::{Session, Waiting};
+
+/// What an entry's group means for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// It is looked at like any other, for itself or for its group.
+    Acts,
+    /// Another member acts for it, or did.
+    Waits,
+}
+
+/// The groups of a session.
+#[derive(Debug, Default)]
+pub(crate) struct HardLinks {
+    groups: HashMap<(u64, u64), Group>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    /// Members that are listed and whose turn has not come.
+    ahead: u32,
+    waiting: Vec<Waiting>,
+    /// A member acts for the group.
+    busy: bool,
+    /// A member that is in place.
+    done: Option<Rc<[u8]>>,
+}
+
+/// What names the group of an entry whose references were settled on arrival.
+fn key_of(entry: &Entry) -> Option<(u64, u64)> {
+    match entry.hard_link? {
+        HardLink::Follows { ndx } => Some((0, u64::from(ndx))),
+        HardLink::Inode { dev, ino } => Some((dev.saturating_add(1), ino)),
+        HardLink::First => None,
+    }
+}
+
+impl HardLinks {
+    /// Settles the reference of an entry that arrives: first members get their own number.
+    /// `false`: it refers to a group that never began.
+    pub(crate) fn settle(&self, entry: &mut Entry, own: u32, list_first: u32) -> bool {
+        match entry.hard_link {
+            Some(HardLink::First) => {
+                entry.hard_link = Some(HardLink::Follows { ndx: own });
+                true
+            }
+            Some(HardLink::Follows { ndx }) if ndx < list_first => {
+                self.groups.contains_key(&(0, u64::from(ndx)))
+            }
+            _ => true,
+        }
+    }
+}
+
+impl Session<'_> {
+    /// A list came: its members are known from now on.
+    pub(crate) fn note_hard_links(&mut self, number: usize) -> Result<(), PushError> {
+        if !self.options.hard_links {
+            return Ok(());
+        }
+        let Some(held) = self.lists.by_number(number) else { return Ok(()) };
+        let list = Rc::clone(&held.list);
+        for (at, entry) in list.entries.iter().enumerate() {
+            if let Some(key) = key_of(entry).filter(|_| !list.is_dropped(at)) {
+                self.hard_links.groups.entry(key).or_default().ahead += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry's turn has come.
+    pub(crate) fn membership(&mut self, number: usize, list: &List, at: usize) -> Membership {
+        let Some(entry) = list.entries.get(at) else { return Membership::Acts };
+        let Some(key) = key_of(entry) else { return Membership::Acts };
+        let exists = self
+            .look(&entry.name)
+            .is_ok_and(|meta| meta.is_some_and(|meta| Some(meta.kind) == entry.kind()));
+        let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
+        group.ahead = group.ahead.saturating_sub(1);
+        if group.done.is_none() && !group.busy && (exists || group.ahead == 0) {
+            group.busy = true;
+            return Membership::Acts;
+        }
+        let waiting = Waiting { list: number, at };
+        if group.done.is_some() {
+            self.linkable.push_back(waiting);
+        } else {
+            group.waiting.push(waiting);
+        }
+        if let Some(held) = self.lists.by_number_mut(number) {
+            held.unfinished += 1;
+        }
+        Membership::Waits
+    }
+
+    /// A member is in place: the others can be linked to it.
+    pub(crate) fn complete_group(&mut self, number: usize, at: usize) {
+        if !self.options.hard_links {
+            return;
+        }
+        let Some(held) = self.lists.by_number(number) else { return };
+        let list = Rc::clone(&held.list);
+        let Some(entry) = list.entries.get(at) else { return };
+        let name = self.name_of(entry);
+        if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
+            group.done = Some(name);
+            self.linkable.extend(group.waiting.drain(..));
+        }
+    }
+
+    /// A member will not be in place: the next one acts for itself.
+    pub(crate) fn give_up_group(&mut self, number: usize, at: usize) {
+        if !self.options.hard_links {
+            return;
+        }
+        let Some(held) = self.lists.by_number(number) else { return };
+        let list = Rc::clone(&held.list);
+        let key = list.entries.get(at).and_then(key_of);
+        if let Some(group) = key.and_then(|key| self.hard_links.groups.get_mut(&key))
+            && group.done.is_none()
+        {
+            group.busy = false;
+            self.linkable.extend(group.waiting.pop());
+        }
+    }
+
+    /// A member that waited is linked, or, where the others failed, acts for itself.
+    pub(crate) fn link_member(&mut self, waiting: &Waiting) -> Result<(), PushError> {
+        let Some(held) = self.lists.by_number(waiting.list) else { return Ok(()) };
+        let list = Rc::clone(&held.list);
+        let Some(entry) = list.entries.get(waiting.at) else { return Ok(()) };
+        let group = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key));
+        let done = group.and_then(|group| {
+            group.busy |= group.done.is_none();
+            group.done.clone()
+        });
+        let Some(done) = done else {
+            self.finish_item(waiting.list);
+            return match entry.kind() {
+                Some(Kind::File) => {
+                    self.examine_file(waiting.list, &list, waiting.at, Pass::Member)
+                }
+                _ => Ok(()),
+            };
+        };
+        let ndx = list.first + waiting.at as u32;
+        self.link_to(entry, ndx, &done);
+        self.acknowledge(ndx);
+        self.finish_item(waiting.list);
+        Ok(())
+    }
+
+    fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8]) {
+        let name: &[u8] = &entry.name;
+        let before = self.look(name).ok().flatten();
+        let there = self.look(done).ok().flatten();
+        let inode = |meta: &Meta| (meta.dev, meta.ino);
+        if before.is_some() && before.as_ref().map(inode) == there.as_ref().map(inode) {
+            self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
+            return self.report_equal(entry);
+        }
+        if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
+            && !self.make_way(name, &present, "new regular file")
+        {
+            return;
+        }
+        let mut flags = ItemFlags::LOCAL_CHANGE;
+        match &before {
+            Some(present) if Some(present.kind) == entry.kind() => {
+                flags |= self.likeness.differences(entry, present);
+            }
+            _ => flags |= ItemFlags::IS_NEW,
+        }
+        if !self.is_dry()
+            && let Err(error) = self.put_link(name, done, before.is_some())
+        {
+            return self.generator_failed("link", name, &error);
+        }
+        self.tell(ndx, flags, Some(done));
+    }
+
+    fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool) -> io::Result<()> {
+        if replaces && !self.back_up(&name.into()) {
+            return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        let from = self.folder(parent_of(done))?.clone();
+        let folder = self.folder_to_change(parent_of(name))?;
+        let leaf = leaf_of(name);
+        match from.hard_link(leaf_of(done), &folder, leaf) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            answer => return answer,
+        }
+        let (temporary, ()) = folder.make_temporary(leaf, |folder, temporary| {
+            from.hard_link(leaf_of(done), folder, temporary)
+        })?;
+        folder.rename(&temporary, &folder, leaf).inspect_err(|_| {
+            let _ = folder.remove_file(&temporary);
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! What the receiving side decides: which entries differ, what is made, removed and requested.
+//!
+//! Everything here works for the [`crate::receiver::Session`] that holds the lists, and touches the
+//! destination only through [`folders::Folders`].
+
+mod alternates;
+mod backup;
+pub(crate) mod basis;
+pub(crate) mod delete;
+pub(crate) mod destination;
+mod directories;
+pub(crate) mod files;
+pub(crate) mod folders;
+mod fuzzy;
+pub(crate) mod hardlinks;
+pub(crate) mod ids;
+pub(crate) mod likeness;
+pub(crate) mod nodes;
+pub(crate) mod place;
+pub(crate) mod sums;
+
+use std::io;
+use std::rc::Rc;
+
+use driftless_fs::{Folder, is_absent};
+use driftless_tree::flist::Entry;
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, Meta};
+
+use crate::driver::Level;
+use crate::error::PushError;
+use crate::generator::files::Pass;
+use crate::receiver::Session;
+use crate::receiver::lists::{List, Stage, leaf_of, parent_of};
+use crate::report::Role;
+
+impl Session<'_> {
+    /// Looks at an entry and does what it takes.
+    pub(crate) fn examine(
+        &mut self,
+        number: usize,
+        list: &Rc<List>,
+        at: usize,
+    ) -> Result<(), PushError> {
+        let Some(entry) = list.entries.get(at) else { return Ok(()) };
+        if self.lists_only() {
+            self.report.listed(entry);
+            return Ok(());
+        }
+        if self.is_blocked(list, entry) {
+            return Ok(());
+        }
+        let ndx = list.first + at as u32;
+        match entry.kind() {
+            None => self.remove_missing(entry),
+            Some(Kind::Dir) => self.examine_directory(list, at, ndx),
+            Some(Kind::File) => self.examine_file(number, list, at, Pass::Listed)?,
+            Some(Kind::Symlink) => self.examine_symlink(number, list, at),
+            Some(_) => self.examine_node(number, list, at),
+        }
+        Ok(())
+    }
+
+    /// A file that failed verification is looked at once more.
+    pub(crate) fn examine_again(&mut self, number: usize, at: usize) -> Result<(), PushError> {
+        let Some(held) = self.lists.by_number_mut(number) else { return Ok(()) };
+        // It was counted when it was requested first.
+        held.unfinished = held.unfinished.saturating_sub(1);
+        let list = Rc::clone(&held.list);
+        self.examine_file(number, &list, at, Pass::Redo)
+    }
+
+    /// Whether the entry lies in a directory that is not to be looked into.
+    fn is_blocked(&mut self, list: &List, entry: &Entry) -> bool {
+        if let Some(directory) = &list.directory {
+            return matches!(directory.stage(), Stage::Failed | Stage::Skipped)
+                && &*entry.name != b".";
+        }
+        let Some((dir, _)) = &self.blocked else { return false };
+        let below = entry.name.starts_with(dir) && entry.name.get(dir.len()) == Some(&b'/');
+        if !below {
+            self.blocked = None;
+        }
+        below
+    }
+
+    /// The name of the entry below the destination: its own, unless a single file gets another.
+    pub(crate) fn name_of(&self, entry: &Entry) -> Rc<[u8]> {
+        match self.destination.as_ref().and_then(|destination| destination.rename.as_ref()) {
+            Some(name) => Rc::clone(name),
+            None => entry.name.as_ref().into(),
+        }
+    }
+
+    /// The open directory of this path below the destination.
+    pub(crate) fn folder(&mut self, dir: &[u8]) -> io::Result<&Folder> {
+        match &mut self.folders {
+            Some(folders) => folders.get(dir),
+            None => Err(absent()),
+        }
+    }
+
+    /// As [`Session::folder`], to change something in it. Missing parents of names that were listed
+    /// without them are made.
+    pub(crate) fn folder_to_change(&mut self, dir: &[u8]) -> io::Result<Folder> {
+        let Some(folders) = &mut self.folders else {
+            return Err(absent());
+        };
+        match folders.change(dir) {
+            Err(error) if is_absent(&error) && self.options.selection.relative => {
+                self.make_parents(dir)?;
+                match &mut self.folders {
+                    Some(folders) => folders.change(dir),
+                    None => Err(error),
+                }
+            }
+            answer => answer,
+        }
+    }
+
+    fn make_parents(&mut self, dir: &[u8]) -> io::Result<()> {
+        let Some(folders) = &mut self.folders else { return Ok(()) };
+        let ends = dir.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
+        for end in ends.chain([dir.len()]) {
+            let path = &dir[..end];
+            let parent = folders.change(parent_of(path))?;
+            match parent.create_dir(leaf_of(path), 0o777) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        folders.forget();
+        Ok(())
+    }
+
+    /// What is at a name below the destination; `None` when nothing is.
+    pub(crate) fn look(&mut self, name: &[u8]) -> io::Result<Option<Meta>> {
+        let folder = match self.folder(parent_of(name)) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            answer => answer?,
+        };
+        match folder.lstat(leaf_of(name)) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what is in the way of something of another kind. `false`, and said why, when it
+    /// stays.
+    pub(crate) fn make_way(&mut self, name: &[u8], before: &Meta, wanted: &str) -> bool {
+        let gone = match before.kind {
+            Kind::Dir => self.remove_directory_for_other(name),
+            _ => self.remove_other(name),
+        };
+        if !gone {
+            let shown = printable(name);
+            let text = format!("could not make way for {wanted}: {shown}");
+            self.say(Level::ErrorXfer, &text);
+        }
+        gone
+    }
+
+    /// Something failed at a name while the generator worked on it.
+    pub(crate) fn generator_failed(&mut self, act: &str, name: &[u8], error: &io::Error) {
+        self.failed(Role::Generator, act, name, error);
+    }
+
+    /// Says that a rule leaves an entry alone.
+    pub(crate) fn skip(&mut self, text: impl FnOnce() -> String) {
+        if self.options.talk.info.skip >= 1 {
+            let text = text();
+            self.say(Level::Info, &text);
+        }
+    }
+}
+
+/// The error for what is not there, as the system would word it.
+pub(crate) fn absent() -> io::Error {
+    rustix::io::Errno::NOENT.into()
+}

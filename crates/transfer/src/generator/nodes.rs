@@ -1,0 +1,231 @@
+//! Symbolic links, devices, fifos and sockets.
+
+use std::io;
+use std::rc::Rc;
+
+use driftless_fs::{Attributes, Folder};
+use driftless_proto::item::ItemFlags;
+use driftless_tree::flist::Entry;
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, Meta};
+
+use crate::driver::Level;
+use crate::generator::hardlinks::Membership;
+use crate::receiver::Session;
+use crate::receiver::lists::{List, leaf_of, parent_of};
+use crate::receiver::is_made;
+
+/// What `--munge-links` puts in front of the text of a link, so that it leads nowhere.
+pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
+
+impl Session<'_> {
+    pub(crate) fn examine_symlink(&mut self, number: usize, list: &Rc<List>, at: usize) {
+        let Some(entry) = list.entries.get(at) else { return };
+        if !self.options.links {
+            return self.skip_non_regular(entry);
+        }
+        let target = &entry.link_target;
+        if self.options.link.safe && is_unsafe(target, &entry.name) {
+            if self.options.talk.info.name >= 1 {
+                let (name, target) = (printable(&entry.name), printable(target));
+                self.say(Level::Info, &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""));
+            }
+            return;
+        }
+        if target.is_empty() {
+            return;
+        }
+        let same = |session: &mut Self, name: &[u8]| {
+            let text = session.folder(parent_of(name)).and_then(|f| f.read_link(leaf_of(name)));
+            text.is_ok_and(|text| text == **target)
+        };
+        let make = |folder: &Folder, name: &[u8]| folder.symlink(target, name);
+        self.examine_object(number, list, at, "symlink", &same, &make);
+    }
+
+    pub(crate) fn examine_node(&mut self, number: usize, list: &Rc<List>, at: usize) {
+        let Some(entry) = list.entries.get(at) else { return };
+        let Some(kind) = entry.kind() else { return };
+        if !is_made(self.options, self.likeness.superuser(), kind) {
+            return self.skip_non_regular(entry);
+        }
+        let (mode, rdev) = (entry.mode, entry.rdev);
+        let word = if kind.is_device() { "device file" } else { "special file" };
+        let same = |session: &mut Self, name: &[u8]| {
+            !kind.is_device()
+                || session.look(name).is_ok_and(|meta| meta.is_some_and(|meta| meta.rdev == rdev))
+        };
+        let rdev = if kind.is_device() { rdev } else { (0, 0) };
+        // Private until it has its owner.
+        let make = |folder: &Folder, name: &[u8]| folder.mknod(name, mode & !0o7777 | 0o600, rdev);
+        self.examine_object(number, list, at, word, &same, &make);
+    }
+
+    fn skip_non_regular(&mut self, entry: &Entry) {
+        if self.options.talk.info.nonreg >= 1 {
+            let text = format!("skipping non-regular file \"{}\"", printable(&entry.name));
+            self.say(Level::Info, &text);
+        }
+    }
+
+    /// Something without content: made anew unless what is there is `same`.
+    fn examine_object(
+        &mut self,
+        number: usize,
+        list: &Rc<List>,
+        at: usize,
+        word: &str,
+        same: &dyn Fn(&mut Self, &[u8]) -> bool,
+        make: &dyn Fn(&Folder, &[u8]) -> io::Result<()>,
+    ) {
+        let Some(entry) = list.entries.get(at) else { return };
+        let Some(kind) = entry.kind() else { return };
+        if self.membership(number, list, at) == Membership::Waits {
+            return;
+        }
+        let name = self.name_of(entry);
+        let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
+        let before = match if fresh { Ok(None) } else { self.look(&name) } {
+            Ok(before) => before,
+            Err(error) => {
+                self.generator_failed("recv_generator: failed to stat", &name, &error);
+                return self.give_up_group(number, at);
+            }
+        };
+        let update = &self.options.update;
+        if update.existing && before.is_none() {
+            self.skip(|| format!("not creating new file \"{}\"", printable(&name)));
+            return self.give_up_group(number, at);
+        }
+        if update.ignore_existing && before.is_some() {
+            self.skip(|| format!("{} exists", printable(&name)));
+            return self.give_up_group(number, at);
+        }
+        let ndx = list.first + at as u32;
+        let alike = before.filter(|before| before.kind == kind);
+        if let Some(present) = &alike
+            && same(self, &name)
+        {
+            let flags = self.likeness.differences(entry, present);
+            self.tell(ndx, flags, None);
+            self.report_equal(entry);
+            self.correct(entry, &name, present);
+            self.complete_group(number, at);
+            return self.acknowledge(ndx);
+        }
+        let mut flags = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
+        flags |= match &alike {
+            None => ItemFlags::IS_NEW,
+            Some(present) => self.likeness.differences(entry, present),
+        };
+        if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
+            && !self.make_way(&name, &present, &format!("new {word}"))
+        {
+            return self.give_up_group(number, at);
+        }
+        let replaces = before.is_some_and(|before| before.kind != Kind::Dir);
+        if !self.is_dry()
+            && let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make)
+        {
+            let act = if kind == Kind::Symlink { "symlink" } else { "mknod" };
+            self.generator_failed(act, &name, &error);
+            return self.give_up_group(number, at);
+        }
+        self.tell(ndx, flags, None);
+        self.complete_group(number, at);
+        self.acknowledge(ndx);
+    }
+
+    fn put_object(
+        &mut self,
+        entry: &Entry,
+        kind: Kind,
+        name: &Rc<[u8]>,
+        replaces: bool,
+        before: Option<&Meta>,
+        make: &dyn Fn(&Folder, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if replaces && !self.back_up(name) {
+            return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        let gives_group =
+            self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
+        let before = before.filter(|before| before.kind == kind);
+        let wanted = self.likeness.of_new(entry, kind, before, gives_group);
+        let folder = self.folder_to_change(parent_of(name))?;
+        let leaf = leaf_of(name);
+        let made = match replaces {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => make(&folder, leaf),
+        };
+        match made {
+            Ok(()) => {
+                self.dress(&folder, leaf, kind, name, &wanted);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let (temporary, ()) = folder.make_temporary(leaf, |folder, temporary| {
+                    make(folder, temporary)
+                })?;
+                self.dress(&folder, &temporary, kind, name, &wanted);
+                folder.rename(&temporary, &folder, leaf).inspect_err(|_| {
+                    let _ = folder.remove_file(&temporary);
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn dress(
+        &mut self,
+        folder: &Folder,
+        leaf: &[u8],
+        kind: Kind,
+        name: &[u8],
+        wanted: &Attributes,
+    ) {
+        self.apply(name, wanted, |attributes| folder.set_attributes(leaf, kind, attributes));
+    }
+}
+
+/// Whether the text of a link may lead out of the transfer: judged on the texts alone. Security
+/// reference, CVE-2024-12088.
+pub(crate) fn is_unsafe(target: &[u8], name: &[u8]) -> bool {
+    if target.is_empty() || target.starts_with(b"/") {
+        return true;
+    }
+    let mut depth = parent_of(name).split(|&b| b == b'/').filter(|part| !part.is_empty()).count();
+    let mut leading = true;
+    for part in target.split(|&b| b == b'/') {
+        match part {
+            b".." if !leading || depth == 0 => return true,
+            b".." => depth -= 1,
+            b"" | b"." => {}
+            _ => leading = false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_may_leave_the_transfer_are_unsafe() {
+        for (target, name, expected) in [
+            ("x", "a", false),
+            ("../x", "d/a", false),
+            ("..", "d/a", false),
+            ("./../x", "d/a", false),
+            ("../x", "a", true),
+            ("../../x", "d/a", true),
+            ("/x", "a", true),
+            ("", "a", true),
+            ("x/../y", "d/a", true),
+            ("x/..", "d/a", true),
+        ] {
+            assert_eq!(is_unsafe(target.as_bytes(), name.as_bytes()), expected, "{target} {name}");
+        }
+    }
+}

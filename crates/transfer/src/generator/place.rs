@@ -1,0 +1,346 @@
+//! How a transferred file gets its attributes and its place, or is kept for later.
+
+use std::io;
+use std::rc::Rc;
+
+use driftless_fs::{Attributes, Folder, NewFile, is_absent};
+use driftless_tree::flist::Entry;
+use driftless_tree::path::printable;
+use driftless_tree::{Kind, Meta, Timestamp};
+
+use crate::driver::Level;
+use crate::generator::absent;
+use crate::generator::basis::BasisChoice;
+use crate::receiver::content::{Finished, Target};
+use crate::receiver::lists::{leaf_of, parent_of};
+use crate::receiver::{Pending, Session};
+use crate::report::Role;
+
+/// Where `--delay-updates` keeps finished files unless a partial directory is named.
+const STAGING: &[u8] = b".~tmp~";
+
+/// The mode of a file that is not finished.
+const PRIVATE: u32 = 0o600;
+
+/// A finished file that waits for the end of the transfer in a staging directory.
+#[derive(Debug)]
+pub(crate) struct Delayed {
+    name: Rc<[u8]>,
+    before: Option<Meta>,
+}
+
+impl Session<'_> {
+    /// Opens what the content of a requested file is written to; `None`, and said why, when that
+    /// cannot be.
+    pub(crate) fn open_target(&mut self, entry: &Entry, pending: &Pending) -> Option<Target> {
+        let name = self.name_of(entry);
+        let result = match self.options.write.in_place() {
+            true => self.open_in_place(&name, pending),
+            false => self.start_new(&name).map(Target::New),
+        };
+        result
+            .map_err(|error| {
+                let act = if self.options.write.in_place() { "open" } else { "mkstemp" };
+                self.failed(Role::Receiver, act, &name, &error);
+            })
+            .ok()
+    }
+
+    fn open_in_place(&mut self, name: &[u8], pending: &Pending) -> io::Result<Target> {
+        let device = self.options.write.write_devices;
+        let leaf = leaf_of(name);
+        if pending.displaces {
+            self.folder_to_change(parent_of(name))?.remove_file(leaf)?;
+        }
+        // Writing into a file does not move its directory's time.
+        match self.folder(parent_of(name)).and_then(|f| f.open_for_update(leaf, device)) {
+            Err(error) if is_absent(&error) => {
+                let folder = self.folder_to_change(parent_of(name))?;
+                folder.create_file(leaf, PRIVATE).map(Target::InPlace)
+            }
+            answer => answer.map(Target::InPlace),
+        }
+    }
+
+    fn start_new(&mut self, name: &[u8]) -> io::Result<NewFile> {
+        let own = self.folder_to_change(parent_of(name))?;
+        match &self.destination {
+            Some(destination) if destination.temp_dir.is_some() => {
+                let root = destination.temp_dir.as_ref().ok_or_else(absent)?;
+                root.folder(None, driftless_fs::Follow::Nothing)?.start_file(leaf_of(name), PRIVATE)
+            }
+            _ => own.start_file(leaf_of(name), PRIVATE),
+        }
+    }
+
+    /// Judges finished content and puts it in its place. `false` when it is not there.
+    pub(crate) fn settle(
+        &mut self,
+        entry: &Entry,
+        pending: &Pending,
+        finished: Finished,
+        digest_right: bool,
+    ) -> bool {
+        let name = self.name_of(entry);
+        let placed = match finished.target {
+            Target::Nowhere => return false,
+            Target::New(_) if !digest_right => {
+                self.complain_of_digest(&name, pending.redo, "discarded");
+                return false;
+            }
+            Target::New(file) => self.place_new(entry, &name, pending, file),
+            Target::InPlace(file) => {
+                let result = self.settle_in_place(entry, pending, &file);
+                if !digest_right {
+                    self.complain_of_digest(&name, pending.redo, "retained");
+                    return false;
+                }
+                result
+            }
+        };
+        match placed {
+            Ok(()) => {
+                self.drop_partial(&name, pending);
+                true
+            }
+            Err(error) => {
+                self.failed(Role::Receiver, "rename", &name, &error);
+                false
+            }
+        }
+    }
+
+    fn complain_of_digest(&mut self, name: &[u8], again: bool, what: &str) {
+        let shown = printable(name);
+        if again {
+            let text = format!("ERROR: {shown} failed verification -- update {what}.");
+            self.say(Level::ErrorXfer, &text);
+        } else {
+            let text =
+                format!("WARNING: {shown} failed verification -- update {what} (will try again).");
+            self.say(Level::Warning, &text);
+        }
+    }
+
+    fn place_new(
+        &mut self,
+        entry: &Entry,
+        name: &Rc<[u8]>,
+        pending: &Pending,
+        mut file: NewFile,
+    ) -> io::Result<()> {
+        let before = pending.before.as_ref();
+        let gives_group =
+            self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
+        let mut wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
+        wanted.mode = wanted.mode.filter(|mode| *mode != PRIVATE);
+        self.apply(name, &wanted, |attributes| file.set_attributes(attributes));
+        self.set_extras(entry, name, file.file());
+        if self.options.fsync {
+            file.file().sync_all()?;
+        }
+        if self.options.delay_updates {
+            let staging = self.staging_folder(parent_of(name))?;
+            file.place(&staging, leaf_of(name))?;
+            self.delayed.push(Delayed { name: Rc::clone(name), before: pending.before });
+            return Ok(());
+        }
+        if (before.is_some() || pending.displaces) && !self.back_up(name) {
+            return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        let folder = self.folder_to_change(parent_of(name))?;
+        match file.place(&folder, leaf_of(name)) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.place_copy(name, &folder, &file, &wanted)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The temporary directory is on another file system: the content moves once more.
+    fn place_copy(
+        &mut self,
+        name: &[u8],
+        folder: &Folder,
+        file: &NewFile,
+        wanted: &Attributes,
+    ) -> io::Result<()> {
+        use std::io::{Read, Seek, SeekFrom, Write};
+        let mut copy = folder.start_file(leaf_of(name), PRIVATE)?;
+        let (mut from, mut to) = (file.file(), copy.file());
+        from.seek(SeekFrom::Start(0))?;
+        let mut room = vec![0; 256 * 1024];
+        loop {
+            match from.read(&mut room)? {
+                0 => break,
+                count => to.write_all(&room[..count])?,
+            }
+        }
+        self.apply(name, wanted, |attributes| copy.set_attributes(attributes));
+        copy.place(folder, leaf_of(name))
+    }
+
+    fn settle_in_place(
+        &mut self,
+        entry: &Entry,
+        pending: &Pending,
+        file: &std::fs::File,
+    ) -> io::Result<()> {
+        let name = self.name_of(entry);
+        if self.options.fsync {
+            file.sync_all()?;
+        }
+        let present = match self.look(&name)? {
+            Some(present) if present.kind == Kind::File => present,
+            _ => return Ok(()),
+        };
+        let mut wanted = self.likeness.lacking(entry, &present);
+        if pending.before.is_none() {
+            wanted.mode = Some(self.likeness.mode(entry, None));
+        }
+        if self.likeness.keeps_times(Kind::File) {
+            wanted.mtime = Some(entry.mtime);
+        }
+        let folder = self.folder(parent_of(&name))?.clone();
+        self.apply(&name, &wanted, |attributes| {
+            folder.set_attributes(leaf_of(&name), Kind::File, attributes)
+        });
+        self.set_extras(entry, &name, file);
+        Ok(())
+    }
+
+    /// Sets attributes; what cannot be set makes the transfer partial and is said.
+    pub(crate) fn apply(
+        &mut self,
+        name: &[u8],
+        attributes: &Attributes,
+        set: impl Fn(&Attributes) -> io::Result<()>,
+    ) {
+        let Err(error) = set(attributes) else { return };
+        let owner =
+            Attributes { uid: attributes.uid, gid: attributes.gid, ..Attributes::default() };
+        let rest = Attributes { uid: None, gid: None, ..*attributes };
+        let act = if set(&owner).is_err() { "chown" } else { "failed to set attributes on" };
+        self.failed(Role::Receiver, act, name, &error);
+        // The rest counts without it.
+        let _ = set(&rest);
+    }
+
+    /// The session ended while this file was under way.
+    pub(crate) fn keep_partial(
+        &mut self,
+        entry: &Entry,
+        pending: &Pending,
+        target: Target,
+        literal_bytes: u64,
+    ) {
+        let write = &self.options.write;
+        let keeps = (write.partial || write.partial_dir.is_some()) && literal_bytes > 0;
+        let (Target::New(mut file), true) = (target, keeps) else { return };
+        let name = self.name_of(entry);
+        let before = pending.before.as_ref();
+        let mut wanted = self.likeness.of_new(entry, Kind::File, before, false);
+        let folder = match write.partial_dir.is_some() {
+            true => {
+                wanted.mtime = None;
+                self.make_partial_folder(parent_of(&name))
+            }
+            false => {
+                // So that no quick check takes it for the whole file.
+                wanted.mtime = Some(Timestamp::default());
+                self.folder_to_change(parent_of(&name))
+            }
+        };
+        // Best effort: the session has an error of its own to tell.
+        if let Ok(folder) = folder {
+            let _ = file.set_attributes(&wanted);
+            let _ = file.place(&folder, leaf_of(&name));
+        }
+    }
+
+    fn partial_name(&self) -> Option<Vec<u8>> {
+        match &self.options.write.partial_dir {
+            Some(dir) => Some(dir.clone()),
+            None => self.options.delay_updates.then(|| STAGING.to_vec()),
+        }
+    }
+
+    /// The directory for partial files of this directory.
+    pub(crate) fn partial_folder(&mut self, dir: &[u8]) -> io::Result<Folder> {
+        if let Some(root) = self.destination.as_ref().and_then(|d| d.partial_root.as_ref()) {
+            return root.folder(None, driftless_fs::Follow::Nothing);
+        }
+        let name = self.partial_name().ok_or_else(absent)?;
+        let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
+        self.folder(dir)?.open_folder(&name)
+    }
+
+    fn make_partial_folder(&mut self, dir: &[u8]) -> io::Result<Folder> {
+        match self.partial_folder(dir) {
+            Err(error) if is_absent(&error) => {}
+            answer => return answer,
+        }
+        let name = self.partial_name().ok_or_else(absent)?;
+        let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
+        let folder = self.folder_to_change(dir)?;
+        folder.create_dir(&name, 0o700)?;
+        folder.open_folder(&name)
+    }
+
+    fn staging_folder(&mut self, dir: &[u8]) -> io::Result<Folder> {
+        self.make_partial_folder(dir)
+    }
+
+    /// What an earlier transfer left of this file.
+    pub(crate) fn partial_basis(&mut self, name: &[u8]) -> Option<Meta> {
+        if self.options.write.partial_dir.is_none() || self.options.write.in_place() {
+            return None;
+        }
+        let folder = self.partial_folder(parent_of(name)).ok()?;
+        let meta = folder.lstat(leaf_of(name)).ok()?;
+        (meta.kind == Kind::File && meta.size > 0).then_some(meta)
+    }
+
+    /// A partial file that was built on is not needed any more, nor is its directory when that is
+    /// empty.
+    fn drop_partial(&mut self, name: &[u8], pending: &Pending) {
+        if pending.basis != BasisChoice::Partial || self.options.delay_updates {
+            return;
+        }
+        if let Ok(folder) = self.partial_folder(parent_of(name)) {
+            let _ = folder.remove_file(leaf_of(name));
+        }
+        self.drop_partial_folder(parent_of(name));
+    }
+
+    fn drop_partial_folder(&mut self, dir: &[u8]) {
+        let absolute = self.destination.as_ref().is_some_and(|d| d.partial_root.is_some());
+        let Some(name) = self.partial_name().filter(|_| !absolute) else { return };
+        let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
+        if let Ok(folder) = self.folder_to_change(dir) {
+            // Fails while other files are in it.
+            let _ = folder.remove_dir(&name);
+        }
+    }
+
+    /// Puts the files of `--delay-updates` in their places, in the order of the list.
+    pub(crate) fn place_delayed(&mut self) {
+        for Delayed { name, before } in std::mem::take(&mut self.delayed) {
+            let dir = parent_of(&name);
+            if before.is_some() && !self.back_up(&name) {
+                continue;
+            }
+            let result = self.staging_folder(dir).and_then(|staging| {
+                let folder = self.folder_to_change(dir)?;
+                staging.rename(leaf_of(&name), &folder, leaf_of(&name))
+            });
+            match result {
+                Ok(()) => self.drop_partial_folder(dir),
+                Err(error) => self.failed(Role::Receiver, "rename", &name, &error),
+            }
+        }
+    }
+
+    /// ACLs and extended attributes of a file that was written.
+    pub(crate) fn set_extras(&mut self, _entry: &Entry, _name: &[u8], _file: &std::fs::File) {}
+}

@@ -1,0 +1,236 @@
+//! What arrives, one thing after the other: lists, marks, items, figures.
+
+use std::rc::Rc;
+
+use driftless_proto::Decode;
+use driftless_proto::flist::{IdList, ListItem};
+use driftless_proto::int::take_int;
+use driftless_proto::item::Item;
+use driftless_proto::ndx::NdxValue;
+use driftless_proto::stats::{DelStats, Stats};
+use driftless_tree::Kind;
+use driftless_tree::flist::Entry;
+
+use crate::error::PushError;
+use crate::generator::nodes::MUNGED;
+use crate::receiver::answers::Answer;
+use crate::receiver::lists::{BadList, Directory};
+use crate::receiver::session::{Session, Step};
+use crate::report::ListProgress;
+
+/// What is expected next.
+pub(crate) enum Reading {
+    /// Entries of a list, or its end.
+    List { directory: Option<Rc<Directory>>, entries: Vec<Entry> },
+    /// Names of users behind a list that has everything.
+    UserNames,
+    /// Names of groups, likewise.
+    GroupNames,
+    /// Protocol 29's error state.
+    OldIoError,
+    /// A number: an item, a mark or the head of a list.
+    Number,
+    /// Attributes of the item with this number.
+    Attributes(u32),
+    /// Content of a requested file.
+    Answer(Box<Answer>),
+    /// The sender's figures.
+    Stats,
+    /// Numbers of deletions, sent back.
+    DelStats,
+}
+
+impl Session<'_> {
+    /// Handles the next thing that has arrived, messages first: they overtake.
+    pub(crate) fn step(&mut self) -> Result<Step, PushError> {
+        self.handle_messages()?;
+        match std::mem::replace(&mut self.reading, Reading::Number) {
+            Reading::List { directory, entries } => self.read_list(directory, entries),
+            Reading::UserNames => self.read_names(true),
+            Reading::GroupNames => self.read_names(false),
+            Reading::OldIoError => {
+                let read = self.wire.try_take(take_int)?;
+                self.after(Reading::OldIoError, read, |session, bits| {
+                    session.add_io_error(bits as u32);
+                    session.reading = Reading::Number;
+                    Ok(())
+                })
+            }
+            Reading::Number => self.read_number(),
+            Reading::Attributes(ndx) => {
+                let read = self.wire.try_take(Item::take)?;
+                self.after(Reading::Attributes(ndx), read, |session, item| session.item(ndx, item))
+            }
+            Reading::Answer(answer) => self.read_answer(answer),
+            Reading::Stats => {
+                let protocol = self.setup.protocol;
+                let read = self.wire.try_take(|input| Stats::take(input, protocol))?;
+                self.after(Reading::Stats, read, |session, stats| {
+                    session.take_stats(&stats);
+                    Ok(())
+                })
+            }
+            Reading::DelStats => {
+                let read = self.wire.try_take(DelStats::take)?;
+                self.after(Reading::DelStats, read, |_, _| Ok(()))
+            }
+        }
+    }
+
+    /// Goes on with what was read, or waits for it again.
+    fn after<T>(
+        &mut self,
+        same: Reading,
+        read: Option<T>,
+        then: impl FnOnce(&mut Self, T) -> Result<(), PushError>,
+    ) -> Result<Step, PushError> {
+        match read {
+            Some(value) => then(self, value).map(|()| Step::Handled),
+            None => {
+                self.reading = same;
+                Ok(Step::Starved)
+            }
+        }
+    }
+
+    fn read_number(&mut self) -> Result<Step, PushError> {
+        let Some(value) = self.wire.try_ndx()? else { return Ok(Step::Starved) };
+        match value {
+            NdxValue::Done => self.mark()?,
+            NdxValue::Item(ndx) => self.reading = Reading::Attributes(ndx),
+            NdxValue::FlistEof if self.lists_incremental() && !self.lists.complete => {
+                self.lists.complete = true;
+            }
+            NdxValue::SubList(index) if self.lists_incremental() => {
+                let directory = self.lists.announced(index);
+                let directory = directory.map_err(|bad| self.bad_list(&bad))?;
+                self.reading = Reading::List { directory: Some(directory), entries: Vec::new() };
+            }
+            NdxValue::DelStats => self.reading = Reading::DelStats,
+            value @ (NdxValue::FlistEof | NdxValue::SubList(_)) => {
+                return Err(self.wire.broken(format!("{value:?} is not expected"), 2));
+            }
+        }
+        Ok(Step::Handled)
+    }
+
+    fn bad_list(&self, bad: &BadList) -> PushError {
+        self.wire.broken(bad.to_string(), bad.exit_code())
+    }
+
+    fn read_list(
+        &mut self,
+        directory: Option<Rc<Directory>>,
+        mut entries: Vec<Entry>,
+    ) -> Result<Step, PushError> {
+        let start = self.wire.position();
+        let mut input = self.wire.input();
+        let before = input.len();
+        let end = loop {
+            match self.list_reader.next(&mut input) {
+                Ok(ListItem::Entry(mut entry)) => {
+                    let first = self.list_reader.first_ndx();
+                    let own = first.saturating_add(entries.len() as u32);
+                    if !self.hard_links.settle(&mut entry, own, first) {
+                        let text = format!("a hard link of number {own} to no group");
+                        return Err(self.wire.broken(text, 2));
+                    }
+                    self.likeness.receive(&mut entry);
+                    if self.options.link.munge && entry.kind() == Some(Kind::Symlink) {
+                        entry.link_target = [MUNGED, &entry.link_target].concat().into();
+                    }
+                    entries.push(entry);
+                }
+                Ok(ListItem::End { io_error }) => break Some(io_error),
+                Err(Decode::Incomplete) => break None,
+                Err(Decode::Invalid(violation)) => return Err(self.wire.violated(&violation)),
+            }
+        };
+        let used = before - input.len();
+        self.wire.used(used);
+        self.ending.statistics.list_bytes += self.wire.position() - start;
+        match end {
+            Some(io_error) => {
+                self.add_io_error(io_error);
+                self.complete_list(directory, entries)?;
+                Ok(Step::Handled)
+            }
+            None => {
+                self.reading = Reading::List { directory, entries };
+                Ok(Step::Starved)
+            }
+        }
+    }
+
+    fn complete_list(
+        &mut self,
+        directory: Option<Rc<Directory>>,
+        entries: Vec<Entry>,
+    ) -> Result<(), PushError> {
+        for entry in &entries {
+            self.counts.listed.count(entry.mode);
+            let sized = !matches!(entry.kind(), None | Some(Kind::Dir));
+            self.ending.statistics.total_size += if sized { entry.size } else { 0 };
+        }
+        let number = self.lists.end();
+        self.lists.add(entries, directory, self.options.selection.prune_empty_dirs).map_err(|bad| self.bad_list(&bad))?;
+        self.note_hard_links(number)?;
+        if self.options.talk.info.flist >= 2 {
+            self.report.listing(ListProgress::Counted(self.lists.entry_count));
+        }
+        if self.lists_incremental() {
+            return Ok(());
+        }
+        self.lists.complete = true;
+        self.reading = self.names_after(Reading::Number);
+        Ok(())
+    }
+
+    /// What stands behind a list that has everything, after `last`.
+    fn names_after(&self, last: Reading) -> Reading {
+        let options = &self.list_options;
+        let named = !options.numeric_ids;
+        match last {
+            Reading::Number if named && (options.owner || options.acls) => Reading::UserNames,
+            Reading::Number | Reading::UserNames if named && (options.group || options.acls) => {
+                Reading::GroupNames
+            }
+            Reading::Number | Reading::UserNames | Reading::GroupNames if options.protocol < 30 => {
+                Reading::OldIoError
+            }
+            _ => Reading::Number,
+        }
+    }
+
+    fn read_names(&mut self, users: bool) -> Result<Step, PushError> {
+        let options = &self.list_options;
+        let read = self.wire.try_take(|input| IdList::take(input, options))?;
+        let same = if users { Reading::UserNames } else { Reading::GroupNames };
+        self.after(same, read, |session, list| {
+            let likeness = &mut session.likeness;
+            let map = if users { &mut likeness.users } else { &mut likeness.groups };
+            for (id, name) in &list.names {
+                map.learn(*id, Some(name), &likeness.owners);
+            }
+            if let Some(name) = &list.zero {
+                map.learn(0, Some(name), &likeness.owners);
+            }
+            let passed = if users { Reading::UserNames } else { Reading::GroupNames };
+            session.reading = session.names_after(passed);
+            Ok(())
+        })
+    }
+
+    fn take_stats(&mut self, stats: &Stats) {
+        self.stats_seen = true;
+        let millis = |ms: i64| std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let statistics = &mut self.ending.statistics;
+        statistics.total_size = u64::try_from(stats.total_size).unwrap_or(0);
+        statistics.list_build = millis(stats.list_build_ms);
+        statistics.list_transfer = millis(stats.list_transfer_ms);
+    }
+
+    pub(crate) fn add_io_error(&mut self, bits: u32) {
+        self.ending.io_error |= bits & 7;
+    }
+}

@@ -1,0 +1,258 @@
+//! The receiving side of a session, on either end.
+
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use driftless_filter::{Given, ParseOptions, ReadFile, RuleError, Rules};
+use driftless_fs::browse::read_unchecked;
+use driftless_proto::mux::Tag;
+use driftless_proto::{Decode, files_from, filterlist};
+
+use crate::connect::Established;
+use crate::connect::handshake::Setup;
+use crate::error::PushError;
+use crate::link::Link;
+use crate::options::{FilesFrom, TransferOptions};
+use crate::receiver::session::{Receive, Session};
+use crate::receiver::wire::Wire;
+use crate::report::Report;
+use crate::request::{Ending, Request, SessionFailure};
+
+/// Longest file of rules or names.
+const MAX_FILE_LEN: u64 = 1 << 30;
+
+/// Most rules that a peer may send.
+const MAX_RULES: usize = 1 << 20;
+
+/// Receives into the destination that `request` names: as a client, from a server that sends; as a
+/// server, from a client that pushes, whose rules come through the session.
+///
+/// # Errors
+/// Whatever ended the session before its closing exchange, with what was known until then.
+pub fn receive(
+    established: Established,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+) -> Result<Ending, Box<SessionFailure>> {
+    let Established { mut link, child, setup, is_server } = established;
+    let place = Place { options, request, is_server, is_local: false };
+    let (result, mut ending) = run(&mut link, setup, &place, report);
+    drop(link);
+    if let Some(child) = child {
+        let code = child.finish();
+        if code != 0 {
+            ending.peer_exit = Some(i32::from(code));
+        }
+    }
+    match result {
+        Ok(()) => Ok(ending),
+        Err(error) => Err(Box::new(SessionFailure { error, ending })),
+    }
+}
+
+/// What a receiving side is to do.
+struct Place<'a> {
+    options: &'a TransferOptions,
+    request: &'a Request,
+    is_server: bool,
+    is_local: bool,
+}
+
+fn run(
+    link: &mut Link,
+    setup: Setup,
+    place: &Place<'_>,
+    report: &mut dyn Report,
+) -> (Result<(), PushError>, Ending) {
+    let Place { options, request, is_server, is_local } = *place;
+    let mut wire = Wire::new(link, setup.protocol);
+    let rules = match is_server {
+        true => received_rules(&mut wire, setup, options, request, report),
+        false => own_rules(&mut wire, setup, options, request),
+    };
+    let rules = match rules {
+        Ok(rules) => rules,
+        Err(error) => {
+            leave(wire.link, setup, is_server, &error);
+            let ending = Ending { protocol: setup.protocol, ..Ending::default() };
+            return (Err(error), ending);
+        }
+    };
+    let receive = Receive {
+        destination: request.destination.as_deref(),
+        rules: Some(Arc::new(rules)),
+        server: is_server,
+        local: is_local,
+    };
+    let mut session = Session::new(wire, setup, options, receive, report);
+    let result = session.run();
+    let (wire, ending) = session.into_ending();
+    if let Err(error) = &result {
+        leave(wire.link, setup, is_server, error);
+    }
+    let is_late = options.limit.stop_at.is_some_and(|at| std::time::SystemTime::now() >= at);
+    match result {
+        Err(PushError::Cancelled) if is_late => (Err(PushError::TimeLimit), ending),
+        result => (result, ending),
+    }
+}
+
+/// Tells the peer why it is left. Protocol reference, "Error exit".
+fn leave(link: &mut Link, setup: Setup, is_server: bool, error: &PushError) {
+    let code = error.exit_code();
+    let silent = matches!(code, 10 | 12 | 19 | 30) || matches!(error, PushError::PeerExit { .. });
+    if setup.protocol < 31 || silent {
+        return;
+    }
+    if is_server {
+        let text = format!("{error}\n");
+        link.output.message(Tag::Error, text.as_bytes());
+    }
+    link.output.number(Tag::ErrorExit, i32::from(code));
+    // Whether it is still there does not matter any more.
+    let _ = link.exchange();
+}
+
+/// Files of rules that an operator names.
+struct OperatorFiles;
+
+impl ReadFile for OperatorFiles {
+    fn read(&mut self, path: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+        match path {
+            b"-" => {
+                let mut text = Vec::new();
+                std::io::stdin().lock().read_to_end(&mut text)?;
+                Ok(Some(text))
+            }
+            _ => read_unchecked(Path::new(std::ffi::OsStr::from_bytes(path)), MAX_FILE_LEN),
+        }
+    }
+}
+
+/// Files that a peer names are not read.
+struct NoFiles;
+
+impl ReadFile for NoFiles {
+    fn read(&mut self, _: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+}
+
+fn bad_rules(error: RuleError) -> PushError {
+    PushError::Rules(error.to_string())
+}
+
+fn parse_options(setup: Setup, options: &TransferOptions, request: &Request) -> ParseOptions {
+    let uses_cvs = options.selection.cvs_exclude;
+    let environment = |name: &str| std::env::var_os(name).map(OsStringExt::into_vec);
+    let home_cvsignore = environment("HOME").filter(|_| uses_cvs).and_then(|home| {
+        let path = [&home[..], b"/.cvsignore"].concat();
+        let path = Path::new(std::ffi::OsStr::from_bytes(&path));
+        read_unchecked(path, MAX_FILE_LEN).ok().flatten()
+    });
+    let here = std::env::current_dir().unwrap_or_default().into_os_string().into_vec();
+    let root = match request.destination.as_deref() {
+        Some(absolute) if absolute.starts_with(b"/") => absolute.to_vec(),
+        Some(relative) => [&here[..], b"/", relative].concat(),
+        None => here,
+    };
+    ParseOptions {
+        delete_excluded: options.delete.excluded,
+        from0: options.selection.from0,
+        protocol: setup.protocol,
+        root,
+        home_cvsignore,
+        cvsignore: environment("CVSIGNORE").filter(|_| uses_cvs),
+    }
+}
+
+/// A client's own rules; the sender gets its part, and the names of `--files-from`. Protocol
+/// reference, "Filter list and files-from".
+fn own_rules(
+    wire: &mut Wire<'_>,
+    setup: Setup,
+    options: &TransferOptions,
+    request: &Request,
+) -> Result<Rules, PushError> {
+    let parse = parse_options(setup, options, request);
+    let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules)?;
+    let texts = rules.wire_texts_for_sender(setup.protocol).map_err(bad_rules)?;
+    let names = own_names(options)?;
+    wire.link.output.append(|out| {
+        for text in texts.iter().filter(|text| !text.is_empty()) {
+            filterlist::put_rule(out, text);
+        }
+        filterlist::put_end(out);
+    });
+    if let Some(names) = names {
+        let mut out = Vec::new();
+        for name in &names {
+            files_from::put_name(&mut out, name);
+        }
+        files_from::put_end(&mut out);
+        match setup.protocol {
+            ..31 => wire.link.output.unframed(&out),
+            _ => wire.link.output.data(&out),
+        }
+    }
+    Ok(rules)
+}
+
+/// The names of a list on this side.
+fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushError> {
+    let text = match &options.selection.files_from {
+        None | Some(FilesFrom::Remote(_)) => return Ok(None),
+        Some(FilesFrom::Stdin) => OperatorFiles.read(b"-"),
+        Some(FilesFrom::Local(path)) => OperatorFiles.read(path),
+    };
+    let text = text.map_err(PushError::Source)?;
+    let text = text.ok_or_else(|| PushError::Usage("failed to open files-from file".to_owned()))?;
+    Ok(Some(crate::sender::role::lines(&text, options.selection.from0)))
+}
+
+/// What a client sends of its rules: only where names are deleted or directories pruned.
+fn received_rules(
+    wire: &mut Wire<'_>,
+    setup: Setup,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+) -> Result<Rules, PushError> {
+    let parse = parse_options(setup, options, request);
+    let delete = &options.delete;
+    let mut given = Vec::new();
+    let comes = delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs;
+    while comes {
+        let take =
+            |input: &mut &[u8]| filterlist::take_rule(input).map(|rule| rule.map(<[u8]>::to_vec));
+        match need(wire, report, take)? {
+            None => break,
+            Some(_) if given.len() == MAX_RULES => {
+                return Err(wire.broken(format!("more than {MAX_RULES} rules"), 2));
+            }
+            Some(text) => given.push(Given::Received(text)),
+        }
+    }
+    Rules::parse(&given, &parse, &mut NoFiles).map_err(bad_rules)
+}
+
+/// Takes one value, waiting for as many bytes as it needs.
+fn need<T>(
+    wire: &mut Wire<'_>,
+    report: &mut dyn Report,
+    take: impl Fn(&mut &[u8]) -> Result<T, Decode>,
+) -> Result<T, PushError> {
+    wire.sort()?;
+    loop {
+        if let Some(value) = wire.try_take(&take)? {
+            return Ok(value);
+        }
+        let report = &*report;
+        if !wire.wait(&|| report.cancelled())? {
+            return Err(PushError::Closed { phase: "before the file list" });
+        }
+    }
+}

@@ -1,0 +1,663 @@
+//! A running session: what is done next, and the phases to its end. Protocol reference, "Items,
+//! phases, goodbye".
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use driftless_delta::{FileSum, Layout, Strong};
+use driftless_filter::Rules;
+use driftless_proto::flist::{ListOptions, ListReader};
+use driftless_proto::item::{Item, ItemFlags};
+use driftless_proto::mux::Tag;
+use driftless_proto::ndx::NdxValue;
+use driftless_proto::setup::ChecksumKind;
+use driftless_proto::token::TokenReader;
+use driftless_tree::flist::Entry;
+use driftless_tree::{Kind, Meta};
+
+use crate::connect::handshake::Setup;
+use crate::driver::Level;
+use crate::error::PushError;
+use crate::generator::delete::Deletions;
+use crate::generator::destination::Destination;
+use crate::generator::folders::Folders;
+use crate::generator::hardlinks::HardLinks;
+use crate::generator::likeness::Likeness;
+use crate::generator::sums::Summing;
+use crate::options::{Itemize, MissingArgs, RemoveSource, TransferOptions};
+use crate::receiver::lists::{Directory, List, Lists, Stage};
+use crate::receiver::reading::Reading;
+use crate::receiver::wire::Wire;
+use crate::report::{
+    self, Direction, KindCounts, ListProgress, Message, Origin, Overall, Report, Role,
+};
+use crate::request::Ending;
+use crate::sender::answer::strong;
+
+/// What a receiving side works on, besides its options.
+pub(crate) struct Receive<'a> {
+    /// Where to, as given; `None` lists only.
+    pub(crate) destination: Option<&'a [u8]>,
+    /// Rules that protect names from deletion.
+    pub(crate) rules: Option<Arc<Rules>>,
+    /// This end was called: texts travel to the peer, and no stats are expected from it.
+    pub(crate) server: bool,
+    /// Both ends are on this machine, and unless told otherwise files travel whole.
+    pub(crate) local: bool,
+}
+
+/// Requests that are not answered, at most: enough to fill any connection with the smallest files.
+const MAX_PENDING: usize = 4096;
+
+/// Entries that must be known with hard links before any is looked at, so that groups that lie
+/// close together are known whole.
+const GROUP_SIGHT: usize = 500;
+
+/// Entries looked at between two looks at the connection.
+const BATCH: usize = 64;
+
+/// A request that was made.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) ndx: u32,
+    /// The list's number, and the place in it.
+    pub(crate) list: usize,
+    pub(crate) at: usize,
+    /// What is at the destination now, if it is a file.
+    pub(crate) before: Option<Meta>,
+    /// Something of another kind is there, which gives way.
+    pub(crate) displaces: bool,
+    pub(crate) basis: crate::generator::basis::BasisChoice,
+    pub(crate) layout: Layout,
+    /// Bytes of block sums.
+    pub(crate) sum_bytes: u64,
+    /// It failed verification before.
+    pub(crate) redo: bool,
+}
+
+/// Something to say about an entry that waited for another one.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) list: usize,
+    pub(crate) at: usize,
+}
+
+pub(crate) struct Session<'a> {
+    pub(crate) wire: Wire<'a>,
+    pub(crate) setup: Setup,
+    pub(crate) options: &'a TransferOptions,
+    pub(crate) receive: Receive<'a>,
+    pub(crate) report: &'a mut dyn Report,
+    pub(crate) list_options: ListOptions,
+    pub(crate) list_reader: ListReader,
+    pub(crate) reading: Reading,
+    pub(crate) tokens: TokenReader,
+    /// Room for content, between files.
+    pub(crate) room: Vec<u8>,
+    pub(crate) lists: Lists,
+    pub(crate) likeness: Likeness,
+    pub(crate) destination: Option<Destination>,
+    /// The directories of the destination; `None` before it is known, and where a dry run would
+    /// make it.
+    pub(crate) folders: Option<Folders>,
+    /// Number of the list that entries are looked at in.
+    pub(crate) cursor: usize,
+    /// Without incremental recursion: directories seen, in order.
+    pub(crate) visited: Vec<Rc<Directory>>,
+    /// A directory whose content is not looked at, and why.
+    pub(crate) blocked: Option<(Box<[u8]>, Stage)>,
+    pub(crate) pending: VecDeque<Pending>,
+    /// Files to be requested again: list and place.
+    pub(crate) redo: VecDeque<(usize, usize)>,
+    /// Members of hard-link groups whose file is there now.
+    pub(crate) linkable: VecDeque<Waiting>,
+    pub(crate) hard_links: HardLinks,
+    pub(crate) deletions: Deletions,
+    /// Files in their staging directories, waiting for the end: list and place.
+    pub(crate) delayed: Vec<crate::generator::place::Delayed>,
+    pub(crate) summing: Option<Summing>,
+    /// D that we sent, and that we saw, beyond those that close lists.
+    sent_phase: u8,
+    pub(crate) seen_phase: u8,
+    pub(crate) stats_seen: bool,
+    /// The peer closed its side.
+    ended: bool,
+    finished: bool,
+    pub(crate) ending: Ending,
+    pub(crate) counts: Counts,
+    /// The peer's last text that says why it may end.
+    pub(crate) last_error: Vec<u8>,
+    last_progress: Instant,
+}
+
+/// What is counted on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) listed: KindCounts,
+    pub(crate) created: KindCounts,
+    pub(crate) deleted: KindCounts,
+    pub(crate) done_bytes: u64,
+    /// The message about skipped deletions was given.
+    pub(crate) told_io_error: bool,
+}
+
+/// What the next thing from the peer was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Handled,
+    /// Nothing complete has arrived.
+    Starved,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        wire: Wire<'a>,
+        setup: Setup,
+        options: &'a TransferOptions,
+        receive: Receive<'a>,
+        report: &'a mut dyn Report,
+    ) -> Self {
+        let list_options = list_options(options, &setup);
+        let incremental = setup.compat.inc_recurse();
+        let (likeness, complaints) = Likeness::new(options, !receive.server);
+        let mut session = Self {
+            wire,
+            options,
+            list_reader: ListReader::new(list_options.clone()),
+            list_options,
+            reading: Reading::List { directory: None, entries: Vec::new() },
+            tokens: TokenReader::new(setup.compression, setup.protocol),
+            room: Vec::new(),
+            lists: Lists::new(incremental),
+            likeness,
+            destination: None,
+            folders: None,
+            cursor: 0,
+            visited: Vec::new(),
+            blocked: None,
+            pending: VecDeque::new(),
+            redo: VecDeque::new(),
+            linkable: VecDeque::new(),
+            hard_links: HardLinks::default(),
+            deletions: Deletions::new(options, setup.protocol),
+            delayed: Vec::new(),
+            summing: None,
+            sent_phase: 0,
+            seen_phase: 0,
+            stats_seen: receive.server,
+            ended: false,
+            finished: false,
+            ending: Ending { protocol: setup.protocol, ..Ending::default() },
+            counts: Counts::default(),
+            last_error: Vec::new(),
+            last_progress: Instant::now(),
+            setup,
+            receive,
+            report,
+        };
+        for text in complaints {
+            session.say(Level::Info, &text);
+        }
+        session
+    }
+
+    /// Runs to the end of the goodbye.
+    pub(crate) fn run(&mut self) -> Result<(), PushError> {
+        self.wire.link.phase = "during the transfer";
+        let incremental = self.setup.compat.inc_recurse();
+        let direction = Direction::Received;
+        self.report.listing(ListProgress::Started { incremental, direction });
+        let result = self.work();
+        if result.is_err() {
+            self.break_off();
+        }
+        result
+    }
+
+    fn work(&mut self) -> Result<(), PushError> {
+        self.wire.sort()?;
+        loop {
+            while self.step()? == Step::Handled {
+                if self.finished {
+                    return self.say_goodbye();
+                }
+            }
+            if self.generate_some()? {
+                if self.finished {
+                    return self.say_goodbye();
+                }
+                self.ended |= !self.wire.exchange()?;
+                continue;
+            }
+            if self.finished {
+                return self.say_goodbye();
+            }
+            if self.ended {
+                return Err(self.left());
+            }
+            let report = &*self.report;
+            self.ended = !self.wire.wait(&|| report.cancelled())?;
+        }
+    }
+
+    /// Writes what is left to be written.
+    fn say_goodbye(&mut self) -> Result<(), PushError> {
+        self.ended |= !self.wire.exchange()?;
+        while !self.ended && self.wire.link.output.pending_len() > 0 {
+            let report = &*self.report;
+            self.ended = !self.wire.wait(&|| report.cancelled())?;
+        }
+        // Texts may arrive with the last mark.
+        self.handle_messages()
+    }
+
+    /// The peer has gone; what it said before may tell why.
+    fn left(&mut self) -> PushError {
+        if self.lists.complete && self.lists.entry_count == 0 {
+            // A server without anything to send leaves at once; see the caller of `finished`.
+            return PushError::Closed { phase: "before any file was listed" };
+        }
+        let text = std::mem::take(&mut self.last_error);
+        if text.is_empty() {
+            PushError::Closed { phase: self.wire.link.phase }
+        } else {
+            PushError::PeerExit { code: 12, text }
+        }
+    }
+
+    /// Does work that was asked for by lists, as long as nothing else matters more. `false` when
+    /// there is none.
+    fn generate_some(&mut self) -> Result<bool, PushError> {
+        let mut any = false;
+        for _ in 0..BATCH {
+            if self.wire.congested() || self.finished {
+                break;
+            }
+            if !self.generate()? {
+                break;
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn generate(&mut self) -> Result<bool, PushError> {
+        if self.summing.is_some() {
+            self.go_on_summing();
+            return Ok(true);
+        }
+        if self.destination.is_none() {
+            return self.begin();
+        }
+        if let Some(waiting) = self.linkable.pop_front() {
+            self.link_member(&waiting)?;
+            return Ok(true);
+        }
+        if self.pending.len() >= MAX_PENDING {
+            return Ok(false);
+        }
+        let may_redo = self.lists_incremental() || self.seen_phase >= 1;
+        if may_redo && let Some((list, at)) = self.redo.pop_front() {
+            self.examine_again(list, at)?;
+            return Ok(true);
+        }
+        Ok(self.examine_next()? || self.close_lists()? || self.advance()?)
+    }
+
+    pub(crate) fn lists_incremental(&self) -> bool {
+        self.setup.compat.inc_recurse()
+    }
+
+    /// Finds out where to, once it is known how much comes. `false` when it is not.
+    fn begin(&mut self) -> Result<bool, PushError> {
+        let Some(first) = self.lists.held.front() else { return Ok(false) };
+        let count = first.list.entries.len();
+        if count <= 1 && !self.lists.complete && self.lists.held.len() < 2 {
+            return Ok(false);
+        }
+        if count == 0 && self.lists.complete && self.lists.held.len() == 1 {
+            self.finished = true;
+            return Ok(false);
+        }
+        self.report.listing(ListProgress::Complete(self.lists.entry_count));
+        self.find_destination()?;
+        if self.options.talk.debug.deltasum >= 1 || self.options.talk.verbosity >= 2 {
+            let text = match self.sends_whole() {
+                true => "delta-transmission disabled for local transfer or --whole-file",
+                false => "delta-transmission enabled",
+            };
+            self.say(Level::Info, text);
+        }
+        self.start_deletions()?;
+        Ok(true)
+    }
+
+    /// Looks at the next entry of the lists. `false` when there is none to look at now.
+    fn examine_next(&mut self) -> Result<bool, PushError> {
+        if self.options.hard_links
+            && self.lists_incremental()
+            && !self.lists.complete
+            && self.lists.ahead < GROUP_SIGHT
+        {
+            return Ok(false);
+        }
+        let end = self.lists.end();
+        while self.cursor < end {
+            let number = self.cursor;
+            let Some(held) = self.lists.by_number_mut(number) else { return Ok(false) };
+            let list = Rc::clone(&held.list);
+            if !held.begun {
+                held.begun = true;
+                self.begin_list(number, &list)?;
+                return Ok(true);
+            }
+            if held.next < list.entries.len() {
+                let at = held.next;
+                held.next += 1;
+                self.lists.ahead = self.lists.ahead.saturating_sub(1);
+                if !list.is_dropped(at) {
+                    self.examine(number, &list, at)?;
+                }
+                return Ok(true);
+            }
+            // The last list may still get company.
+            self.cursor += 1;
+        }
+        Ok(false)
+    }
+
+    /// Closes lists that are finished, the oldest first. The D of the last one is that of the first
+    /// phase.
+    fn close_lists(&mut self) -> Result<bool, PushError> {
+        if !self.lists_incremental() {
+            return Ok(false);
+        }
+        let mut closed = false;
+        for at in 0..self.lists.held.len() {
+            let last = at + 1 == self.lists.held.len();
+            let Some(held) = self.lists.held.get_mut(at) else { break };
+            if held.closed {
+                continue;
+            }
+            if !held.examined() || held.unfinished > 0 || last {
+                break;
+            }
+            held.closed = true;
+            let directory = held.list.directory.clone();
+            self.finish_directory(directory.as_deref());
+            self.wire.put_ndx(NdxValue::Done);
+            closed = true;
+        }
+        Ok(closed)
+    }
+
+    /// Goes on to the next phase when nothing of the present one is left. `false`: something is.
+    fn advance(&mut self) -> Result<bool, PushError> {
+        let may = match self.sent_phase {
+            0 => self.all_examined(),
+            1 => self.seen_phase >= 1 && self.nothing_open(),
+            2 => !self.options.delay_updates || self.seen_phase >= 2,
+            3 => !self.last_round_waits() || self.seen_phase >= 3 && self.stats_seen,
+            4 => self.setup.protocol >= 31 && self.seen_phase >= 4,
+            _ => false,
+        };
+        if !may {
+            return Ok(false);
+        }
+        match self.sent_phase {
+            0 if self.lists_incremental() => {
+                let directory = self.lists.held.back().and_then(|held| held.list.directory.clone());
+                self.finish_directory(directory.as_deref());
+            }
+            2 => self.place_delayed(),
+            3 => {
+                self.finish_deletions()?;
+                self.finish_directories();
+                self.put_deletion_counts();
+                self.wire.link.phase = "during the closing exchange";
+            }
+            4 => self.warn_of_limit(),
+            _ => {}
+        }
+        self.wire.put_ndx(NdxValue::Done);
+        self.sent_phase += 1;
+        let last = if self.setup.protocol >= 31 { 5 } else { 4 };
+        self.finished = self.sent_phase == last;
+        Ok(true)
+    }
+
+    /// Deletions that come last, or the goodbye of old protocols.
+    fn last_round_waits(&self) -> bool {
+        self.setup.protocol < 31 || self.deletions.come_last()
+    }
+
+    fn all_examined(&self) -> bool {
+        let incremental = self.lists_incremental();
+        let examined = self.lists.held.iter().all(|held| held.examined());
+        let done = |held: &crate::receiver::lists::Held| held.closed || held.unfinished == 0;
+        self.lists.complete && examined && (!incremental || self.lists.held.iter().all(done))
+    }
+
+    fn nothing_open(&self) -> bool {
+        self.pending.is_empty() && self.redo.is_empty() && self.linkable.is_empty()
+    }
+
+    /// Whether this entry's content is asked for in earnest.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.options.dry_run || self.options.talk.only_write_batch
+    }
+
+    pub(crate) fn lists_only(&self) -> bool {
+        self.options.selection.list_only || self.receive.destination.is_none()
+    }
+
+    /// The other side closed a list, or a phase.
+    pub(crate) fn mark(&mut self) -> Result<(), PushError> {
+        if self.lists_incremental() && self.lists.held.len() > 1 {
+            if !self.lists.held.front().is_some_and(|held| held.closed) {
+                return Err(self.wire.broken("a list is closed before it ends".to_owned(), 2));
+            }
+            self.lists.forget_oldest();
+            return Ok(());
+        }
+        if self.seen_phase >= self.sent_phase {
+            return Err(self.wire.broken("a phase ends before it begins".to_owned(), 2));
+        }
+        self.seen_phase += 1;
+        if self.seen_phase == 1 {
+            // Whatever was not answered by now never will be.
+            while let Some(pending) = self.pending.pop_front() {
+                self.finish_item(pending.list);
+            }
+        }
+        if self.seen_phase == 3 && !self.stats_seen {
+            self.reading = Reading::Stats;
+        }
+        Ok(())
+    }
+
+    /// One item of this list is finished.
+    pub(crate) fn finish_item(&mut self, list: usize) {
+        if let Some(held) = self.lists.by_number_mut(list) {
+            held.unfinished = held.unfinished.saturating_sub(1);
+        }
+    }
+
+    /// Writes an item without request for content, where it is to be reported. Protocol reference,
+    /// "Item attributes".
+    pub(crate) fn tell(&mut self, ndx: u32, flags: u16, xname: Option<&[u8]>) {
+        const SILENT: u16 =
+            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
+        let talk = &self.options.talk;
+        let all = talk.itemize == Itemize::All || talk.info.name >= 2;
+        if flags & !SILENT == 0 && xname.is_none_or(<[u8]>::is_empty) && !all {
+            return;
+        }
+        let mut item = Item::new(flags);
+        item.xname = xname.map(Into::into);
+        self.put_item(ndx, &item);
+    }
+
+    /// Writes an item.
+    pub(crate) fn put_item(&mut self, ndx: u32, item: &Item) {
+        self.wire.put_ndx(NdxValue::Item(ndx));
+        self.wire.link.output.append(|out| item.put(out));
+    }
+
+    /// Tells the sender that an entry is finished, where it waits for that.
+    pub(crate) fn acknowledge(&mut self, ndx: u32) {
+        if self.options.delete.remove_source != RemoveSource::Nothing && !self.is_dry() {
+            self.wire.link.output.number(Tag::Success, ndx as i32);
+        }
+    }
+
+    /// Says something, here and to a client at the other end.
+    pub(crate) fn say(&mut self, level: Level, text: &str) {
+        let (tag, bytes) = (tag_of(level), text.as_bytes());
+        if level == Level::ErrorXfer {
+            self.ending.error_xfer = true;
+        }
+        if self.receive.server && !self.receive.local {
+            const LIMIT: usize = driftless_proto::mux::TEXT_LIMIT - 2;
+            let mut line = bytes.get(..LIMIT.min(bytes.len())).unwrap_or_default().to_vec();
+            line.push(b'\n');
+            self.wire.link.output.message(tag, &line);
+        }
+        self.report.message(&Message { level, origin: Origin::Here, text: bytes });
+    }
+
+    /// Says that an act failed, as rsync words it; the transfer is partial then.
+    pub(crate) fn failed(&mut self, role: Role, act: &str, name: &[u8], error: &std::io::Error) {
+        let full = self.full_path(name);
+        let text = format!("rsync: [{}] {act} \"{full}\" failed: {}", role.name(), reason(error));
+        self.say(Level::ErrorXfer, &text);
+    }
+
+    /// The whole path of a name for people.
+    pub(crate) fn full_path(&self, name: &[u8]) -> String {
+        let dir = self.destination.as_ref().map_or(&b""[..], |d| &d.shown);
+        let mut full = dir.to_vec();
+        if !name.is_empty() && name != b"." {
+            if !full.ends_with(b"/") {
+                full.push(b'/');
+            }
+            full.extend_from_slice(name);
+        }
+        driftless_tree::path::printable(&full)
+    }
+
+    pub(crate) fn strong(&self) -> Strong {
+        strong(self.setup.checksum)
+    }
+
+    /// A digest of a whole file, as the sender computes it.
+    pub(crate) fn file_sum(&self) -> FileSum {
+        let mut sum = FileSum::new(self.strong());
+        if self.setup.protocol < 30 && self.setup.checksum == ChecksumKind::Md4 {
+            sum.update(&self.setup.seed.to_le_bytes());
+        }
+        sum
+    }
+
+    /// How far content is, at most ten times a second unless the file is done.
+    pub(crate) fn show_progress(&mut self, list: &List, at: usize, offset: u64, finished: bool) {
+        let Some(entry) = list.entries.get(at) else { return };
+        if self.options.talk.info.progress == 0 {
+            return;
+        }
+        if !finished && self.last_progress.elapsed().as_millis() < 100 {
+            return;
+        }
+        self.last_progress = Instant::now();
+        let overall = Overall {
+            done_bytes: self.counts.done_bytes + if finished { 0 } else { offset },
+            total_bytes: self.ending.statistics.total_size,
+            transferred_count: self.ending.statistics.transferred_count,
+            remaining_count: self.lists.ahead as u64,
+            listed_count: self.lists.entry_count,
+            lists_complete: self.lists.complete,
+        };
+        let len = entry.size;
+        self.report.progress(&report::Progress { entry, offset, len, finished, overall });
+    }
+
+    /// The caller is told of an item that came back.
+    pub(crate) fn show_item(&mut self, entry: &Entry, item: &Item) {
+        if item.has(ItemFlags::IS_NEW) {
+            self.counts.created.count(entry.mode);
+        }
+        self.report.item(&report::Item {
+            entry,
+            flags: item.flags,
+            xname: item.xname.as_deref(),
+            direction: Direction::Received,
+            source_dir: b"",
+        });
+    }
+
+    pub(crate) fn into_ending(mut self) -> (Wire<'a>, Ending) {
+        let statistics = &mut self.ending.statistics;
+        statistics.listed = self.counts.listed;
+        statistics.created = Some(self.counts.created);
+        statistics.deleted = (self.setup.protocol >= 31).then_some(self.counts.deleted);
+        statistics.bytes_sent = self.wire.link.bytes_sent;
+        statistics.bytes_received = self.wire.link.bytes_received;
+        (self.wire, self.ending)
+    }
+}
+
+/// What the system says, with its number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            format!("{text} ({code})")
+        }
+        None => error.to_string(),
+    }
+}
+
+fn tag_of(level: Level) -> Tag {
+    match level {
+        Level::Motd | Level::Info => Tag::Info,
+        Level::Warning => Tag::Warning,
+        Level::Error => Tag::Error,
+        Level::ErrorXfer => Tag::ErrorXfer,
+    }
+}
+
+/// What the lists of the session carry.
+pub(crate) fn list_options(options: &TransferOptions, setup: &Setup) -> ListOptions {
+    ListOptions {
+        protocol: setup.protocol,
+        compat: setup.compat,
+        owner: options.owner,
+        group: options.group,
+        devices: options.devices,
+        specials: options.specials,
+        links: options.links,
+        hard_links: options.hard_links,
+        atimes: options.metadata.atimes > 0,
+        checksum_len: options.update.checksum.then(|| setup.list_checksum.digest_len()),
+        acls: options.metadata.acls,
+        xattrs: options.metadata.xattrs > 0,
+        numeric_ids: options.numeric_ids,
+        relative: options.selection.relative,
+        missing_args: options.selection.missing_args == MissingArgs::Delete,
+    }
+}
+
+/// Whether an entry is of a kind that this session makes, devices and specials included.
+pub(crate) fn is_made(options: &TransferOptions, superuser: bool, kind: Kind) -> bool {
+    match kind {
+        Kind::File | Kind::Dir => true,
+        Kind::Symlink => options.links,
+        Kind::CharDevice | Kind::BlockDevice => {
+            options.devices && superuser && !options.metadata.drop_devices
+        }
+        Kind::Fifo | Kind::Socket => options.specials && !options.metadata.drop_devices,
+    }
+}
