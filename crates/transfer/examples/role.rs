@@ -140,8 +140,13 @@ fn push(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
     if let Some(words) = args.secluded(&paths) {
         connection.put_secluded_args(&words);
     }
-    let established =
+    let mut established =
         connection.negotiate(End::Client, Direction::Send, options, report).map_err(failed)?;
+    if let Some(name) = invocation.batch.write.as_ref().or(invocation.batch.only_write.as_ref()) {
+        let file = std::fs::File::create(OsString::from_vec(name.clone()))
+            .map_err(|error| failed(error.into()))?;
+        established.record(file, options).map_err(failed)?;
+    }
     let request = Request {
         sources: sources.to_vec(),
         destination: Some(paths[0].clone()),

@@ -56,6 +56,9 @@ pub fn send(
     {
         leave(&mut link, error);
     }
+    if let Err(error) = link.write_record() {
+        result = result.and(Err(error));
+    }
     let mut ending = told.ending(&outcome, &link, setup.protocol);
     drop(link);
     match (result, child) {
@@ -168,7 +171,8 @@ impl Role<'_> {
         let lists = Lists::new(setup.compat.inc_recurse());
         let terms = Terms {
             is_server,
-            dry_run: options.dry_run || options.talk.only_write_batch && !is_server,
+            dry_run: options.dry_run,
+            diverted: options.talk.only_write_batch && !is_server && link.output.is_copied(),
             xattrs: options.metadata.xattrs > 0,
             in_place: options.write.in_place(),
             append: options.write.append,
