@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use driftless_fs::DirEntry;
+use driftless_fs::charset::Charset;
 use driftless_proto::flist::{ListOptions, ListWriter};
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
@@ -40,6 +41,8 @@ pub(crate) struct Walk<'a> {
     shared: Shared<'a>,
     writer: ListWriter,
     options: ListOptions,
+    /// Names travel in UTF-8. The numbers of entries then follow the order in which they are sent.
+    charset: Option<Charset>,
     /// The working directory, where relative arguments begin.
     here: Vec<u8>,
     ids: Ids,
@@ -65,9 +68,15 @@ struct Pending {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(shared: Shared<'a>, options: ListOptions, here: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        shared: Shared<'a>,
+        options: ListOptions,
+        here: Vec<u8>,
+        charset: Option<Charset>,
+    ) -> Self {
         Self {
             shared,
+            charset,
             writer: ListWriter::new(options.clone()),
             options,
             here,
@@ -472,7 +481,10 @@ impl<'a> Walk<'a> {
         directory: Option<Seed>,
         session: &mut Session<'_>,
     ) -> Result<(), PushError> {
-        seeds.sort_by(|(a, _), (b, _)| compare(a, b));
+        match &self.charset {
+            None => seeds.sort_by(|(a, _), (b, _)| compare(a, b)),
+            Some(_) => self.drop_unconvertible(&mut seeds),
+        }
         let began = session.link.written_so_far();
         let first = session.lists.next_first();
         let known_directories = self.pending.len();
@@ -493,7 +505,9 @@ impl<'a> Walk<'a> {
                 }
             }
             self.count(&entry, session);
-            session.link.output.append(|out| self.writer.entry(&entry, out));
+            let converted = self.converted(&entry);
+            let wire = converted.as_ref().unwrap_or(&entry);
+            session.link.output.append(|out| self.writer.entry(wire, out));
             entry.user = None;
             entry.group = None;
             entries.push(entry);
@@ -550,9 +564,13 @@ impl<'a> Walk<'a> {
             return;
         }
         let content = (!entry.dir.no_content).then_some(number);
-        // Equal names are next to each other.
-        let same = self.pending[known_directories..].last_mut();
-        match same.filter(|pending| pending.entry.name == entry.name) {
+        // In a sorted list equal names are next to each other.
+        let known = &mut self.pending[known_directories..];
+        let same = match self.charset {
+            None => known.last_mut().filter(|pending| pending.entry.name == entry.name),
+            Some(_) => known.iter_mut().find(|pending| pending.entry.name == entry.name),
+        };
+        match same {
             Some(pending) => pending.sources.extend(content),
             None => self.pending.push(Pending {
                 index,
@@ -560,6 +578,39 @@ impl<'a> Walk<'a> {
                 sources: content.into_iter().collect(),
             }),
         }
+    }
+
+    /// Leaves out names that have no form on the wire.
+    fn drop_unconvertible(&mut self, seeds: &mut Vec<Seed>) {
+        let Some(charset) = &mut self.charset else { return };
+        let state = &mut *self.shared.borrow_mut();
+        let converts_links = self.options.compat.symlink_iconv();
+        seeds.retain(|(entry, number)| {
+            let (what, name) = if charset.convert(&entry.name).is_err() {
+                ("filename: ", entry.name.to_vec())
+            } else if converts_links && charset.convert(&entry.link_target).is_err() {
+                let path = state.origins[*number as usize].full_path(&entry.name);
+                ("symlink data for: ", [b"\"", &path[..], b"\""].concat())
+            } else {
+                return true;
+            };
+            state.io_error |= 1;
+            let start = format!("[sender] cannot convert {what}").into_bytes();
+            let why = b" (Invalid or incomplete multibyte or wide character)";
+            state.say(Level::ErrorXfer, [&start[..], &name, why].concat());
+            false
+        });
+    }
+
+    /// The entry as it travels; `None` where that is no different.
+    fn converted(&mut self, entry: &Entry) -> Option<Entry> {
+        let charset = self.charset.as_mut()?;
+        let mut wire = entry.clone();
+        wire.name = charset.convert(&entry.name).ok()?.into();
+        if self.options.compat.symlink_iconv() {
+            wire.link_target = charset.convert(&entry.link_target).ok()?.into();
+        }
+        Some(wire)
     }
 
     fn link(&mut self, entry: &mut Entry, ndx: u32) {
