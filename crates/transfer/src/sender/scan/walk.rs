@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
         }
         let root = match state.disk.root(&argument.base) {
             Err(error) if argument.parents.is_empty() => {
-                state.io_error |= u32::from(!driftless_fs::is_absent(&error));
+                state.io_error |= 1;
                 state.fail("change_dir", &join(&self.here, &argument.base), &error);
                 return Ok(());
             }
@@ -214,7 +214,12 @@ impl<'a> Walk<'a> {
             }
             Err(error) => {
                 state.io_error |= 1;
-                state.fail("link_stat", &full, &error);
+                // Without `-R` rsync enters the directory first.
+                if argument.parents.is_empty() && argument.leaf.is_some() {
+                    state.fail("change_dir", &join(&self.here, &argument.base), &error);
+                } else {
+                    state.fail("link_stat", &full, &error);
+                }
                 return Ok(());
             }
         };
