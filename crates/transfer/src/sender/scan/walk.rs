@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use driftless_fs::DirEntry;
+use driftless_fs::Names;
 use driftless_fs::charset::Charset;
 use driftless_proto::flist::{ListOptions, ListWriter};
 use driftless_proto::mux::Tag;
@@ -57,7 +57,8 @@ pub(crate) struct Walk<'a> {
     dir_count: u32,
     /// The error state that the peer knows.
     told_io_error: u32,
-    names: Vec<DirEntry>,
+    /// Of the directory that is listed.
+    names: Names,
 }
 
 struct Pending {
@@ -87,7 +88,7 @@ impl<'a> Walk<'a> {
             implied: HashSet::new(),
             dir_count: 0,
             told_io_error: 0,
-            names: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -377,43 +378,37 @@ impl<'a> Walk<'a> {
         let origin = &state.origins[number as usize];
         let rules = origin.rules;
         let mut names = std::mem::take(&mut self.names);
-        names.clear();
-        let opened = state.disk.open_dir(origin, name).map(|dir| {
-            let complete = dir.read(&mut names);
-            (dir, complete)
-        });
-        let dir = match opened {
-            Ok((dir, complete)) => {
-                if let Err(error) = complete {
-                    let path = state.origins[number as usize].full_path(name);
-                    state.io_error |= 1;
-                    state.fail("readdir", &path, &error);
-                }
-                dir
-            }
+        let dir = match state.disk.open_dir(origin, name) {
+            Ok(dir) => dir,
             Err(error) => {
                 let path = state.origins[number as usize].full_path(name);
                 state.unlisted("opendir", &path, &error);
                 return Ok(());
             }
         };
+        if let Err(error) = names.read(&dir) {
+            let path = state.origins[number as usize].full_path(name);
+            state.io_error |= 1;
+            state.fail("readdir", &path, &error);
+            return Ok(());
+        }
         let chain = state.filters.enter(rules, name).map_err(bad_rules)?;
         let recursive = state.options.selection.recursive;
         let mut path = Vec::new();
         list.reserve(names.len());
-        for found in &names {
+        for (leaf, kind) in names.iter() {
             path.clear();
             if name != b"." {
                 path.extend_from_slice(name);
                 path.push(b'/');
             }
-            path.extend_from_slice(&found.name);
+            path.extend_from_slice(leaf);
             if path.len() > MAX_PATH_LEN {
                 state.io_error |= 1;
                 state.say(Level::ErrorXfer, [b"path is too long: ", &path[..]].concat());
                 continue;
             }
-            let looked = state.look(&dir, &found.name, found.kind, &path, number, chain.as_ref());
+            let looked = state.look(&dir, leaf, kind, &path, number, chain.as_ref());
             if let Found::Listed(mut entry) = looked {
                 entry.dir.no_content |= entry.kind() == Some(Kind::Dir) && !recursive;
                 list.push((entry, number));
