@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use driftless_filter::{Given, ParseOptions, Rules};
 use driftless_fs::browse::read_unchecked;
 use driftless_proto::flist::ListOptions;
-use driftless_proto::mux::Tag;
+use driftless_proto::mux::{TEXT_LIMIT, Tag};
 use driftless_proto::setup::ChecksumKind;
 use driftless_proto::{files_from, filterlist};
 
@@ -18,7 +18,7 @@ use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::connect::shell;
 use crate::error::PushError;
-use crate::link::Link;
+use crate::link::{Link, Received};
 use crate::options::{FilesFrom, MissingArgs, TransferOptions};
 use crate::push::Outcome;
 use crate::report::{KindCounts, Overall, Report, Statistics};
@@ -31,6 +31,9 @@ use crate::sender::session::{Session, Terms};
 
 /// Longest file of names.
 const MAX_NAMES_LEN: u64 = 1 << 30;
+
+/// Longest wait for a client that is told why it is left.
+const FAREWELL: Duration = Duration::from_secs(60);
 
 /// Most rules that a peer may send.
 const MAX_RULES: usize = 1 << 20;
@@ -123,12 +126,19 @@ fn leave(link: &mut Link, error: &PushError) {
     if matches!(code, 10 | 12 | 19 | 30) || matches!(error, PushError::PeerExit { .. }) {
         return;
     }
-    if let PushError::Usage(text) | PushError::Rules(text) = error {
-        link.output.message(Tag::Error, format!("{text}\n").as_bytes());
+    if let PushError::Usage(_) | PushError::Rules(_) | PushError::Charset { .. } = error {
+        let mut text = error.to_string().into_bytes();
+        text.truncate(TEXT_LIMIT - 2);
+        text.push(b'\n');
+        link.output.message(Tag::Error, &text);
     }
     link.output.number(Tag::ErrorExit, i32::from(code));
-    // Whether it is still there does not matter any more.
-    let _ = link.exchange();
+    // What it still writes must not meet a closed connection before it has read this. Whether it
+    // is still there does not matter any more.
+    link.set_timeout(Some(link.timeout().unwrap_or(FAREWELL).min(FAREWELL)));
+    while let Ok(Received::Bytes) = link.receive(&|| false) {
+        link.input.clear();
+    }
 }
 
 /// One session's part that does not change.
