@@ -255,11 +255,8 @@ impl Printer {
         match talk.itemize {
             Itemize::All => true,
             Itemize::Changed => significant || Self::is_plain_change(item) || talk.info.name > 1,
-            // On a sender the other side says the rest in words.
-            Itemize::Off => {
-                Self::is_plain_change(item)
-                    || (significant && talk.info.name > 1 && item.direction == Direction::Received)
-            }
+            // The generator says the rest in words, where it is asked for.
+            Itemize::Off => Self::is_plain_change(item),
         }
     }
 
@@ -377,6 +374,7 @@ impl Report for Printer {
             }
             ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
             ListProgress::Counted(count) if level > 1 && count % 100 == 0 => {
+                self.break_line();
                 self.write(format!(" {count} files...\r").as_bytes());
             }
             ListProgress::Counted(_) => {}

@@ -92,6 +92,15 @@ impl Bench {
                 self.run("ours", &stock, &more)
             }
         };
+        // A server's texts and its items overtake each other, depending on what was written when.
+        let (mut ours, mut theirs) = (ours, theirs);
+        if cast == Cast::Server {
+            for trace in [&mut ours, &mut theirs] {
+                let mut lines: Vec<&str> = trace.out.lines().collect();
+                lines.sort_unstable();
+                trace.out = lines.join("\n");
+            }
+        }
         let mut found = Vec::new();
         if ours != theirs {
             found.push(format!("theirs {theirs:#?}\nours {ours:#?}").replace("\\n", "\n    "));
@@ -358,31 +367,38 @@ const SETS: &[&str] = &[
     "-ai --checksum-seed=7",
 ];
 
+/// A quarter of the sets for each way of copying, another one each time; all of them with
+/// `DRIFTLESS_FULL` in the environment, which takes minutes.
+fn share(quarter: usize) -> Vec<&'static str> {
+    match std::env::var_os("DRIFTLESS_FULL") {
+        Some(_) => SETS.to_vec(),
+        None => SETS.iter().copied().skip(quarter % 4).step_by(4).collect(),
+    }
+}
+
 #[test]
 fn a_push_is_that_of_the_original() {
-    check(Cast::Client, &["s/", "h:d"], SETS);
+    check(Cast::Client, &["s/", "h:d"], &share(0));
 }
 
 #[test]
 fn a_pull_is_that_of_the_original() {
-    check(Cast::Client, &["h:s/", "d"], SETS);
+    check(Cast::Client, &["h:s/", "d"], &share(1));
 }
 
 #[test]
 fn a_copy_within_one_machine_is_that_of_the_original() {
-    check(Cast::Client, &["s/", "d"], SETS);
+    check(Cast::Client, &["s/", "d"], &share(2));
 }
 
 #[test]
 fn a_push_is_received_as_by_the_original() {
-    check(Cast::Server, &["s/", "h:d"], SETS);
+    check(Cast::Server, &["s/", "h:d"], &share(3));
 }
 
 #[test]
 fn a_pull_is_served_as_by_the_original() {
-    // The client's side of most options was seen above.
-    let sets: Vec<&str> = SETS.iter().copied().step_by(3).collect();
-    check(Cast::Server, &["h:s/", "d"], &sets);
+    check(Cast::Server, &["h:s/", "d"], &share(4));
 }
 
 #[test]

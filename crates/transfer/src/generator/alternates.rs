@@ -119,7 +119,7 @@ impl Session<'_> {
             }
         }
         self.tell(ndx, 0, None);
-        self.report_equal(entry);
+        self.report_equal(entry, 0);
         true
     }
 
@@ -143,7 +143,7 @@ impl Session<'_> {
             }
         }
         self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
-        self.report_equal(entry);
+        self.report_equal(entry, 0);
         true
     }
 

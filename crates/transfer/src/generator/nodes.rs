@@ -108,7 +108,7 @@ impl Session<'_> {
         {
             let flags = self.likeness.differences(entry, present);
             self.tell(ndx, flags, None);
-            self.report_equal(entry);
+            self.report_equal(entry, flags);
             self.correct(entry, &name, present);
             self.complete_group(number, at);
             return self.acknowledge(ndx);
@@ -116,7 +116,11 @@ impl Session<'_> {
         let mut flags = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
         flags |= match &alike {
             None => ItemFlags::IS_NEW,
-            Some(present) => self.likeness.differences(entry, present),
+            Some(present) if self.likeness.keeps_times(kind) => {
+                self.likeness.differences(entry, present)
+            }
+            // Its time becomes that of the transfer.
+            Some(present) => self.likeness.differences(entry, present) | ItemFlags::REPORT_TIME,
         };
         if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
             && !self.make_way(&name, &present, &format!("new {word}"))

@@ -317,7 +317,9 @@ impl<'a> Session<'a> {
         if count <= 1 && !self.lists.complete && self.lists.held.len() < 2 {
             return Ok(false);
         }
-        if count == 0 && self.lists.complete && self.lists.held.len() == 1 {
+        // A server that sends has left by then; a client that pushes goes on to the end.
+        let alone = !self.receive.server;
+        if alone && count == 0 && self.lists.complete && self.lists.held.len() == 1 {
             self.finished = true;
             return Ok(false);
         }
