@@ -132,9 +132,8 @@ impl Session<'_> {
         before: Option<&Meta>,
         displaces: bool,
     ) -> bool {
-        let linked = before.is_some_and(|before| {
-            (before.dev, before.ino) == (found.meta.dev, found.meta.ino)
-        });
+        let linked = before
+            .is_some_and(|before| (before.dev, before.ino) == (found.meta.dev, found.meta.ino));
         if !linked && !self.is_dry() {
             let replaces = before.is_some() || displaces;
             match self.put_alternate_link(name, found.dir, replaces) {
@@ -158,9 +157,8 @@ impl Session<'_> {
         if !replaces {
             return from.hard_link(leaf, &folder, leaf);
         }
-        let (temporary, ()) = folder.make_temporary(leaf, |folder, temporary| {
-            from.hard_link(leaf, folder, temporary)
-        })?;
+        let (temporary, ()) = folder
+            .make_temporary(leaf, |folder, temporary| from.hard_link(leaf, folder, temporary))?;
         folder.rename(&temporary, &folder, leaf).inspect_err(|_| {
             let _ = folder.remove_file(&temporary);
         })
@@ -180,13 +178,12 @@ impl Session<'_> {
             if (before.is_some() || displaces) && !self.back_up(name) {
                 return false;
             }
-            let copied = self.alternate_folder(usize::from(found.dir), parent_of(name)).and_then(
-                |from| {
+            let copied =
+                self.alternate_folder(usize::from(found.dir), parent_of(name)).and_then(|from| {
                     let source = from.open_file(leaf_of(name))?;
                     let folder = self.folder_to_change(parent_of(name))?;
                     copy_file(&source, &folder, leaf_of(name))
-                },
-            );
+                });
             if copied.is_err() {
                 // It comes over the wire instead.
                 return false;

@@ -7,8 +7,8 @@ use driftless_fs::{Attributes, Folder, Follow, Root, is_absent};
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, RelPath};
 
-use crate::generator::absent;
 use crate::driver::Level;
+use crate::generator::absent;
 use crate::receiver::Session;
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::report::Role;

@@ -160,9 +160,7 @@ impl Session<'_> {
             }
             let there = match &*entry.name {
                 b"." => self.folders.is_some(),
-                name => {
-                    self.look(name).is_ok_and(|meta| meta.is_some_and(|m| m.kind == Kind::Dir))
-                }
+                name => self.look(name).is_ok_and(|meta| meta.is_some_and(|m| m.kind == Kind::Dir)),
             };
             let directory = Directory::new(entry.clone());
             if there {
@@ -491,4 +489,3 @@ impl Session<'_> {
 fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
     if dir.is_empty() { leaf.to_vec() } else { [dir, b"/", leaf].concat() }
 }
-

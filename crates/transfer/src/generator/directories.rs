@@ -237,9 +237,9 @@ impl Session<'_> {
         }
         let set = match name {
             b"." => self.folder(b"").and_then(|folder| folder.set_own_attributes(&wanted)),
-            _ => self.folder(parent_of(name)).and_then(|folder| {
-                folder.set_attributes(leaf_of(name), Kind::Dir, &wanted)
-            }),
+            _ => self
+                .folder(parent_of(name))
+                .and_then(|folder| folder.set_attributes(leaf_of(name), Kind::Dir, &wanted)),
         };
         if let Err(error) = set {
             self.generator_failed("failed to set times on", name, &error);

@@ -117,8 +117,7 @@ impl Session<'_> {
             self.give_up_group(number, at);
             return Ok(());
         }
-        let request =
-            Request { number, at, ndx, before, displaces, basis, basis_meta, redo };
+        let request = Request { number, at, ndx, before, displaces, basis, basis_meta, redo };
         self.request(entry, request)
     }
 

@@ -62,8 +62,7 @@ impl Session<'_> {
             if meta.kind != Kind::File || meta.size == 0 {
                 continue;
             }
-            let twin =
-                meta.size == entry.size && self.likeness.same_time(entry.mtime, meta.mtime);
+            let twin = meta.size == entry.size && self.likeness.same_time(entry.mtime, meta.mtime);
             let distance = if twin { 0 } else { distance(&candidate.name, leaf) };
             if distance <= LIMIT && best.as_ref().is_none_or(|best| distance < best.distance) {
                 best = Some(Similar { name: candidate.name.into(), meta, distance });
@@ -117,8 +116,7 @@ fn edit_distance(a: &[u8], b: &[u8]) -> u64 {
         let mut diagonal = row[0];
         row[0] += cost(x);
         for (at, &y) in b.iter().enumerate() {
-            let replaced =
-                diagonal + if x == y { 0 } else { UNIT + u64::from(x.abs_diff(y)) };
+            let replaced = diagonal + if x == y { 0 } else { UNIT + u64::from(x.abs_diff(y)) };
             diagonal = row[at + 1];
             row[at + 1] = replaced.min(row[at] + cost(y)).min(diagonal + cost(x));
         }

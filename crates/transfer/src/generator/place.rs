@@ -8,8 +8,8 @@ use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, Timestamp};
 
-use crate::generator::absent;
 use crate::driver::Level;
+use crate::generator::absent;
 use crate::generator::basis::BasisChoice;
 use crate::receiver::content::{Finished, Target};
 use crate::receiver::lists::{leaf_of, parent_of};
@@ -116,9 +116,8 @@ impl Session<'_> {
             let text = format!("ERROR: {shown} failed verification -- update {what}.");
             self.say(Level::ErrorXfer, &text);
         } else {
-            let text = format!(
-                "WARNING: {shown} failed verification -- update {what} (will try again)."
-            );
+            let text =
+                format!("WARNING: {shown} failed verification -- update {what} (will try again).");
             self.say(Level::Warning, &text);
         }
     }
@@ -218,7 +217,8 @@ impl Session<'_> {
         set: impl Fn(&Attributes) -> io::Result<()>,
     ) {
         let Err(error) = set(attributes) else { return };
-        let owner = Attributes { uid: attributes.uid, gid: attributes.gid, ..Attributes::default() };
+        let owner =
+            Attributes { uid: attributes.uid, gid: attributes.gid, ..Attributes::default() };
         let rest = Attributes { uid: None, gid: None, ..*attributes };
         let act = if set(&owner).is_err() { "chown" } else { "failed to set attributes on" };
         self.failed(Role::Receiver, act, name, &error);

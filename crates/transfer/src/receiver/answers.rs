@@ -76,8 +76,7 @@ impl Session<'_> {
             self.show_item(entry, &item);
         }
         let start = self.wire.position();
-        let answer =
-            Answer { pending, list, item, start, incoming: None, tokens_done: false };
+        let answer = Answer { pending, list, item, start, incoming: None, tokens_done: false };
         self.reading = Reading::Answer(Box::new(answer));
         Ok(())
     }

@@ -121,7 +121,8 @@ impl Incoming {
         self.written = len;
         let mut offset = 0;
         while verify && offset < len {
-            let mut piece = vec![0; BUFFER_LEN.min(usize::try_from(len - offset).unwrap_or(BUFFER_LEN))];
+            let mut piece =
+                vec![0; BUFFER_LEN.min(usize::try_from(len - offset).unwrap_or(BUFFER_LEN))];
             let read = self.target.file().map_or(Ok(0), |file| file.read_at(&mut piece, offset));
             match read {
                 Ok(count @ 1..) => {

@@ -59,9 +59,7 @@ impl Session<'_> {
             Reading::Number => self.read_number(),
             Reading::Attributes(ndx) => {
                 let read = self.wire.try_take(Item::take)?;
-                self.after(Reading::Attributes(ndx), read, |session, item| {
-                    session.item(ndx, item)
-                })
+                self.after(Reading::Attributes(ndx), read, |session, item| session.item(ndx, item))
             }
             Reading::Answer(answer) => self.read_answer(answer),
             Reading::Stats => {
@@ -106,8 +104,7 @@ impl Session<'_> {
             NdxValue::SubList(index) if self.lists_incremental() => {
                 let directory = self.lists.announced(index);
                 let directory = directory.map_err(|bad| self.bad_list(&bad))?;
-                self.reading =
-                    Reading::List { directory: Some(directory), entries: Vec::new() };
+                self.reading = Reading::List { directory: Some(directory), entries: Vec::new() };
             }
             NdxValue::DelStats => self.reading = Reading::DelStats,
             value @ (NdxValue::FlistEof | NdxValue::SubList(_)) => {
@@ -176,7 +173,9 @@ impl Session<'_> {
             self.ending.statistics.total_size += if sized { entry.size } else { 0 };
         }
         let number = self.lists.end();
-        self.lists.add(entries, directory, self.options.selection.prune_empty_dirs).map_err(|bad| self.bad_list(&bad))?;
+        self.lists
+            .add(entries, directory, self.options.selection.prune_empty_dirs)
+            .map_err(|bad| self.bad_list(&bad))?;
         self.note_hard_links(number)?;
         if self.options.talk.info.flist >= 2 {
             self.report.listing(ListProgress::Counted(self.lists.entry_count));
@@ -198,9 +197,7 @@ impl Session<'_> {
             Reading::Number | Reading::UserNames if named && (options.group || options.acls) => {
                 Reading::GroupNames
             }
-            Reading::Number | Reading::UserNames | Reading::GroupNames
-                if options.protocol < 30 =>
-            {
+            Reading::Number | Reading::UserNames | Reading::GroupNames if options.protocol < 30 => {
                 Reading::OldIoError
             }
             _ => Reading::Number,

@@ -37,8 +37,19 @@ pub fn receive(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<Ending, Box<SessionFailure>> {
+    receive_from(established, options, request, report, false)
+}
+
+/// As [`receive`]; `is_local`: the sender is on this machine.
+pub(crate) fn receive_from(
+    established: Established,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+    is_local: bool,
+) -> Result<Ending, Box<SessionFailure>> {
     let Established { mut link, child, setup, is_server } = established;
-    let place = Place { options, request, is_server, is_local: false };
+    let place = Place { options, request, is_server, is_local };
     let (result, mut ending) = run(&mut link, setup, &place, report);
     drop(link);
     if let Some(child) = child {
@@ -178,8 +189,7 @@ fn own_rules(
     request: &Request,
 ) -> Result<Rules, PushError> {
     let parse = parse_options(setup, options, request);
-    let rules =
-        Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules)?;
+    let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules)?;
     let texts = rules.wire_texts_for_sender(setup.protocol).map_err(bad_rules)?;
     let names = own_names(options)?;
     wire.link.output.append(|out| {
@@ -225,8 +235,7 @@ fn received_rules(
     let parse = parse_options(setup, options, request);
     let delete = &options.delete;
     let mut given = Vec::new();
-    let comes =
-        delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs;
+    let comes = delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs;
     while comes {
         let take =
             |input: &mut &[u8]| filterlist::take_rule(input).map(|rule| rule.map(<[u8]>::to_vec));

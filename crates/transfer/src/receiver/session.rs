@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use driftless_filter::Rules;
 use driftless_delta::{FileSum, Layout, Strong};
+use driftless_filter::Rules;
 use driftless_proto::flist::{ListOptions, ListReader};
 use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::mux::Tag;
@@ -30,7 +30,9 @@ use crate::options::{Itemize, MissingArgs, RemoveSource, TransferOptions};
 use crate::receiver::lists::{Directory, List, Lists, Stage};
 use crate::receiver::reading::Reading;
 use crate::receiver::wire::Wire;
-use crate::report::{self, Direction, KindCounts, ListProgress, Message, Origin, Overall, Report, Role};
+use crate::report::{
+    self, Direction, KindCounts, ListProgress, Message, Origin, Overall, Report, Role,
+};
 use crate::request::Ending;
 use crate::sender::answer::strong;
 
@@ -316,8 +318,10 @@ impl<'a> Session<'a> {
             return Ok(false);
         }
         if count == 0 && self.lists.complete && self.lists.held.len() == 1 {
-            self.finished = true;
-            return Ok(false);
+            // A server without anything to send has left; a client goes on to the end.
+            self.finished = !self.receive.server;
+            self.destination = Some(Destination::default());
+            return Ok(self.receive.server);
         }
         self.report.listing(ListProgress::Complete(self.lists.entry_count));
         self.find_destination()?;
@@ -486,9 +490,8 @@ impl<'a> Session<'a> {
     /// Writes an item without request for content, where it is to be reported. Protocol reference,
     /// "Item attributes".
     pub(crate) fn tell(&mut self, ndx: u32, flags: u16, xname: Option<&[u8]>) {
-        const SILENT: u16 = ItemFlags::BASIS_TYPE_FOLLOWS
-            | ItemFlags::XNAME_FOLLOWS
-            | ItemFlags::LOCAL_CHANGE;
+        const SILENT: u16 =
+            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
         let talk = &self.options.talk;
         let all = talk.itemize == Itemize::All || talk.info.name >= 2;
         if flags & !SILENT == 0 && xname.is_none_or(<[u8]>::is_empty) && !all {
@@ -518,7 +521,7 @@ impl<'a> Session<'a> {
         if level == Level::ErrorXfer {
             self.ending.error_xfer = true;
         }
-        if self.receive.server && !self.receive.local {
+        if self.receive.server {
             const LIMIT: usize = driftless_proto::mux::TEXT_LIMIT - 2;
             let mut line = bytes.get(..LIMIT.min(bytes.len())).unwrap_or_default().to_vec();
             line.push(b'\n');
@@ -528,13 +531,7 @@ impl<'a> Session<'a> {
     }
 
     /// Says that an act failed, as rsync words it; the transfer is partial then.
-    pub(crate) fn failed(
-        &mut self,
-        role: Role,
-        act: &str,
-        name: &[u8],
-        error: &std::io::Error,
-    ) {
+    pub(crate) fn failed(&mut self, role: Role, act: &str, name: &[u8], error: &std::io::Error) {
         let full = self.full_path(name);
         let text = format!("rsync: [{}] {act} \"{full}\" failed: {}", role.name(), reason(error));
         self.say(Level::ErrorXfer, &text);
