@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, demo, flush, live, man, pause, resume, resync, status};
+use crate::commands::{completions, demo, flush, live, man, pause, resume, resync, rsync, status};
 
 /// Keeps directory trees identical on many machines, live, and can prove it
 #[derive(Debug, Parser)]
@@ -23,6 +23,9 @@ enum Command {
     Resume(resume::Resume),
     Resync(resync::Resync),
     Demo(demo::Demo),
+    /// Copy files as rsync does: the same options, output and exit codes
+    #[command(name = "rsync")]
+    Rsync(rsync::Words),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -41,6 +44,7 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Resync(resync) => resync.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Rsync(_) => Ok(rsync::run()),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(),
         }

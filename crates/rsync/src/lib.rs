@@ -7,8 +7,12 @@
 //! Its command line, its texts and its exit codes. How files are compared and moved is not known
 //! here.
 
+pub mod client;
 pub mod flags;
 pub mod hostspec;
+pub mod output;
+pub mod program;
+pub mod server;
 
 /// The rsync whose behaviour this is.
 pub const COMPATIBLE: &str = "3.5.0";

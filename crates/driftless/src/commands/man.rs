@@ -6,6 +6,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man as Page;
 
 use crate::cli::Cli;
+use crate::commands::rsync;
 use crate::output;
 
 /// Print a manual page, as for man -l
@@ -25,7 +26,7 @@ impl Man {
     }
 
     fn subject(&self) -> anyhow::Result<Command> {
-        let mut whole = Cli::command();
+        let mut whole = Cli::command().mut_subcommand("rsync", rsync::described);
         whole.build();
         let Some(name) = &self.command else { return Ok(whole) };
         let found = whole.find_subcommand(name).cloned();

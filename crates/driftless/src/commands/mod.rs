@@ -8,4 +8,5 @@ pub mod man;
 pub mod pause;
 pub mod resume;
 pub mod resync;
+pub mod rsync;
 pub mod status;

@@ -2,5 +2,6 @@
 
 mod options;
 mod server_args;
+mod side_by_side;
 mod stock;
 mod usage;

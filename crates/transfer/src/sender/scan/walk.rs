@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
         let is_content = is_dir && (selection.recursive || argument.leaf.is_none());
         if is_dir && !selection.recursive && !selection.dirs() {
             if state.options.talk.info.nonreg > 0 {
-                state.say(Level::Info, [b"skipping directory ", &argument.shown()[..]].concat());
+                state.say(Level::Info, [b"skipping directory ", &name[..]].concat());
             }
             return Ok(());
         }
@@ -409,16 +409,19 @@ impl<'a> Walk<'a> {
         while let Some(at) = waiting.pop() {
             let (name, number) = (list[at].0.name.clone(), list[at].1);
             let from = list.len();
-            let state = &mut *shared.borrow_mut();
-            self.children(number, &name, state, list)?;
-            waiting.extend((from..list.len()).rev().filter(|&at| has_content(&list[at].0)));
-            if state.options.talk.info.flist > 1 && list.len() / 100 > reported {
-                reported = list.len() / 100;
-                state.report.listing(ListProgress::Counted(reported as u64 * 100));
+            {
+                let state = &mut *shared.borrow_mut();
+                self.children(number, &name, state, list)?;
+                waiting.extend((from..list.len()).rev().filter(|&at| has_content(&list[at].0)));
+                if state.options.talk.info.flist > 1 && list.len() / 100 > reported {
+                    reported = list.len() / 100;
+                    state.report.listing(ListProgress::Counted(reported as u64 * 100));
+                }
+                if state.report.cancelled() {
+                    return Err(PushError::Cancelled);
+                }
             }
-            if state.report.cancelled() {
-                return Err(PushError::Cancelled);
-            }
+            // The session may ask the same state whether it is cancelled.
             session.keep_alive()?;
         }
         Ok(())

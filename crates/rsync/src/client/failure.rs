@@ -1,0 +1,61 @@
+//! What ended a session, in rsync's words.
+
+use std::io;
+
+use driftless_transfer::PushError;
+use driftless_transfer::report::Role;
+use driftless_tree::path::printable;
+
+/// The system's text of an error and its number, as rsync writes them.
+pub fn system_text(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            format!("{text} ({number})")
+        }
+        None => error.to_string(),
+    }
+}
+
+/// Returns the line that is printed before the last one; empty where the peer said all.
+pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u64) -> String {
+    let role = role.name();
+    match error {
+        PushError::Connect { addr, source } => {
+            let host = addr.rsplit_once(':').map_or(addr.as_str(), |(host, _)| host);
+            let why = system_text(source);
+            format!("rsync: [{role}] failed to connect to {host} ({host}): {why}")
+        }
+        PushError::ConnectTimeout { .. } => String::new(),
+        PushError::Shell { program, source } => {
+            let (program, why) = (printable(program), system_text(source));
+            format!("rsync: [{role}] Failed to exec {program}: {why}")
+        }
+        PushError::Daemon { text } | PushError::MaxConnections { text } => {
+            format!("@ERROR: {}", printable(text))
+        }
+        PushError::AuthFailed { module, .. } | PushError::NoPassword { module, .. } => {
+            format!("@ERROR: auth failed on module {module}")
+        }
+        PushError::NotRsync { got } => {
+            format!("rsync: server sent \"{}\" rather than greeting", printable(got))
+        }
+        PushError::Refused { text, .. } => printable(text).to_string(),
+        PushError::ReadOnly => "ERROR: module is read only".to_owned(),
+        PushError::Closed { .. } => format!(
+            "rsync: connection unexpectedly closed ({bytes_received} bytes received so far) \
+             [{role}]"
+        ),
+        PushError::Timeout { .. } => {
+            format!("[{role}] io timeout after {timeout_secs} seconds -- exiting")
+        }
+        PushError::PeerExit { .. } | PushError::Cancelled => String::new(),
+        PushError::Usage(text) => format!("rsync: {text}"),
+        PushError::Source(source) => format!("rsync: [{role}] {}", system_text(source)),
+        PushError::Io(source) => {
+            format!("rsync: [{role}] connection error: {}", system_text(source))
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,481 @@
+//! The program that a person starts: finds the other side, runs the session, says how it went.
+
+pub mod failure;
+mod local;
+pub mod route;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use driftless_proto::args::put_daemon_path;
+use driftless_transfer::connect::daemon::Reach;
+use driftless_transfer::connect::password::read_password_file;
+use driftless_transfer::connect::proxy::Proxy;
+use driftless_transfer::connect::shell::{Family, RemoteShell, split_command};
+use driftless_transfer::connect::{Connection, Direction, End, Module, sockopts};
+use driftless_transfer::options::{AddressFamily, FilesFrom};
+use driftless_transfer::remote_args::{ServerArgs, ServerSide};
+use driftless_transfer::report::Role;
+use driftless_transfer::{Ending, PushError, Request};
+use driftless_tree::path::printable;
+use zeroize::Zeroizing;
+
+use self::route::{Far, Route, route};
+use crate::flags::Invocation;
+use crate::output::escape::Charset;
+use crate::output::log::Log;
+use crate::output::printer::{Printer, Seat, Streams};
+use crate::output::{exit, version};
+
+/// A daemon's usual port.
+const DAEMON_PORT: u16 = 873;
+/// Most bytes for a daemon's early program.
+const MAX_EARLY_INPUT: usize = 5 * 1024;
+
+/// What the environment says about connections.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// `RSYNC_PASSWORD`
+    pub password: Option<Vec<u8>>,
+    /// `RSYNC_PROXY`
+    pub proxy: Option<String>,
+    /// `RSYNC_CONNECT_PROG`
+    pub connect_program: Option<Vec<u8>>,
+    /// `RSYNC_SHELL`
+    pub shell: Option<Vec<u8>>,
+    /// `USER`, else `LOGNAME`, else `nobody`.
+    pub user: String,
+    /// Names are UTF-8 on this terminal.
+    pub charset: Charset,
+    /// Local time.
+    pub zone: jiff::tz::TimeZone,
+}
+
+/// A run that ended early: what is printed, and the code.
+#[derive(Debug)]
+struct Failed {
+    text: String,
+    code: u8,
+    role: Role,
+}
+
+impl Failed {
+    fn usage(text: impl Into<String>, role: Role) -> Self {
+        Self { text: text.into(), code: 1, role }
+    }
+}
+
+/// Runs a client and returns its exit code. `stop` is set when the process is to end.
+pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>) -> u8 {
+    let mut log_complaint = None;
+    let log = invocation.output.log_file.as_deref().and_then(|name| {
+        let opened = Log::open(&path(name), around.zone.clone(), around.charset);
+        opened.map_err(|error| log_complaint = Some((name.to_vec(), error))).ok()
+    });
+    let charset = if invocation.output.eight_bit { Charset::EightBit } else { around.charset };
+    let streams = Streams {
+        out: Box::new(std::io::BufWriter::new(std::io::stdout())),
+        err: Box::new(std::io::stderr()),
+        log,
+        charset,
+        zone: around.zone.clone(),
+    };
+    let route =
+        if invocation.arguments.is_empty() { None } else { Some(route(&invocation.arguments)) };
+    let seat = match &route {
+        Some(Ok(Route::Pull { .. } | Route::Local { destination: None, .. })) => Seat::Receives,
+        Some(Ok(Route::Local { .. })) => Seat::Local,
+        _ => Seat::Sends,
+    };
+    let mut printer = Printer::new(streams, &invocation.options, &invocation.output, seat, stop);
+    if let Some((name, error)) = log_complaint {
+        let (name, why) = (printable(&name), failure::system_text(&error));
+        printer.error(format!("rsync: [client] failed to open log-file {name}: {why}").as_bytes());
+        printer.error(b"Ignoring \"log file\" setting.");
+    }
+    let result = match route {
+        None => Err(Failed::usage(help_text(), Role::Client)),
+        Some(Err(no_route)) => Err(Failed::usage(no_route.text, no_route.role)),
+        Some(Ok(route)) => Client { invocation: &invocation, around }.run(route, &mut printer),
+    };
+    let (code, role) = match result {
+        Ok((ending, role)) => {
+            if let Some(ending) = &ending {
+                printer.finish(ending);
+            }
+            (ending.map_or(0, |ending| ending.exit_code()), role)
+        }
+        Err(failed) => {
+            if !failed.text.is_empty() {
+                for line in failed.text.lines() {
+                    printer.error(line.as_bytes());
+                }
+            }
+            (failed.code, failed.role)
+        }
+    };
+    if code != 0 {
+        printer.error(exit::line(code, role).as_bytes());
+    }
+    code
+}
+
+fn help_text() -> String {
+    format!("{}\n{}", version::text(), crate::flags::help())
+}
+
+struct Client<'a> {
+    invocation: &'a Invocation,
+    around: &'a Surroundings,
+}
+
+/// How a session ended, and whose name stands in the last line. `None`: there was none, as for a
+/// list of modules.
+type Ended = Result<(Option<Ending>, Role), Failed>;
+
+impl Client<'_> {
+    fn run(&self, route: Route, printer: &mut Printer) -> Ended {
+        let files_from = self.invocation.options.selection.files_from.is_some();
+        if files_from && self.invocation.arguments.len() != 2 {
+            return Err(Failed::usage(help_text(), Role::Client));
+        }
+        self.check(&route)?;
+        match route {
+            Route::Local { sources, destination } => self.local(sources, destination, printer),
+            Route::Push { sources, far } => self.push(sources, &far, printer),
+            Route::Pull { far, .. } if far.daemon && far.paths == [b""] => {
+                self.list_modules(&far, printer)
+            }
+            Route::Pull { far, destination } => self.pull(destination, &far, printer),
+        }
+    }
+
+    /// Options that only some routes have.
+    fn check(&self, route: &Route) -> Result<(), Failed> {
+        let (far, role) = match route {
+            Route::Local { .. } => (None, Role::Sender),
+            Route::Push { far, .. } => (Some(far), Role::Sender),
+            Route::Pull { far, .. } => (Some(far), Role::ReceivingSide),
+        };
+        if let Some(host) = &self.invocation.files_from_host {
+            let Some(far) = far else {
+                let text = "--files-from cannot be remote when the transfer is local";
+                return Err(Failed::usage(text, role));
+            };
+            let host = host.rsplit(|b| *b == b'@').next().unwrap_or_default();
+            if !host.is_empty() && host != far.host {
+                let text = "--files-from hostname is not the same as the transfer hostname";
+                return Err(Failed::usage(text, role));
+            }
+        }
+        if let Some(FilesFrom::Local(name)) = &self.invocation.options.selection.files_from
+            && let Err(error) = std::fs::File::open(path(name))
+        {
+            let why = failure::system_text(&error);
+            let why = why.rsplit_once(" (").map_or(why.as_str(), |(text, _)| text).to_owned();
+            let text = format!("rsync: failed to open files-from file {}: {why}", printable(name));
+            return Err(Failed::usage(text, Role::Client));
+        }
+        let daemon = far.is_some_and(|far| far.daemon);
+        if self.invocation.connect.password_file.is_some() && !daemon {
+            let text =
+                "The --password-file option may only be used when accessing an rsync daemon.";
+            return Err(Failed::usage(text, role));
+        }
+        let by_socket = daemon && !self.invocation.rsh_given;
+        if self.invocation.options.connect_timeout.is_some() && !by_socket {
+            let text =
+                "The --contimeout option may only be used when connecting to an rsync daemon.";
+            return Err(Failed::usage(text, role));
+        }
+        Ok(())
+    }
+
+    fn push(&self, sources: Vec<Vec<u8>>, far: &Far, printer: &mut Printer) -> Ended {
+        let role = Role::Sender;
+        let options = &self.invocation.options;
+        let args = ServerArgs::new(options, &self.invocation.connect, ServerSide::Receives);
+        let failed = |error: PushError| self.failed(&error, role, 0);
+        let connection = self.reach(far, &args, role, printer)?;
+        let session =
+            connection.negotiate(End::Client, Direction::Send, options, printer).map_err(failed)?;
+        let request = Request { sources, destination: None, rules: self.invocation.rules.clone() };
+        match driftless_transfer::send(session, options, &request, printer) {
+            Ok(ending) => Ok((Some(ending), role)),
+            Err(failure) => {
+                let received = failure.ending.statistics.bytes_received;
+                Err(self.failed(&failure.error, role, received))
+            }
+        }
+    }
+
+    fn pull(&self, destination: Option<Vec<u8>>, far: &Far, printer: &mut Printer) -> Ended {
+        let role = Role::ReceivingSide;
+        let options = &self.invocation.options;
+        let args = ServerArgs::new(options, &self.invocation.connect, ServerSide::Sends);
+        let failed = |error: PushError| self.failed(&error, role, 0);
+        let connection = self.reach(far, &args, role, printer)?;
+        let session = connection
+            .negotiate(End::Client, Direction::Receive, options, printer)
+            .map_err(failed)?;
+        let rules = self.invocation.rules.clone();
+        let request = Request { sources: Vec::new(), destination, rules };
+        match driftless_transfer::receive(session, options, &request, printer) {
+            Ok(ending) => Ok((Some(ending), Role::Generator)),
+            Err(failure) => {
+                let received = failure.ending.statistics.bytes_received;
+                Err(self.failed(&failure.error, role, received))
+            }
+        }
+    }
+
+    fn local(
+        &self,
+        sources: Vec<Vec<u8>>,
+        destination: Option<Vec<u8>>,
+        printer: &mut Printer,
+    ) -> Ended {
+        let role = if destination.is_some() { Role::Sender } else { Role::ReceivingSide };
+        let rules = self.invocation.rules.clone();
+        let request = Request { sources, destination, rules };
+        match local::run(&self.invocation.options, &request, printer) {
+            Ok((mut ending, code)) => {
+                ending.peer_exit = Some(i32::from(code));
+                Ok((Some(ending), role))
+            }
+            Err(failure) => {
+                let received = failure.ending.statistics.bytes_received;
+                Err(self.failed(&failure.error, role, received))
+            }
+        }
+    }
+
+    /// Connects and hands over the arguments.
+    fn reach(
+        &self,
+        far: &Far,
+        args: &ServerArgs,
+        role: Role,
+        printer: &mut Printer,
+    ) -> Result<Connection, Failed> {
+        if far.daemon {
+            self.enter(far, args, role, printer)
+        } else {
+            self.shell(far, args, role, printer)
+        }
+    }
+
+    fn shell(
+        &self,
+        far: &Far,
+        args: &ServerArgs,
+        role: Role,
+        printer: &mut Printer,
+    ) -> Result<Connection, Failed> {
+        let options = &self.invocation.options;
+        let shell = self.remote_shell(far, args.for_shell(&far.paths), None, role)?;
+        self.trace(&shell, printer);
+        let failed = |error: PushError| self.failed(&error, role, 0);
+        let mut connection = Connection::shell(&shell, options).map_err(failed)?;
+        if let Some(words) = args.secluded(&far.paths) {
+            self.trace_words("protected args: ", &words, printer);
+            connection.put_secluded_args(&words);
+        }
+        Ok(connection)
+    }
+
+    fn remote_shell(
+        &self,
+        far: &Far,
+        args: Vec<Vec<u8>>,
+        daemon_port: Option<u16>,
+        role: Role,
+    ) -> Result<RemoteShell, Failed> {
+        let connect = &self.invocation.connect;
+        let command = connect.rsh.as_deref().unwrap_or(b"ssh");
+        let command = split_command(command).map_err(|bad| Failed::usage(bad.to_string(), role))?;
+        Ok(RemoteShell {
+            command,
+            user: far.user.clone(),
+            host: far.host.clone(),
+            family: self.family(),
+            program: connect.rsync_path.clone().unwrap_or_else(|| b"rsync".to_vec()),
+            args,
+            daemon_port,
+        })
+    }
+
+    fn trace(&self, shell: &RemoteShell, printer: &mut Printer) {
+        self.trace_words("opening connection using: ", &shell.argv(), printer);
+    }
+
+    fn trace_words(&self, what: &str, words: &[Vec<u8>], printer: &mut Printer) {
+        if self.invocation.options.talk.debug.cmd > 0 {
+            let words: Vec<Vec<u8>> = words.iter().map(|word| shown_word(word)).collect();
+            let line = [what.as_bytes(), &words.join(&b' ')].concat();
+            let count = format!("  ({} args)", words.len());
+            printer.info(&[&line[..], count.as_bytes()].concat());
+        }
+    }
+
+    fn family(&self) -> Family {
+        match self.invocation.connect.address_family {
+            None => Family::Any,
+            Some(AddressFamily::V4) => Family::V4,
+            Some(AddressFamily::V6) => Family::V6,
+        }
+    }
+
+    /// Over a socket, or through the remote shell where `-e` was given.
+    fn daemon(&self, far: &Far, role: Role, printer: &mut Printer) -> Result<Connection, Failed> {
+        let connect = &self.invocation.connect;
+        let options = &self.invocation.options;
+        let port = far.port.or(connect.port).unwrap_or(DAEMON_PORT);
+        let failed = |error: PushError| self.failed(&error, role, 0);
+        if self.invocation.rsh_given {
+            let args = [&b"--server"[..], b"--daemon", b"."].map(<[u8]>::to_vec).to_vec();
+            let shell = self.remote_shell(far, args, Some(port), role)?;
+            self.trace(&shell, printer);
+            return Connection::shell(&shell, options).map_err(failed);
+        }
+        let sockets = match &connect.socket_options {
+            None => Vec::new(),
+            Some(text) => sockopts::parse(&String::from_utf8_lossy(text))
+                .map_err(|bad| Failed::usage(bad.to_string(), role))?,
+        };
+        let proxy = match &self.around.proxy {
+            None => None,
+            Some(text) => Some(Proxy::parse(text).ok_or_else(|| Failed {
+                text: "invalid proxy specification: should be HOST:PORT".into(),
+                code: 10,
+                role,
+            })?),
+        };
+        let reach = Reach {
+            family: self.family(),
+            socket_options: sockets,
+            proxy,
+            program: self.around.connect_program.clone(),
+            shell: self.around.shell.clone(),
+        };
+        let host = String::from_utf8_lossy(&far.host).into_owned();
+        reach.connect(&host, port, options, printer).map_err(failed)
+    }
+
+    fn enter(
+        &self,
+        far: &Far,
+        args: &ServerArgs,
+        role: Role,
+        printer: &mut Printer,
+    ) -> Result<Connection, Failed> {
+        let options = &self.invocation.options;
+        let first = far.paths.first().map_or(&b""[..], Vec::as_slice);
+        let module = first.split(|b| *b == b'/').next().unwrap_or_default();
+        if module.is_empty() {
+            let text = "ERROR: The remote path must start with a module name not a /";
+            return Err(Failed::usage(text, role));
+        }
+        let module = String::from_utf8_lossy(module).into_owned();
+        let paths: Vec<Vec<u8>> = far.paths.iter().map(|path| daemon_path(path)).collect();
+        let words = args.for_daemon(&paths);
+        let mut connection = self.daemon(far, role, printer)?;
+        let early = self.early_input(role)?;
+        let from_file = self.password_file(role)?;
+        let password = || {
+            let by_env = self.around.password.clone().map(Zeroizing::new);
+            from_file.clone().or(by_env)
+        };
+        let user = match &far.user {
+            Some(user) => String::from_utf8_lossy(user).into_owned(),
+            None => self.around.user.clone(),
+        };
+        let entrance = Module {
+            name: &module,
+            user: &user,
+            password: &password,
+            early_input: early.as_deref(),
+            args: &words,
+        };
+        let failed = |error: PushError| self.failed(&error, role, 0);
+        connection.enter_module(&entrance, options, printer).map_err(failed)?;
+        if let Some(words) = args.secluded(&paths) {
+            connection.put_secluded_args(&words);
+        }
+        Ok(connection)
+    }
+
+    fn password_file(&self, role: Role) -> Result<Option<Zeroizing<Vec<u8>>>, Failed> {
+        let Some(name) = &self.invocation.connect.password_file else { return Ok(None) };
+        match read_password_file(name) {
+            Ok(password) => Ok(Some(password)),
+            Err(error) => Err(Failed::usage(format!("ERROR: {error}"), role)),
+        }
+    }
+
+    fn early_input(&self, role: Role) -> Result<Option<Vec<u8>>, Failed> {
+        let Some(name) = &self.invocation.connect.early_input else { return Ok(None) };
+        match std::fs::read(name) {
+            Ok(text) if text.len() <= MAX_EARLY_INPUT => Ok(Some(text)),
+            Ok(_) => {
+                let text = format!("{} is > {MAX_EARLY_INPUT} bytes.", name.display());
+                Err(Failed::usage(text, role))
+            }
+            Err(error) => {
+                let why = failure::system_text(&error);
+                let text = format!("failed to open {}: {why}", name.display());
+                Err(Failed::usage(text, role))
+            }
+        }
+    }
+
+    fn list_modules(&self, far: &Far, printer: &mut Printer) -> Ended {
+        let role = Role::ReceivingSide;
+        let connection = self.daemon(far, role, printer)?;
+        let silent = self.invocation.connect.no_motd;
+        let mut lines = Vec::new();
+        let listed = connection
+            .list_modules(&self.invocation.options, printer, |line| lines.push(line.to_vec()));
+        if !silent {
+            for line in &lines {
+                printer.info(line);
+            }
+        }
+        match listed {
+            Ok(()) => {
+                printer.flush();
+                Ok((None, role))
+            }
+            Err(error) => Err(self.failed(&error, role, 0)),
+        }
+    }
+
+    fn failed(&self, error: &PushError, role: Role, received: u64) -> Failed {
+        let secs = self.invocation.options.timeout.map_or(0, |timeout| timeout.as_secs());
+        let text = failure::text(error, role, received, secs);
+        Failed { text, code: error.exit_code(), role }
+    }
+}
+
+/// A word of a command as it is shown: between quotes where a shell could misunderstand it.
+fn shown_word(word: &[u8]) -> Vec<u8> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_./=,@+".contains(b);
+    if word.iter().all(plain) { word.to_vec() } else { [b"\"", word, b"\""].concat() }
+}
+
+/// `MODULE/PATH` as a daemon takes it.
+fn daemon_path(path: &[u8]) -> Vec<u8> {
+    let (module, rest) = match path.iter().position(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => return path.to_vec(),
+    };
+    let mut out = Vec::with_capacity(path.len());
+    put_daemon_path(&mut out, module, rest);
+    out
+}
+
+fn path(name: &[u8]) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(name)).to_owned()
+}

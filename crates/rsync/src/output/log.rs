@@ -1,0 +1,41 @@
+//! `--log-file`: lines with time and process.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use driftless_tree::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::escape::{self, Charset};
+use super::listing::time;
+
+/// An open log.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    zone: TimeZone,
+    charset: Charset,
+    pid: u32,
+}
+
+impl Log {
+    /// Opens the file for appending and creates it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn open(path: &Path, zone: TimeZone, charset: Charset) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        Ok(Self { file, zone, charset, pid: std::process::id() })
+    }
+
+    /// Writes a line. A log that cannot be written does not stop a transfer.
+    pub fn line(&mut self, text: &[u8]) {
+        let secs = jiff::Timestamp::now().as_second();
+        let now = time(Timestamp { secs, nanos: 0 }, &self.zone, ' ');
+        let mut line = format!("{now} [{}] ", self.pid).into_bytes();
+        escape::put(&mut line, text, self.charset);
+        line.push(b'\n');
+        let _ = self.file.write_all(&line);
+    }
+}

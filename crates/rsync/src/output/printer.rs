@@ -1,0 +1,451 @@
+//! A client's ear and mouth: what a session reports becomes lines on standard output, standard
+//! error and in the log.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use driftless_transfer::options::{Itemize, StderrMode, TransferOptions};
+use driftless_transfer::report::{
+    Direction, Item, ItemFlags, ListProgress, Message, Progress, Report, Transferred,
+};
+use driftless_transfer::{Ending, Level};
+use driftless_tree::Kind;
+use driftless_tree::flist::Entry;
+use jiff::tz::TimeZone;
+
+use super::escape::{self, Charset};
+use super::format::{Context, Format, Subject, shown_name};
+use super::itemize::is_significant;
+use super::listing::{Columns, columns};
+use super::log::Log;
+use super::progress::{Moment, finished, running};
+use super::stats::{Unreal, figures, log_summary, summary};
+
+/// Where lines go, and how names look there.
+pub struct Streams {
+    /// For information.
+    pub out: Box<dyn Write>,
+    /// For errors.
+    pub err: Box<dyn Write>,
+    /// `--log-file`
+    pub log: Option<Log>,
+    /// Which characters are printed.
+    pub charset: Charset,
+    /// Local time.
+    pub zone: TimeZone,
+}
+
+/// Where the client sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// At the source.
+    Sends,
+    /// At the destination.
+    Receives,
+    /// At both, and at the source's end of the session.
+    Local,
+}
+
+/// The lines of one session.
+pub struct Printer {
+    streams: Streams,
+    options: TransferOptions,
+    human: u8,
+    format: Option<Format>,
+    log_format: Option<Format>,
+    seat: Seat,
+    digest_len: usize,
+    started: Instant,
+    stop: Arc<AtomicBool>,
+    /// `building file list ... ` stands there without its end.
+    list_open: bool,
+    /// The first list is the whole.
+    whole_list: bool,
+    /// A line of progress stands there without its end, with so many characters.
+    progress_len: usize,
+    file: FileProgress,
+    /// Bytes of content at the times when they were shown, the last few.
+    history: Vec<Moment>,
+}
+
+/// The file whose progress is shown.
+#[derive(Debug, Default)]
+struct FileProgress {
+    started: Option<Instant>,
+    shown: Option<Instant>,
+}
+
+/// How long a line of progress stays before it is written again.
+const REFRESH_MS: u128 = 1000;
+/// Moments that a rate is measured over.
+const HISTORY: usize = 5;
+
+impl Printer {
+    /// `format` and `log_format` as the invocation has them; `stop` is set by signals.
+    pub fn new(
+        streams: Streams,
+        options: &TransferOptions,
+        output: &crate::flags::Output,
+        seat: Seat,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let log_format = output.log_file_format.as_deref().unwrap_or(b"%i %n%L");
+        let has_log = streams.log.is_some() && !log_format.is_empty();
+        Self {
+            streams,
+            options: options.clone(),
+            human: output.human,
+            format: output.format.as_deref().filter(|f| !f.is_empty()).map(Format::parse),
+            log_format: has_log.then(|| Format::parse(log_format)),
+            seat,
+            digest_len: 32,
+            started: Instant::now(),
+            stop,
+            list_open: false,
+            whole_list: false,
+            progress_len: 0,
+            file: FileProgress::default(),
+            history: Vec::new(),
+        }
+    }
+
+    /// Prints a line for information.
+    pub fn info(&mut self, text: &[u8]) {
+        if let Some(log) = &mut self.streams.log
+            && !text.is_empty()
+        {
+            log.line(text);
+        }
+        self.say(text);
+    }
+
+    /// Prints a line about something that went wrong.
+    pub fn error(&mut self, text: &[u8]) {
+        if let Some(log) = &mut self.streams.log {
+            log.line(text);
+        }
+        self.break_line();
+        let _ = self.streams.out.flush();
+        let mut line = Vec::with_capacity(text.len() + 1);
+        escape::put(&mut line, text, self.streams.charset);
+        line.push(b'\n');
+        let _ = self.streams.err.write_all(&line);
+        let _ = self.streams.err.flush();
+    }
+
+    /// Hands on what is printed so far.
+    pub fn flush(&mut self) {
+        let _ = self.streams.out.flush();
+    }
+
+    /// Prints figures and summary of a session that came to its end.
+    pub fn finish(&mut self, ending: &Ending) {
+        self.break_line();
+        let stats = &ending.statistics;
+        let talk = &self.options.talk;
+        let (level, traces) = (talk.info.stats, talk.debug.deltasum);
+        if self.seat != Seat::Receives && traces > 0 && !self.options.selection.list_only {
+            let line = format!(
+                "total: matches={}  hash_hits={}  false_alarms={} data={}",
+                stats.match_count, stats.hash_hits, stats.false_alarms, stats.literal_bytes
+            );
+            self.info(line.as_bytes());
+        }
+        if level >= 2 {
+            self.say(b"");
+            for line in figures(stats, self.human) {
+                self.info(line.as_bytes());
+            }
+        }
+        if level >= 1 {
+            self.say(b"");
+            let unreal = match () {
+                () if self.options.talk.only_write_batch => Unreal::BatchOnly,
+                () if self.options.dry_run => Unreal::DryRun,
+                () => Unreal::No,
+            };
+            let secs = self.started.elapsed().as_secs();
+            for line in summary(stats, secs, unreal, self.human) {
+                self.info(line.as_bytes());
+            }
+        } else if let Some(log) = &mut self.streams.log {
+            log.line(log_summary(stats).as_bytes());
+        }
+        let _ = self.streams.out.flush();
+    }
+
+    /// Whether standard output is of any interest.
+    fn is_silent(&self) -> bool {
+        self.options.talk.quiet
+    }
+
+    fn say(&mut self, text: &[u8]) {
+        if self.is_silent() {
+            return;
+        }
+        self.break_line();
+        let mut line = Vec::with_capacity(text.len() + 1);
+        escape::put(&mut line, text, self.streams.charset);
+        line.push(b'\n');
+        self.write(&line);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let to_err = self.options.talk.stderr == StderrMode::All;
+        let stream = if to_err { &mut self.streams.err } else { &mut self.streams.out };
+        // A reader that is gone stops nothing; the exit code tells how the transfer went.
+        let _ = stream.write_all(bytes);
+    }
+
+    /// Ends what stands on the line without an end.
+    fn break_line(&mut self) {
+        if std::mem::take(&mut self.progress_len) > 0 || std::mem::take(&mut self.list_open) {
+            self.write(b"\n");
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            times: self.options.times,
+            group: self.options.group,
+            sends: self.seat != Seat::Receives,
+            digest_len: self.digest_len,
+            zone: &self.streams.zone,
+            now: jiff::Timestamp::now(),
+            pid: std::process::id(),
+        }
+    }
+
+    fn show(&mut self, item: &Item<'_>, transfer: Option<&Transferred<'_>>) {
+        // Within one machine everything is received.
+        let direction = if self.seat == Seat::Local { Direction::Received } else { item.direction };
+        let shown = Item { direction, ..*item };
+        let subject = Subject::Item(&shown, transfer);
+        if self.is_shown(item)
+            && let Some(line) = self.format.as_ref().map(|f| f.render(&subject, &self.context()))
+        {
+            self.say(&line);
+        }
+        if self.is_logged(item)
+            && let Some(format) = &self.log_format
+        {
+            let line = format.render(&subject, &self.context());
+            if let Some(log) = &mut self.streams.log {
+                log.line(&line);
+            }
+        }
+    }
+
+    /// Whether the item is worth a line of its own, whatever the format.
+    fn is_plain_change(item: &Item<'_>) -> bool {
+        let has = |flag: u16| item.flags & flag != 0;
+        let significant = is_significant(item.flags);
+        let linked = item.xname.is_some_and(|name| !name.is_empty());
+        has(ItemFlags::TRANSFER)
+            || (has(ItemFlags::LOCAL_CHANGE) && significant)
+            || linked
+            || (significant && item.entry.kind() == Some(Kind::Dir))
+    }
+
+    fn is_shown(&self, item: &Item<'_>) -> bool {
+        let talk = &self.options.talk;
+        let significant = is_significant(item.flags);
+        match talk.itemize {
+            Itemize::All => true,
+            Itemize::Changed => significant || Self::is_plain_change(item) || talk.info.name > 1,
+            // On a sender the other side says the rest in words.
+            Itemize::Off => {
+                Self::is_plain_change(item)
+                    || (significant && talk.info.name > 1 && item.direction == Direction::Received)
+            }
+        }
+    }
+
+    fn is_logged(&self, item: &Item<'_>) -> bool {
+        let transfers = item.flags & ItemFlags::TRANSFER != 0;
+        let itemized = self.options.talk.itemize != Itemize::Off && is_significant(item.flags);
+        (Self::is_plain_change(item) || itemized) && !(transfers && self.options.dry_run)
+    }
+
+    fn waits(&self, item: &Item<'_>) -> bool {
+        let waiting = [&self.format, &self.log_format]
+            .into_iter()
+            .any(|format| format.as_ref().is_some_and(Format::waits_for_content));
+        waiting && item.flags & ItemFlags::TRANSFER != 0 && !self.options.dry_run
+    }
+
+    fn show_progress(&mut self, line: &str, ends: bool) {
+        let pad = self.progress_len.saturating_sub(line.len());
+        let mut bytes = line.as_bytes().to_vec();
+        bytes.resize(bytes.len() + pad, b' ');
+        self.progress_len = line.len();
+        if ends {
+            bytes.push(b'\n');
+            self.progress_len = 0;
+        }
+        self.write(&bytes);
+        let _ = self.streams.out.flush();
+    }
+}
+
+impl Report for Printer {
+    fn item(&mut self, item: &Item<'_>) {
+        if !self.waits(item) {
+            self.show(item, None);
+        }
+        self.file = FileProgress::default();
+    }
+
+    fn transferred(&mut self, item: &Item<'_>, transfer: &Transferred<'_>) {
+        if self.waits(item) {
+            if !transfer.digest.is_empty() {
+                self.digest_len = transfer.digest.len() * 2;
+            }
+            self.show(item, Some(transfer));
+        }
+    }
+
+    fn deleted(&mut self, name: &[u8], is_dir: bool) {
+        let subject = Subject::Deleted { name, is_dir };
+        let words = [b"deleting ", &shown_name(name, is_dir)[..]].concat();
+        let line = |format: &Option<Format>, context: &Context<'_>| match format {
+            Some(format) if format.has(b"io") => format.render(&subject, context),
+            _ => words.clone(),
+        };
+        let log_line = line(&self.log_format, &self.context());
+        if let Some(log) = &mut self.streams.log {
+            log.line(&log_line);
+        }
+        if self.format.is_some() || self.options.talk.info.del > 0 {
+            let line = line(&self.format, &self.context());
+            self.say(&line);
+        }
+    }
+
+    fn source_removed(&mut self, name: &[u8]) {
+        if self.options.talk.info.remove > 0 {
+            self.info(&[b"sender removed ", name].concat());
+        }
+    }
+
+    fn up_to_date(&mut self, entry: &Entry) {
+        if self.options.talk.itemize == Itemize::Off
+            && self.options.talk.info.name > 1
+            && entry.kind() != Some(Kind::Dir)
+        {
+            self.info(&[&entry.name[..], b" is uptodate"].concat());
+        }
+    }
+
+    fn message(&mut self, message: &Message<'_>) {
+        match message.level {
+            Level::Info | Level::Motd => self.info(message.text),
+            Level::Warning | Level::Error | Level::ErrorXfer => self.error(message.text),
+        }
+    }
+
+    fn listing(&mut self, progress: ListProgress) {
+        let level = self.options.talk.info.flist;
+        let (recursive, listed) = (self.options.selection.recursive, self.options.selection.dirs());
+        if let ListProgress::Started { direction, .. } = progress
+            && let Some(log) = &mut self.streams.log
+        {
+            let act = if direction == Direction::Sent { "building" } else { "receiving" };
+            log.line(format!("{act} file list").as_bytes());
+        }
+        if level == 0
+            || self.is_silent()
+            || !(recursive || listed || self.options.selection.files_from.is_some())
+        {
+            return;
+        }
+        match progress {
+            ListProgress::Started { incremental: true, direction } => {
+                let act = if direction == Direction::Sent { "sending" } else { "receiving" };
+                self.say(format!("{act} incremental file list").as_bytes());
+            }
+            ListProgress::Started { incremental: false, direction } => {
+                let act = if direction == Direction::Sent { "building" } else { "receiving" };
+                self.write(format!("{act} file list ... ").as_bytes());
+                (self.list_open, self.whole_list) = (true, true);
+                if level > 1 && direction == Direction::Sent {
+                    self.break_line();
+                    self.write(b" 0 files...\r");
+                }
+            }
+            ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
+            ListProgress::Counted(count) if level > 1 && count % 100 == 0 => {
+                self.write(format!(" {count} files...\r").as_bytes());
+            }
+            ListProgress::Counted(_) => {}
+            ListProgress::Complete(count) if level > 1 => {
+                self.list_open = false;
+                let files = if count == 1 { "file" } else { "files" };
+                self.write(format!("{count} {files} to consider\n").as_bytes());
+            }
+            ListProgress::Complete(_) => {
+                if std::mem::take(&mut self.list_open) {
+                    self.write(b"done\n");
+                }
+            }
+        }
+    }
+
+    fn listed(&mut self, entry: &Entry) {
+        let columns = Columns {
+            human: self.human,
+            atimes: self.options.metadata.atimes > 0,
+            links: self.options.links,
+            zone: &self.streams.zone,
+        };
+        let mut line = self::columns(entry, &columns).into_bytes();
+        line.extend_from_slice(&entry.name);
+        if self.options.links && entry.kind() == Some(Kind::Symlink) {
+            line.extend_from_slice(b" -> ");
+            line.extend_from_slice(&entry.link_target);
+        }
+        self.say(&line);
+    }
+
+    fn progress(&mut self, progress: &Progress<'_>) {
+        let level = self.options.talk.info.progress;
+        if level == 0 || self.is_silent() || self.options.dry_run {
+            return;
+        }
+        let now = Instant::now();
+        let whole = level > 1;
+        let since = if whole { self.started } else { *self.file.started.get_or_insert(now) };
+        let (done, total) = match whole {
+            true => (progress.overall.done_bytes, progress.overall.total_bytes),
+            false => (progress.offset, progress.len),
+        };
+        let moment = Moment { at: now.duration_since(since), done };
+        let fresh =
+            self.file.shown.is_none_or(|at| now.duration_since(at).as_millis() >= REFRESH_MS);
+        let first_line = self.file.shown.is_none() && progress.len > 0;
+        if (!progress.finished && fresh) || (progress.finished && first_line) {
+            if self.file.shown.is_none() && !whole {
+                self.history.clear();
+            }
+            self.file.shown = Some(now);
+            let before = self.history.first().copied().unwrap_or(moment);
+            let line = running(moment, before, total, self.human);
+            self.show_progress(&line, false);
+            if self.history.len() == HISTORY {
+                self.history.remove(0);
+            }
+            self.history.push(moment);
+        }
+        if progress.finished {
+            let line = finished(moment, total, &progress.overall, self.human);
+            self.show_progress(&line, !whole);
+            self.file = FileProgress::default();
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
