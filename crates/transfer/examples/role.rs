@@ -68,6 +68,7 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
+    let invocation_is_client = invocation.mode == Mode::Client;
     let result = match invocation.mode {
         Mode::Server { sender: true } => serve(words, invocation),
         Mode::Client => push(&invocation),
@@ -80,7 +81,9 @@ fn main() -> ExitCode {
     match result {
         Ok(ending) => ExitCode::from(ending.exit_code()),
         Err(failure) => {
-            eprintln!("role: {failure}");
+            if invocation_is_client {
+                eprintln!("role: {failure}");
+            }
             ExitCode::from(failure.error.exit_code())
         }
     }

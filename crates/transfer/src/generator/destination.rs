@@ -10,9 +10,9 @@ use driftless_fs::{Follow, FsError, Root, operator};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
-use crate::generator::absent;
 use crate::driver::Level;
 use crate::error::PushError;
+use crate::generator::absent;
 use crate::generator::folders::Folders;
 use crate::options::Itemize;
 use crate::receiver::Session;
@@ -73,7 +73,9 @@ impl Session<'_> {
                 return Err(fatal(text, 3));
             }
             (Found::Nothing, Some(kind)) if !wants_dir && kind != Some(Kind::Dir) => {
-                if self.options.write.mkpath && let Some(parent) = path.parent() {
+                if self.options.write.mkpath
+                    && let Some(parent) = path.parent()
+                {
                     self.make_path(parent)?;
                 }
                 self.parent_root(&path, &mut destination)?
@@ -167,9 +169,10 @@ impl Session<'_> {
         }
         match self.is_dry() {
             true => Ok(None),
-            false => self.open_root(path).map(Some).map_err(|FsError::Open { source, .. }| {
-                cannot_stat(path, &source)
-            }),
+            false => self
+                .open_root(path)
+                .map(Some)
+                .map_err(|FsError::Open { source, .. }| cannot_stat(path, &source)),
         }
     }
 
@@ -201,17 +204,15 @@ impl Session<'_> {
     }
 
     /// Opens the directories for temporaries, backups, partial files and alternates.
-    fn open_others(
-        &mut self,
-        destination: &mut Destination,
-    ) -> Result<(), PushError> {
+    fn open_others(&mut self, destination: &mut Destination) -> Result<(), PushError> {
         let base = PathBuf::from(OsStr::from_bytes(&destination.shown));
         let below = |dir: &[u8]| base.join(OsStr::from_bytes(dir));
         if let Some(dir) = &self.options.temp_dir {
             let opened = self.open_root(&below(dir));
             destination.temp_dir = Some(opened.map_err(|FsError::Open { path, source }| {
                 let shown = printable(path.as_os_str().as_bytes());
-                let text = format!("rsync: [receiver] mkstemp \"{shown}\" failed: {}", reason(&source));
+                let text =
+                    format!("rsync: [receiver] mkstemp \"{shown}\" failed: {}", reason(&source));
                 PushError::Fatal { text, exit: 11 }
             })?);
         }

@@ -12,8 +12,8 @@ use driftless_tree::{Kind, Meta};
 use crate::driver::Level;
 use crate::generator::hardlinks::Membership;
 use crate::receiver::Session;
-use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::is_made;
+use crate::receiver::lists::{List, leaf_of, parent_of};
 
 /// What `--munge-links` puts in front of the text of a link, so that it leads nowhere.
 pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
@@ -28,7 +28,10 @@ impl Session<'_> {
         if self.options.link.safe && is_unsafe(target, &entry.name) {
             if self.options.talk.info.name >= 1 {
                 let (name, target) = (printable(&entry.name), printable(target));
-                self.say(Level::Info, &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""));
+                self.say(
+                    Level::Info,
+                    &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""),
+                );
             }
             return;
         }
@@ -168,9 +171,8 @@ impl Session<'_> {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let (temporary, ()) = folder.make_temporary(leaf, |folder, temporary| {
-                    make(folder, temporary)
-                })?;
+                let (temporary, ()) =
+                    folder.make_temporary(leaf, |folder, temporary| make(folder, temporary))?;
                 self.dress(&folder, &temporary, kind, name, &wanted);
                 folder.rename(&temporary, &folder, leaf).inspect_err(|_| {
                     let _ = folder.remove_file(&temporary);

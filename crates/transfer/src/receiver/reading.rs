@@ -173,7 +173,9 @@ impl Session<'_> {
             self.ending.statistics.total_size += if sized { entry.size } else { 0 };
         }
         let number = self.lists.end();
-        self.lists.add(entries, directory, self.options.selection.prune_empty_dirs).map_err(|bad| self.bad_list(&bad))?;
+        self.lists
+            .add(entries, directory, self.options.selection.prune_empty_dirs)
+            .map_err(|bad| self.bad_list(&bad))?;
         self.note_hard_links(number)?;
         if self.options.talk.info.flist >= 2 {
             self.report.listing(ListProgress::Counted(self.lists.entry_count));

@@ -37,8 +37,19 @@ pub fn receive(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<Ending, Box<SessionFailure>> {
+    receive_from(established, options, request, report, false)
+}
+
+/// As [`receive`]; `is_local`: the sender is on this machine.
+pub(crate) fn receive_from(
+    established: Established,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+    is_local: bool,
+) -> Result<Ending, Box<SessionFailure>> {
     let Established { mut link, child, setup, is_server } = established;
-    let place = Place { options, request, is_server, is_local: false };
+    let place = Place { options, request, is_server, is_local };
     let (result, mut ending) = run(&mut link, setup, &place, report);
     drop(link);
     if let Some(child) = child {

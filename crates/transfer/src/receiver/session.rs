@@ -317,11 +317,11 @@ impl<'a> Session<'a> {
         if count <= 1 && !self.lists.complete && self.lists.held.len() < 2 {
             return Ok(false);
         }
-        // A server that sends has left by then; a client that pushes goes on to the end.
-        let alone = !self.receive.server;
-        if alone && count == 0 && self.lists.complete && self.lists.held.len() == 1 {
-            self.finished = true;
-            return Ok(false);
+        if count == 0 && self.lists.complete && self.lists.held.len() == 1 {
+            // A server without anything to send has left; a client goes on to the end.
+            self.finished = !self.receive.server;
+            self.destination = Some(Destination::default());
+            return Ok(self.receive.server);
         }
         self.report.listing(ListProgress::Complete(self.lists.entry_count));
         self.find_destination()?;
@@ -521,7 +521,7 @@ impl<'a> Session<'a> {
         if level == Level::ErrorXfer {
             self.ending.error_xfer = true;
         }
-        if self.receive.server && !self.receive.local {
+        if self.receive.server {
             const LIMIT: usize = driftless_proto::mux::TEXT_LIMIT - 2;
             let mut line = bytes.get(..LIMIT.min(bytes.len())).unwrap_or_default().to_vec();
             line.push(b'\n');

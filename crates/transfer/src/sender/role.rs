@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -21,9 +22,9 @@ use crate::push::Outcome;
 use crate::report::{KindCounts, Overall, Report, Statistics};
 use crate::request::{Ending, Request, SessionFailure};
 use crate::sender::lists::Lists;
-use crate::sender::scan::state::State;
+use crate::sender::scan::state::{State, describe};
 use crate::sender::scan::walk::Walk;
-use crate::sender::scan::{Attrs, Disk, Filters, RuleFiles, Supply};
+use crate::sender::scan::{Attrs, Disk, Filters, RuleFiles, Supply, path_of};
 use crate::sender::session::{Session, Terms};
 
 /// Longest file of names.
@@ -46,8 +47,8 @@ pub fn send(
     let Established { mut link, child, setup, is_server } = established;
     let mut outcome = Outcome { protocol: setup.protocol, ..Outcome::default() };
     let mut told = Told::default();
-    let mut result =
-        run(&mut link, &mut outcome, setup, is_server, options, request, report, &mut told);
+    let role = Role { setup, is_server, options, request };
+    let mut result = role.run(&mut link, &mut outcome, report, &mut told);
     if is_server
         && setup.protocol >= 31
         && let Err(error) = &result
@@ -122,88 +123,91 @@ fn leave(link: &mut Link, error: &PushError) {
     let _ = link.exchange();
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of one session, borrowed one by one")]
-fn run(
-    link: &mut Link,
-    outcome: &mut Outcome,
+/// One session's part that does not change.
+struct Role<'a> {
     setup: Setup,
     is_server: bool,
-    options: &TransferOptions,
-    request: &Request,
-    report: &mut dyn Report,
-    told: &mut Told,
-) -> Result<(), PushError> {
-    let here = std::env::current_dir().map_err(PushError::Source)?;
-    let here = std::os::unix::ffi::OsStringExt::into_vec(here.into_os_string());
-    let parse = parse_options(setup.protocol, options, &here);
-    let links = &options.link;
-    let digests = options.update.checksum.then_some(setup.list_checksum);
-    let shared = Rc::new(RefCell::new(State {
-        report,
-        options,
-        is_server,
-        disk: Disk::new(links.copy_all || links.copy_dirlinks || links.copy_unsafe),
-        origins: Vec::new(),
-        filters: Filters::new(Rules::none(&parse)),
-        attrs: Attrs::default(),
-        digests,
-        statistics: Statistics::default(),
-        overall: Overall::default(),
-        texts: Vec::new(),
-        error_xfer: false,
-        io_error: 0,
-    }));
-    let mut supply = Supply { shared: Rc::clone(&shared), stop_at: options.limit.stop_at };
-    let lists = Lists::new(setup.compat.inc_recurse());
-    let terms = Terms {
-        is_server,
-        dry_run: options.dry_run || options.talk.only_write_batch && !is_server,
-        xattrs: options.metadata.xattrs > 0,
-        in_place: options.write.in_place(),
-        append: options.write.append,
-        level: options.compress_level,
-    };
-    let began = Instant::now();
-    let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);
-    let body = |session: &mut Session<'_>| {
-        let rules = match is_server {
-            true => received_rules(session, options, &parse)?,
-            false => own_rules(session, options, request, &parse)?,
+    options: &'a TransferOptions,
+    request: &'a Request,
+}
+
+impl Role<'_> {
+    fn run(
+        &self,
+        link: &mut Link,
+        outcome: &mut Outcome,
+        report: &mut dyn Report,
+        told: &mut Told,
+    ) -> Result<(), PushError> {
+        let Self { setup, is_server, options, request } = *self;
+        let here = std::env::current_dir().map_err(PushError::Source)?;
+        let here = here.into_os_string().into_vec();
+        let parse = parse_options(setup.protocol, options, &here);
+        let links = &options.link;
+        let digests = options.update.checksum.then_some(setup.list_checksum);
+        let shared = Rc::new(RefCell::new(State {
+            report,
+            options,
+            is_server,
+            disk: Disk::new(links.copy_all || links.copy_dirlinks || links.copy_unsafe),
+            origins: Vec::new(),
+            filters: Filters::new(Rules::none(&parse)),
+            attrs: Attrs::default(),
+            digests,
+            statistics: Statistics::default(),
+            overall: Overall::default(),
+            texts: Vec::new(),
+            error_xfer: false,
+            io_error: 0,
+        }));
+        let mut supply = Supply { shared: Rc::clone(&shared), stop_at: options.limit.stop_at };
+        let lists = Lists::new(setup.compat.inc_recurse());
+        let terms = Terms {
+            is_server,
+            dry_run: options.dry_run || options.talk.only_write_batch && !is_server,
+            xattrs: options.metadata.xattrs > 0,
+            in_place: options.write.in_place(),
+            append: options.write.append,
+            level: options.compress_level,
         };
-        shared.borrow_mut().filters = Filters::new(rules);
-        let names = names(session, options, is_server)?;
-        let list_options = list_options(&setup, options, digests);
-        let mut sources = request.sources.as_slice();
-        let everything = [b".".to_vec()];
-        if sources.is_empty() && is_server {
-            sources = &everything;
-        }
-        Walk::new(Rc::clone(&shared), list_options, here.clone()).run(
-            sources,
-            names.as_deref(),
-            session,
-        )
-    };
-    let result = body(&mut session);
-    session.pass_on_texts();
-    let state = shared.borrow();
-    told.statistics = state.statistics;
-    told.statistics.list_transfer = began.elapsed().min(state.statistics.list_build);
-    told.error_xfer = state.error_xfer;
-    told.io_error = state.io_error;
-    result
+        let began = Instant::now();
+        let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);
+        let body = |session: &mut Session<'_>| {
+            let rules = match is_server {
+                true => received_rules(session, options, &parse)?,
+                false => own_rules(session, options, request, &parse)?,
+            };
+            shared.borrow_mut().filters = Filters::new(rules);
+            let names = names(session, options, is_server)?;
+            let list_options = list_options(&setup, options, digests);
+            let mut sources = request.sources.as_slice();
+            let everything = [b".".to_vec()];
+            if sources.is_empty() && is_server {
+                sources = &everything;
+            }
+            Walk::new(Rc::clone(&shared), list_options, here.clone()).run(
+                sources,
+                names.as_deref(),
+                session,
+            )
+        };
+        let result = body(&mut session);
+        session.pass_on_texts();
+        let state = shared.borrow();
+        told.statistics = state.statistics;
+        told.statistics.list_transfer = began.elapsed().min(state.statistics.list_build);
+        told.error_xfer = state.error_xfer;
+        told.io_error = state.io_error;
+        result
+    }
 }
 
 fn parse_options(protocol: u8, options: &TransferOptions, here: &[u8]) -> ParseOptions {
-    let environment =
-        |name: &str| std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec);
+    let environment = |name: &str| std::env::var_os(name).map(OsStringExt::into_vec);
     let uses_cvs = options.selection.cvs_exclude;
     let home_cvsignore = environment("HOME").filter(|_| uses_cvs).and_then(|home| {
         let path = [&home[..], b"/.cvsignore"].concat();
-        let path: &std::path::Path = std::path::Path::new(
-            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&path),
-        );
-        read_unchecked(path, MAX_NAMES_LEN).ok().flatten()
+        read_unchecked(path_of(&path), MAX_NAMES_LEN).ok().flatten()
     });
     ParseOptions {
         delete_excluded: options.delete.excluded,
@@ -291,14 +295,12 @@ fn names(
             Ok(Some(lines(&text, from0)))
         }
         (Some(FilesFrom::Local(path) | FilesFrom::Remote(path)), _) => {
-            let place = std::path::Path::new(
-                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path),
-            );
-            let text = read_unchecked(place, MAX_NAMES_LEN)
-                .and_then(|text| text.ok_or_else(|| std::io::Error::from_raw_os_error(2)));
+            let missing = || std::io::Error::from(rustix::io::Errno::NOENT);
+            let text = read_unchecked(path_of(path), MAX_NAMES_LEN)
+                .and_then(|text| text.ok_or_else(missing));
             let text = text.map_err(|error| {
                 let path = String::from_utf8_lossy(path).into_owned();
-                let error = crate::sender::scan::state::describe(&error);
+                let error = describe(&error);
                 let error = error.rsplit_once(" (").map_or(error.as_str(), |(text, _)| text);
                 PushError::Usage(format!("failed to open files-from file {path}: {error}"))
             })?;

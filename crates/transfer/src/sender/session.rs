@@ -346,10 +346,14 @@ impl<'a> Session<'a> {
         let too_short = |content: &dyn Content| content.len() < manner.start();
         let mut content = match opened {
             Ok(content) if too_short(content.as_ref()) => {
-                return Ok(self.refuse(ndx, Refusal::Changed));
+                self.refuse(ndx, Refusal::Changed);
+                return Ok(());
             }
             Ok(content) => content,
-            Err(refusal) => return Ok(self.refuse(ndx, refusal)),
+            Err(refusal) => {
+                self.refuse(ndx, refusal);
+                return Ok(());
+            }
         };
         self.link.output.append(|out| {
             self.ndx_writer.put(out, NdxValue::Item(ndx));
@@ -436,11 +440,6 @@ impl<'a> Session<'a> {
     pub(crate) fn flush(&mut self) -> Result<(), PushError> {
         let driver = &*self.driver;
         if self.link.flush(&|| driver.cancelled())? { Ok(()) } else { Err(self.left()) }
-    }
-
-    /// In long work that sends nothing: shows the peer that we live.
-    pub(crate) fn keep_alive(&mut self) -> Result<(), PushError> {
-        self.relieve()
     }
 
     /// Writes everything and waits for something to arrive.

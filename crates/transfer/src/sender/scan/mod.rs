@@ -16,6 +16,6 @@ mod supply;
 pub(crate) mod walk;
 
 pub(crate) use attrs::Attrs;
-pub(crate) use disk::Disk;
+pub(crate) use disk::{Disk, path_of};
 pub(crate) use filters::{Filters, RuleFiles};
 pub(crate) use supply::Supply;

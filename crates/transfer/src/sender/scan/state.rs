@@ -250,7 +250,7 @@ impl State<'_> {
     }
 
     fn add_attributes(
-        &mut self,
+        &self,
         dir: &Dir,
         of: Of<'_>,
         entry: &mut Entry,
@@ -258,12 +258,12 @@ impl State<'_> {
     ) -> io::Result<()> {
         let metadata = &self.options.metadata;
         if metadata.acls {
-            self.attrs.add_acls(dir, of, entry)?;
+            Attrs::add_acls(dir, of, entry)?;
         }
         if metadata.xattrs > 0 {
             let rules = chain.filter(|_| self.filters.has_xattr());
             let choice = XattrChoice { own_names: metadata.xattrs > 1, rules };
-            self.attrs.add_xattrs(dir, of, choice, entry)?;
+            Attrs::add_xattrs(dir, of, choice, entry)?;
         }
         Ok(())
     }

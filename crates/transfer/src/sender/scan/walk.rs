@@ -181,7 +181,15 @@ impl<'a> Walk<'a> {
             state.say(Level::ErrorXfer, [b"path is too long: ", &full[..]].concat());
             return Ok(());
         }
-        let opened = state.disk.root(&argument.base).and_then(|root| {
+        let root = match state.disk.root(&argument.base) {
+            Err(error) if argument.parents.is_empty() => {
+                state.io_error |= u32::from(!driftless_fs::is_absent(&error));
+                state.fail("change_dir", &join(&self.here, &argument.base), &error);
+                return Ok(());
+            }
+            root => root,
+        };
+        let opened = root.and_then(|root| {
             let dir = root.open_dir_unlisted(None, false)?;
             let meta = match &argument.leaf {
                 Some(leaf) => dir.lstat(leaf)?,
@@ -297,7 +305,7 @@ impl<'a> Walk<'a> {
         state: &mut State<'_>,
         list: &mut Vec<Seed>,
     ) {
-        if !state.options.selection.implied_dirs {
+        if !self.lists_parents(state) {
             return;
         }
         for name in &argument.parents {
@@ -320,8 +328,13 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// From protocol 30 on the receiving side wants them in any case, and looks away by itself.
+    fn lists_parents(&self, state: &State<'_>) -> bool {
+        state.options.selection.implied_dirs || self.options.protocol >= 30
+    }
+
     fn place(&mut self, argument: &Argument, seed: Seed, state: &State<'_>, list: &mut Vec<Seed>) {
-        if argument.parents.is_empty() || !state.options.selection.implied_dirs {
+        if argument.parents.is_empty() || !self.lists_parents(state) {
             list.push(seed);
         } else {
             let name = seed.0.name.to_vec();
@@ -351,9 +364,9 @@ impl<'a> Walk<'a> {
         let rules = origin.rules;
         let mut names = std::mem::take(&mut self.names);
         names.clear();
-        let opened = state.disk.open_dir(origin, name).and_then(|dir| {
+        let opened = state.disk.open_dir(origin, name).map(|dir| {
             let complete = dir.read(&mut names);
-            Ok((dir, complete))
+            (dir, complete)
         });
         let dir = match opened {
             Ok((dir, complete)) => {
@@ -409,20 +422,18 @@ impl<'a> Walk<'a> {
         while let Some(at) = waiting.pop() {
             let (name, number) = (list[at].0.name.clone(), list[at].1);
             let from = list.len();
-            {
+            self.children(number, &name, &mut shared.borrow_mut(), list)?;
+            waiting.extend((from..list.len()).rev().filter(|&at| has_content(&list[at].0)));
+            let hundreds = list.len() / 100;
+            if hundreds > reported {
+                reported = hundreds;
                 let state = &mut *shared.borrow_mut();
-                self.children(number, &name, state, list)?;
-                waiting.extend((from..list.len()).rev().filter(|&at| has_content(&list[at].0)));
-                if state.options.talk.info.flist > 1 && list.len() / 100 > reported {
-                    reported = list.len() / 100;
-                    state.report.listing(ListProgress::Counted(reported as u64 * 100));
-                }
-                if state.report.cancelled() {
-                    return Err(PushError::Cancelled);
+                if state.options.talk.info.flist > 1 {
+                    state.report.listing(ListProgress::Counted(hundreds as u64 * 100));
                 }
             }
-            // The session may ask the same state whether it is cancelled.
-            session.keep_alive()?;
+            // Looks for a wish to stop and shows the peer that we live.
+            session.relieve()?;
         }
         Ok(())
     }
@@ -473,6 +484,7 @@ impl<'a> Walk<'a> {
             if incremental {
                 self.note_directory(&entry, number, known_directories);
             }
+            self.shared.borrow_mut().attrs.refer(&mut entry);
             if !self.options.numeric_ids {
                 if incremental {
                     self.ids.name_new(&mut entry);
