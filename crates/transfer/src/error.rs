@@ -98,6 +98,12 @@ pub enum PushError {
         /// In the middle of what.
         phase: &'static str,
     },
+    /// The remote shell ended, and the connection with it.
+    #[error("the remote shell ended with exit code {code}")]
+    ShellEnded {
+        /// Its exit code, which is that of the program over there if it was started.
+        code: u8,
+    },
     /// The peer was silent for too long.
     #[error("the peer was silent for too long {phase}")]
     Timeout {
@@ -159,6 +165,7 @@ impl PushError {
             Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
             Self::Protocol { exit, .. } | Self::Fatal { exit, .. } => *exit,
             Self::Closed { .. } => 12,
+            Self::ShellEnded { code } => *code,
             Self::Timeout { .. } | Self::TimeLimit => 30,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
             Self::Cancelled => 20,

@@ -282,6 +282,7 @@ impl Link {
             if ready.is_empty() {
                 break;
             }
+            let wanted = ready.len();
             match self.stream.write(ready) {
                 Ok(len) => {
                     self.output.written(len);
@@ -290,6 +291,10 @@ impl Link {
                     self.last_progress = if sign_of_life { self.last_progress } else { now };
                     if let Some(rate) = &mut self.rate {
                         rate.spend(len);
+                    }
+                    // There is no more room: asking would only tell that again.
+                    if len < wanted {
+                        break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

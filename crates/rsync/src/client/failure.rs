@@ -43,7 +43,7 @@ pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u6
         }
         PushError::Refused { text, .. } => printable(text).to_string(),
         PushError::ReadOnly => "ERROR: module is read only".to_owned(),
-        PushError::Closed { .. } => format!(
+        PushError::Closed { .. } | PushError::ShellEnded { .. } => format!(
             "rsync: connection unexpectedly closed ({bytes_received} bytes received so far) \
              [{role}]"
         ),

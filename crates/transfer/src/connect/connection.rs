@@ -12,7 +12,7 @@ use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 use zeroize::Zeroizing;
 
 use crate::connect::handshake::{self, Login, Setup, SetupEnd, chosen_compression, need};
-use crate::connect::shell::{RemoteShell, ShellChild};
+use crate::connect::shell::{self, RemoteShell, ShellChild};
 use crate::connect::stream::Stream;
 use crate::driver::{Content, Driver, Level, Listed, Refusal, SentOutcome};
 use crate::error::PushError;
@@ -148,37 +148,55 @@ impl Connection {
     /// # Errors
     /// They have nothing in common, or the peer goes.
     pub fn negotiate(
-        mut self,
+        self,
         end: End,
         direction: Direction,
         options: &TransferOptions,
         report: &mut dyn Report,
     ) -> Result<Established, PushError> {
-        let driver = &mut Listener(report);
-        let link = &mut self.link;
-        let protocol = match self.protocol {
-            Some(protocol) => protocol,
-            None => exchange_versions(link, options, driver)?,
-        };
-        let setup = match &end {
-            End::Client => match handshake::setup(link, protocol, false, options, driver)? {
-                SetupEnd::Agreed(setup) => setup,
-                SetupEnd::Disappointed => unreachable!("nothing was anticipated"),
-            },
-            End::Server { client_info } => {
-                let info = client_info.as_deref();
-                serve_setup(link, protocol, info, direction, options, driver)?
-            }
-        };
+        let Self { mut link, child, protocol } = self;
         let is_server = matches!(end, End::Server { .. });
-        // Before protocol 30 a client sends bare data.
-        let from_client = protocol >= 30;
-        self.link.start_transfer(Frames {
-            output: is_server || from_client,
-            input: !is_server || from_client,
-        });
-        Ok(Established { link: self.link, child: self.child, setup, is_server })
+        match agree(&mut link, protocol, &end, direction, options, report) {
+            Ok(setup) => Ok(Established { link, child, setup, is_server }),
+            Err(error) => {
+                drop(link);
+                Err(shell::blamed(error, child))
+            }
+        }
     }
+}
+
+fn agree(
+    link: &mut Link,
+    protocol: Option<u8>,
+    end: &End,
+    direction: Direction,
+    options: &TransferOptions,
+    report: &mut dyn Report,
+) -> Result<Setup, PushError> {
+    let driver = &mut Listener(report);
+    let protocol = match protocol {
+        Some(protocol) => protocol,
+        None => exchange_versions(link, options, driver)?,
+    };
+    let setup = match end {
+        End::Client => match handshake::setup(link, protocol, false, options, driver)? {
+            SetupEnd::Agreed(setup) => setup,
+            SetupEnd::Disappointed => unreachable!("nothing was anticipated"),
+        },
+        End::Server { client_info } => {
+            let info = client_info.as_deref();
+            serve_setup(link, protocol, info, direction, options, driver)?
+        }
+    };
+    let is_server = matches!(end, End::Server { .. });
+    // Before protocol 30 a client sends bare data.
+    let from_client = protocol >= 30;
+    link.start_transfer(Frames {
+        output: is_server || from_client,
+        input: !is_server || from_client,
+    });
+    Ok(setup)
 }
 
 /// The least protocol that is spoken.

@@ -15,6 +15,7 @@ use driftless_proto::{files_from, filterlist};
 
 use crate::connect::Established;
 use crate::connect::handshake::Setup;
+use crate::connect::shell;
 use crate::error::PushError;
 use crate::link::Link;
 use crate::options::{FilesFrom, MissingArgs, TransferOptions};
@@ -57,11 +58,14 @@ pub fn send(
     }
     let mut ending = told.ending(&outcome, &link, setup.protocol);
     drop(link);
-    if let Some(child) = child {
-        let code = child.finish();
-        if code != 0 {
-            ending.peer_exit = Some(i32::from(code));
+    match (result, child) {
+        (Err(error), child) => result = Err(shell::blamed(error, child)),
+        (Ok(()), Some(child)) => {
+            let code = child.finish();
+            ending.peer_exit = (code != 0).then_some(i32::from(code)).or(ending.peer_exit);
+            result = Ok(());
         }
+        (Ok(()), None) => result = Ok(()),
     }
     let is_late = options.limit.stop_at.is_some_and(|at| std::time::SystemTime::now() >= at);
     if is_late && matches!(result, Err(PushError::Cancelled)) {

@@ -47,6 +47,7 @@ fn advice(error: &PushError) -> &'static str {
         | PushError::Timeout { .. }
         | PushError::Io(_)
         | PushError::Shell { .. }
+        | PushError::ShellEnded { .. }
         | PushError::Proxy { .. }
         | PushError::Usage(_)
         | PushError::Rules(_)
