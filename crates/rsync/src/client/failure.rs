@@ -51,6 +51,7 @@ pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u6
             format!("[{role}] io timeout after {timeout_secs} seconds -- exiting")
         }
         PushError::PeerExit { .. } | PushError::Cancelled => String::new(),
+        PushError::Fatal { text, .. } => text.clone(),
         PushError::Usage(text) => format!("rsync: {text}"),
         PushError::Source(source) => format!("rsync: [{role}] {}", system_text(source)),
         PushError::Io(source) => {

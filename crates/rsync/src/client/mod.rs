@@ -236,14 +236,17 @@ impl Client<'_> {
         destination: Option<Vec<u8>>,
         printer: &mut Printer,
     ) -> Ended {
-        let role = if destination.is_some() { Role::Sender } else { Role::ReceivingSide };
+        let options = &self.invocation.options;
         let rules = self.invocation.rules.clone();
+        let lists = destination.is_none();
+        let role = if lists { Role::ReceivingSide } else { Role::Sender };
         let request = Request { sources, destination, rules };
-        match local::run(&self.invocation.options, &request, printer) {
-            Ok((mut ending, code)) => {
-                ending.peer_exit = Some(i32::from(code));
-                Ok((Some(ending), role))
-            }
+        let result = match lists {
+            true => local::list(options, &request, printer),
+            false => driftless_transfer::local::copy(options, &request, printer),
+        };
+        match result {
+            Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
                 Err(self.failed(&failure.error, role, received))
