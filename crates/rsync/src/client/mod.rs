@@ -2,7 +2,9 @@
 
 pub mod failure;
 mod local;
+pub mod maps;
 pub mod route;
+mod rules;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -58,11 +60,17 @@ struct Failed {
     text: String,
     code: u8,
     role: Role,
+    /// The other side said all, the last line included.
+    said: bool,
 }
 
 impl Failed {
     fn usage(text: impl Into<String>, role: Role) -> Self {
-        Self { text: text.into(), code: 1, role }
+        Self::new(text, 1, role)
+    }
+
+    fn new(text: impl Into<String>, code: u8, role: Role) -> Self {
+        Self { text: text.into(), code, role, said: false }
     }
 }
 
@@ -84,8 +92,11 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
     let route =
         if invocation.arguments.is_empty() { None } else { Some(route(&invocation.arguments)) };
     let seat = match &route {
-        Some(Ok(Route::Pull { .. } | Route::Local { destination: None, .. })) => Seat::Receives,
-        Some(Ok(Route::Local { .. })) => Seat::Local,
+        Some(Ok(Route::Pull { .. })) => Seat::Receives,
+        Some(Ok(Route::Local { destination, .. })) => {
+            let lists = destination.is_none() || invocation.options.selection.list_only;
+            if lists { Seat::Lists } else { Seat::Local }
+        }
         _ => Seat::Sends,
     };
     let mut printer = Printer::new(streams, &invocation.options, &invocation.output, seat, stop);
@@ -111,6 +122,9 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
                 for line in failed.text.lines() {
                     printer.error(line.as_bytes());
                 }
+            }
+            if failed.said {
+                return failed.code;
             }
             (failed.code, failed.role)
         }
@@ -141,6 +155,8 @@ impl Client<'_> {
             return Err(Failed::usage(help_text(), Role::Client));
         }
         self.check(&route)?;
+        rules::check(&self.invocation.rules, &self.invocation.options)
+            .map_err(|(text, code)| Failed::new(text, code, Role::Client))?;
         match route {
             Route::Local { sources, destination } => self.local(sources, destination, printer),
             Route::Push { sources, far } => self.push(sources, &far, printer),
@@ -176,6 +192,10 @@ impl Client<'_> {
             let why = why.rsplit_once(" (").map_or(why.as_str(), |(text, _)| text).to_owned();
             let text = format!("rsync: failed to open files-from file {}: {why}", printable(name));
             return Err(Failed::usage(text, Role::Client));
+        }
+        if !matches!(route, Route::Push { .. }) {
+            maps::check(&self.invocation.options.metadata)
+                .map_err(|text| Failed::usage(text, Role::ReceivingSide))?;
         }
         let daemon = far.is_some_and(|far| far.daemon);
         if self.invocation.connect.password_file.is_some() && !daemon {
@@ -238,8 +258,8 @@ impl Client<'_> {
     ) -> Ended {
         let options = &self.invocation.options;
         let rules = self.invocation.rules.clone();
-        let lists = destination.is_none();
-        let role = if lists { Role::ReceivingSide } else { Role::Sender };
+        let lists = destination.is_none() || options.selection.list_only;
+        let role = Role::Sender;
         let request = Request { sources, destination, rules };
         let result = match lists {
             true => local::list(options, &request, printer),
@@ -249,7 +269,12 @@ impl Client<'_> {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
-                Err(self.failed(&failure.error, role, received))
+                let mut failed = self.failed(&failure.error, role, received);
+                if std::mem::take(&mut failed.said) {
+                    // The other side is this process, too.
+                    failed.role = Role::ReceivingSide;
+                }
+                Err(failed)
             }
         }
     }
@@ -349,10 +374,8 @@ impl Client<'_> {
         };
         let proxy = match &self.around.proxy {
             None => None,
-            Some(text) => Some(Proxy::parse(text).ok_or_else(|| Failed {
-                text: "invalid proxy specification: should be HOST:PORT".into(),
-                code: 10,
-                role,
+            Some(text) => Some(Proxy::parse(text).ok_or_else(|| {
+                Failed::new("invalid proxy specification: should be HOST:PORT", 10, role)
             })?),
         };
         let reach = Reach {
@@ -378,7 +401,7 @@ impl Client<'_> {
         let module = first.split(|b| *b == b'/').next().unwrap_or_default();
         if module.is_empty() {
             let text = "ERROR: The remote path must start with a module name not a /";
-            return Err(Failed::usage(text, role));
+            return Err(Failed::new(text, 5, role));
         }
         let module = String::from_utf8_lossy(module).into_owned();
         let paths: Vec<Vec<u8>> = far.paths.iter().map(|path| daemon_path(path)).collect();
@@ -457,7 +480,9 @@ impl Client<'_> {
     fn failed(&self, error: &PushError, role: Role, received: u64) -> Failed {
         let secs = self.invocation.options.timeout.map_or(0, |timeout| timeout.as_secs());
         let text = failure::text(error, role, received, secs);
-        Failed { text, code: error.exit_code(), role }
+        let code = error.exit_code();
+        let said = matches!(error, PushError::PeerExit { .. });
+        Failed { said, ..Failed::new(text, code, role) }
     }
 }
 
