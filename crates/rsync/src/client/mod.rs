@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use driftless_proto::args::put_daemon_path;
 use driftless_transfer::connect::daemon::Reach;
-use driftless_transfer::connect::password::read_password_file;
+use driftless_transfer::connect::password::{PasswordError, read_password_file};
 use driftless_transfer::connect::proxy::Proxy;
 use driftless_transfer::connect::shell::{Family, RemoteShell, split_command};
 use driftless_transfer::connect::{Connection, Direction, End, Module, sockopts};
@@ -60,7 +60,9 @@ struct Failed {
     text: String,
     code: u8,
     role: Role,
-    /// The other side said all, the last line included.
+    /// The other side failed, and says so itself.
+    role_is_far: bool,
+    /// With its last line on our standard error, which it has, too.
     said: bool,
 }
 
@@ -70,7 +72,7 @@ impl Failed {
     }
 
     fn new(text: impl Into<String>, code: u8, role: Role) -> Self {
-        Self { text: text.into(), code, role, said: false }
+        Self { text: text.into(), code, role, role_is_far: false, said: false }
     }
 }
 
@@ -123,7 +125,7 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
                     printer.error(line.as_bytes());
                 }
             }
-            if failed.said {
+            if failed.said || (failed.role_is_far && printer.has_said_last()) {
                 return failed.code;
             }
             (failed.code, failed.role)
@@ -159,10 +161,10 @@ impl Client<'_> {
             .map_err(|(text, code)| Failed::new(text, code, Role::Client))?;
         match route {
             Route::Local { sources, destination } => self.local(sources, destination, printer),
-            Route::Push { sources, far } => self.push(sources, &far, printer),
-            Route::Pull { far, .. } if far.daemon && far.paths == [b""] => {
+            Route::Push { far, .. } | Route::Pull { far, .. } if far.names_no_module() => {
                 self.list_modules(&far, printer)
             }
+            Route::Push { sources, far } => self.push(sources, &far, printer),
             Route::Pull { far, destination } => self.pull(destination, &far, printer),
         }
     }
@@ -242,6 +244,8 @@ impl Client<'_> {
         let rules = self.invocation.rules.clone();
         let request = Request { sources: Vec::new(), destination, rules };
         match driftless_transfer::receive(session, options, &request, printer) {
+            // Where nothing was listed it did not come to a generator.
+            Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),
             Ok(ending) => Ok((Some(ending), Role::Generator)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
@@ -269,12 +273,8 @@ impl Client<'_> {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
-                let mut failed = self.failed(&failure.error, role, received);
-                if std::mem::take(&mut failed.said) {
-                    // The other side is this process, too.
-                    failed.role = Role::ReceivingSide;
-                }
-                Err(failed)
+                // The other side is this process and prints no line of its own.
+                Err(Failed { said: false, ..self.failed(&failure.error, role, received) })
             }
         }
     }
@@ -436,7 +436,24 @@ impl Client<'_> {
         let Some(name) = &self.invocation.connect.password_file else { return Ok(None) };
         match read_password_file(name) {
             Ok(password) => Ok(Some(password)),
-            Err(error) => Err(Failed::usage(format!("ERROR: {error}"), role)),
+            Err(PasswordError::Read { path, source }) => {
+                let (role_name, why) = (role.name(), failure::system_text(&source));
+                let name = path.display();
+                let text =
+                    format!("rsync: [{role_name}] could not open password file {name}: {why}");
+                Err(Failed::usage(text, role))
+            }
+            Err(PasswordError::OtherAccessible { .. }) => {
+                Err(Failed::usage("ERROR: password file must not be other-accessible", role))
+            }
+            Err(PasswordError::Owner { .. }) => {
+                let text = "ERROR: password file must be owned by root when running as root";
+                Err(Failed::usage(text, role))
+            }
+            Err(PasswordError::Empty { path }) => {
+                let text = format!("ERROR: failed to read a password from {}", path.display());
+                Err(Failed::usage(text, role))
+            }
         }
     }
 
@@ -482,7 +499,10 @@ impl Client<'_> {
         let text = failure::text(error, role, received, secs);
         let code = error.exit_code();
         let said = matches!(error, PushError::PeerExit { .. });
-        Failed { said, ..Failed::new(text, code, role) }
+        let role_is_far = said || matches!(error, PushError::Refused { .. } | PushError::ReadOnly);
+        let far = if role == Role::Sender { Role::ReceivingSide } else { Role::Sender };
+        let role = if role_is_far { far } else { role };
+        Failed { role_is_far, said, ..Failed::new(text, code, role) }
     }
 }
 

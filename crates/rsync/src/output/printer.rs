@@ -69,6 +69,7 @@ pub struct Printer {
     progress_len: usize,
     /// Files, and bytes in them, that a dry run would transfer.
     untransferred: (u64, u64),
+    said_last: bool,
     file: FileProgress,
     /// Bytes of content at the times when they were shown, the last few.
     history: Vec<Moment>,
@@ -111,6 +112,7 @@ impl Printer {
             whole_list: false,
             progress_len: 0,
             untransferred: (0, 0),
+            said_last: false,
             file: FileProgress::default(),
             history: Vec::new(),
         }
@@ -126,8 +128,14 @@ impl Printer {
         self.say(text);
     }
 
+    /// Whether the last line about an error was one that ends a run.
+    pub fn has_said_last(&self) -> bool {
+        self.said_last
+    }
+
     /// Prints a line about something that went wrong.
     pub fn error(&mut self, text: &[u8]) {
+        self.said_last = text.starts_with(b"rsync error: ");
         if let Some(log) = &mut self.streams.log {
             log.line(text);
         }
