@@ -222,6 +222,6 @@ fn pull(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
     let connection = Connection::shell(&shell, options).map_err(failed)?;
     let established =
         connection.negotiate(End::Client, Direction::Receive, options, report).map_err(failed)?;
-    let request = Request { sources, destination, rules: invocation.rules.clone() };
+    let request = Request { sources: paths, destination, rules: invocation.rules.clone() };
     receive(established, options, &request, report)
 }

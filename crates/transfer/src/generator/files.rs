@@ -239,7 +239,11 @@ impl Session<'_> {
     fn request(&mut self, entry: &Entry, request: Request) -> Result<(), PushError> {
         let Request { number, at, ndx, before, displaces, mut basis, basis_meta, redo } = request;
         let mut flags = ItemFlags::TRANSFER;
-        match &before {
+        let compared = match basis {
+            BasisChoice::Alternate(_) => basis_meta.as_ref(),
+            _ => before.as_ref(),
+        };
+        match compared {
             None => flags |= ItemFlags::IS_NEW,
             Some(before) => {
                 flags |= self.likeness.differences(entry, before);

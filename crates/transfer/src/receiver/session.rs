@@ -29,6 +29,7 @@ use crate::generator::sums::Summing;
 use crate::options::{Itemize, MissingArgs, RemoveSource, TransferOptions};
 use crate::receiver::lists::{Directory, List, Lists, Stage};
 use crate::receiver::reading::Reading;
+use crate::receiver::requested::Requested;
 use crate::receiver::wire::Wire;
 use crate::report::{
     self, Direction, KindCounts, ListProgress, Message, Origin, Overall, Report, Role,
@@ -42,6 +43,8 @@ pub(crate) struct Receive<'a> {
     pub(crate) destination: Option<&'a [u8]>,
     /// Rules that protect names from deletion.
     pub(crate) rules: Option<Arc<Rules>>,
+    /// What the sender may list.
+    pub(crate) requested: Requested,
     /// This end was called: texts travel to the peer, and no stats are expected from it.
     pub(crate) server: bool,
     /// Both ends are on this machine, and unless told otherwise files travel whole.
