@@ -130,6 +130,14 @@ pub enum PushError {
     /// A filter rule is none, or its file cannot be read.
     #[error("{0}")]
     Rules(String),
+    /// Names cannot be converted (`--iconv`).
+    #[error("iconv_open(\"{to}\", \"{from}\") failed")]
+    Charset {
+        /// The character set of what is converted.
+        from: String,
+        /// That of what comes of it.
+        to: String,
+    },
     /// `--stop-at` or `--stop-after`.
     #[error("stopping at requested limit")]
     TimeLimit,
@@ -161,7 +169,7 @@ impl PushError {
             | Self::NoPassword { .. }
             | Self::MaxConnections { .. } => 5,
             Self::Shell { .. } => 14,
-            Self::Refused { .. } => 4,
+            Self::Refused { .. } | Self::Charset { .. } => 4,
             Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
             Self::Protocol { exit, .. } | Self::Fatal { exit, .. } => *exit,
             Self::Closed { .. } => 12,

@@ -5,9 +5,12 @@
 //! stdio, shell, daemon ─► Connection ──negotiate──► Established ─► send or receive
 //! ```
 
+use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use driftless_proto::args;
+use driftless_proto::batch::BatchHeader;
 use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 use zeroize::Zeroizing;
 
@@ -17,7 +20,7 @@ use crate::connect::stream::Stream;
 use crate::driver::{Content, Driver, Level, Listed, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::link::{Frames, Link};
-use crate::options::{DeleteWhen, TransferOptions};
+use crate::options::{Append, CompressChoice, DeleteWhen, TransferOptions};
 use crate::report::{Message, Origin, Report};
 
 /// Which end of a session we are.
@@ -336,10 +339,48 @@ impl Established {
         (self.setup.checksum.name(), self.setup.compression.name())
     }
 
+    /// Records what this end sends into a batch file, from its first byte on. A session that is
+    /// recorded agrees on MD5 and zlib: nothing in the file says what it was.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn record(&mut self, mut file: File, options: &TransferOptions) -> Result<(), PushError> {
+        let Setup { protocol, compat, seed, .. } = self.setup;
+        let mut start = Vec::with_capacity(32);
+        BatchHeader { stream_flags: stream_flags(options), protocol, compat, seed }.put(&mut start);
+        file.write_all(&start)?;
+        self.link.record_into(file);
+        Ok(())
+    }
+
     /// The longest silence, with what a daemon has lowered it to.
     pub fn timeout(&self) -> Option<Duration> {
         self.link.timeout()
     }
+}
+
+/// Protocol reference, "Batch files".
+fn stream_flags(options: &TransferOptions) -> u32 {
+    let selection = &options.selection;
+    let metadata = &options.metadata;
+    let table = [
+        (selection.recursive, BatchHeader::RECURSE),
+        (options.owner, BatchHeader::OWNER),
+        (options.group, BatchHeader::GROUP),
+        (options.links, BatchHeader::LINKS),
+        (options.devices, BatchHeader::DEVICES),
+        (options.hard_links, BatchHeader::HARD_LINKS),
+        (options.update.checksum, BatchHeader::CHECKSUM),
+        (selection.recursive || selection.dirs(), BatchHeader::DIRS),
+        (options.compress != CompressChoice::Off, BatchHeader::COMPRESS),
+        (metadata.iconv.is_some(), BatchHeader::ICONV),
+        (metadata.acls, BatchHeader::ACLS),
+        (metadata.xattrs > 0, BatchHeader::XATTRS),
+        (options.write.in_place(), BatchHeader::INPLACE),
+        (options.write.append != Append::Off, BatchHeader::APPEND),
+        (options.write.append == Append::Verifying, BatchHeader::APPEND_VERIFY),
+    ];
+    table.iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit)
 }
 
 /// What a handshake asks of its caller.

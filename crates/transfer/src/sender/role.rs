@@ -13,6 +13,7 @@ use driftless_proto::mux::Tag;
 use driftless_proto::setup::ChecksumKind;
 use driftless_proto::{files_from, filterlist};
 
+use crate::charset;
 use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::connect::shell;
@@ -55,6 +56,9 @@ pub fn send(
         && let Err(error) = &result
     {
         leave(&mut link, error);
+    }
+    if let Err(error) = link.write_record() {
+        result = result.and(Err(error));
     }
     let mut ending = told.ending(&outcome, &link, setup.protocol);
     drop(link);
@@ -168,7 +172,8 @@ impl Role<'_> {
         let lists = Lists::new(setup.compat.inc_recurse());
         let terms = Terms {
             is_server,
-            dry_run: options.dry_run || options.talk.only_write_batch && !is_server,
+            dry_run: options.dry_run,
+            diverted: options.talk.only_write_batch && !is_server && link.output.is_copied(),
             xattrs: options.metadata.xattrs > 0,
             in_place: options.write.in_place(),
             append: options.write.append,
@@ -183,13 +188,14 @@ impl Role<'_> {
             };
             shared.borrow_mut().filters = Filters::new(rules);
             let names = names(session, options, is_server)?;
+            let charset = charset::to_wire(options)?;
             let list_options = list_options(&setup, options, digests);
             let mut sources = request.sources.as_slice();
             let everything = [b".".to_vec()];
             if sources.is_empty() && is_server {
                 sources = &everything;
             }
-            Walk::new(Rc::clone(&shared), list_options, here.clone()).run(
+            Walk::new(Rc::clone(&shared), list_options, here.clone(), charset).run(
                 sources,
                 names.as_deref(),
                 session,
@@ -287,9 +293,11 @@ fn names(
             let take = |input: &mut &[u8]| {
                 files_from::take_name(input).map(|name| name.map(<[u8]>::to_vec))
             };
+            let mut charset = charset::from_wire(options)?;
             let mut names = Vec::new();
             while let Some(name) = session.need(take)? {
-                names.push(name);
+                let local = charset.as_mut().and_then(|charset| charset.convert(&name).ok());
+                names.push(local.unwrap_or(name));
             }
             Ok(Some(names))
         }

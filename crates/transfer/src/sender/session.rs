@@ -60,6 +60,8 @@ pub(crate) struct Terms {
     pub(crate) is_server: bool,
     /// Nothing is sent for requests.
     pub(crate) dry_run: bool,
+    /// Content goes into the record of the session only.
+    pub(crate) diverted: bool,
     /// Requests may ask for values of extended attributes.
     pub(crate) xattrs: bool,
     /// Receiving files are written under their own names.
@@ -188,10 +190,18 @@ impl<'a> Session<'a> {
         };
         let writer = &mut self.ndx_writer;
         self.link.output.append(|out| writer.put(out, NdxValue::Done));
-        if self.terms.is_server && self.phase == self.phase_of_statistics() {
+        let is_recorded = self.link.output.is_copied();
+        if (self.terms.is_server || is_recorded) && self.phase == self.phase_of_statistics() {
             let stats = self.driver.statistics(self.link.bytes_received, self.link.bytes_sent);
             let protocol = self.setup.protocol;
+            // Who plays a record is always told.
+            if !self.terms.is_server {
+                self.link.output.divert(true);
+            }
             self.link.output.append(|out| stats.put(out, protocol));
+            if is_recorded {
+                self.link.output.divert(false);
+            }
         }
         Ok(Step::Handled)
     }
@@ -361,6 +371,9 @@ impl<'a> Session<'a> {
         });
         self.put_xattr_values(ndx, asked)?;
         let before = self.link.written_so_far();
+        if self.terms.diverted {
+            self.link.output.divert(true);
+        }
         self.link.output.append(|out| head.put(out));
         let listed = self.lists.find(ndx).expect("found before its sums were read");
         let driver = RefCell::new(&mut *self.driver);
@@ -372,6 +385,9 @@ impl<'a> Session<'a> {
             Err(PushError::Closed { .. }) => return Err(self.left()),
             sent => sent?,
         };
+        if self.terms.diverted {
+            self.link.output.divert(false);
+        }
         self.outcome.transferred_count += 1;
         self.outcome.literal_bytes += sent.literal_bytes;
         self.outcome.matched_bytes += sent.matched_bytes;

@@ -282,3 +282,24 @@ fn the_exit_code_of_the_far_end_is_told() {
     let error = connection.negotiate(End::Client, Direction::Send, &options(), &mut Quiet);
     assert_eq!(error.err().unwrap().exit_code(), 42);
 }
+
+#[test]
+fn a_session_ends_at_its_time_limit() {
+    let place = Place::with_trees();
+    let shell = RemoteShell {
+        command: vec![place.path("sh").into_os_string().into_encoded_bytes()],
+        host: b"h".to_vec(),
+        program: format!("cd {} && rsync", place.path("").display()).into_bytes(),
+        args: ServerArgs::new(&options(), &ConnectOptions::default(), ServerSide::Receives)
+            .for_shell(&[b"to".to_vec()]),
+        ..RemoteShell::default()
+    };
+    let mut options = options();
+    let connection = Connection::shell(&shell, &options).unwrap();
+    let established =
+        connection.negotiate(End::Client, Direction::Send, &options, &mut Quiet).unwrap();
+    options.limit.stop_at = Some(std::time::SystemTime::now());
+    let failure = send(established, &options, &request(&place), &mut Quiet).unwrap_err();
+    assert!(matches!(failure.error, PushError::TimeLimit), "{failure:?}");
+    assert_eq!(failure.error.exit_code(), 30);
+}

@@ -53,6 +53,8 @@ fn advice(error: &PushError) -> &'static str {
         | PushError::Usage(_)
         | PushError::Rules(_)
         | PushError::TimeLimit
+        | PushError::Fatal { .. }
+        | PushError::Charset { .. }
         | PushError::Cancelled
         | PushError::List(_) => "it is tried again",
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use driftless_delta::FileSum;
 use driftless_filter::Chain;
@@ -177,6 +178,9 @@ impl State<'_> {
             entry.rdev = (0, 0);
             entry.hard_link = None;
             entry.size = dir.open_device(leaf).map_or(0, |(_, len)| len);
+            // That of the device is not that of its content.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            entry.mtime.secs = now.as_secs() as i64;
         }
         Found::Listed(entry)
     }

@@ -7,7 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use driftless_fs::DirEntry;
+use driftless_fs::Names;
+use driftless_fs::charset::Charset;
 use driftless_proto::flist::{ListOptions, ListWriter};
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
@@ -40,6 +41,8 @@ pub(crate) struct Walk<'a> {
     shared: Shared<'a>,
     writer: ListWriter,
     options: ListOptions,
+    /// Names travel in UTF-8. The numbers of entries then follow the order in which they are sent.
+    charset: Option<Charset>,
     /// The working directory, where relative arguments begin.
     here: Vec<u8>,
     ids: Ids,
@@ -54,7 +57,8 @@ pub(crate) struct Walk<'a> {
     dir_count: u32,
     /// The error state that the peer knows.
     told_io_error: u32,
-    names: Vec<DirEntry>,
+    /// Of the directory that is listed.
+    names: Names,
 }
 
 struct Pending {
@@ -65,9 +69,15 @@ struct Pending {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(shared: Shared<'a>, options: ListOptions, here: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        shared: Shared<'a>,
+        options: ListOptions,
+        here: Vec<u8>,
+        charset: Option<Charset>,
+    ) -> Self {
         Self {
             shared,
+            charset,
             writer: ListWriter::new(options.clone()),
             options,
             here,
@@ -78,7 +88,7 @@ impl<'a> Walk<'a> {
             implied: HashSet::new(),
             dir_count: 0,
             told_io_error: 0,
-            names: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -183,7 +193,7 @@ impl<'a> Walk<'a> {
         }
         let root = match state.disk.root(&argument.base) {
             Err(error) if argument.parents.is_empty() => {
-                state.io_error |= u32::from(!driftless_fs::is_absent(&error));
+                state.io_error |= 1;
                 state.fail("change_dir", &join(&self.here, &argument.base), &error);
                 return Ok(());
             }
@@ -205,7 +215,12 @@ impl<'a> Walk<'a> {
             }
             Err(error) => {
                 state.io_error |= 1;
-                state.fail("link_stat", &full, &error);
+                // Without `-R` rsync enters the directory first.
+                if argument.parents.is_empty() && argument.leaf.is_some() {
+                    state.fail("change_dir", &join(&self.here, &argument.base), &error);
+                } else {
+                    state.fail("link_stat", &full, &error);
+                }
                 return Ok(());
             }
         };
@@ -363,43 +378,37 @@ impl<'a> Walk<'a> {
         let origin = &state.origins[number as usize];
         let rules = origin.rules;
         let mut names = std::mem::take(&mut self.names);
-        names.clear();
-        let opened = state.disk.open_dir(origin, name).map(|dir| {
-            let complete = dir.read(&mut names);
-            (dir, complete)
-        });
-        let dir = match opened {
-            Ok((dir, complete)) => {
-                if let Err(error) = complete {
-                    let path = state.origins[number as usize].full_path(name);
-                    state.io_error |= 1;
-                    state.fail("readdir", &path, &error);
-                }
-                dir
-            }
+        let dir = match state.disk.open_dir(origin, name) {
+            Ok(dir) => dir,
             Err(error) => {
                 let path = state.origins[number as usize].full_path(name);
                 state.unlisted("opendir", &path, &error);
                 return Ok(());
             }
         };
+        if let Err(error) = names.read(&dir) {
+            let path = state.origins[number as usize].full_path(name);
+            state.io_error |= 1;
+            state.fail("readdir", &path, &error);
+            return Ok(());
+        }
         let chain = state.filters.enter(rules, name).map_err(bad_rules)?;
         let recursive = state.options.selection.recursive;
         let mut path = Vec::new();
         list.reserve(names.len());
-        for found in &names {
+        for (leaf, kind) in names.iter() {
             path.clear();
             if name != b"." {
                 path.extend_from_slice(name);
                 path.push(b'/');
             }
-            path.extend_from_slice(&found.name);
+            path.extend_from_slice(leaf);
             if path.len() > MAX_PATH_LEN {
                 state.io_error |= 1;
                 state.say(Level::ErrorXfer, [b"path is too long: ", &path[..]].concat());
                 continue;
             }
-            let looked = state.look(&dir, &found.name, found.kind, &path, number, chain.as_ref());
+            let looked = state.look(&dir, leaf, kind, &path, number, chain.as_ref());
             if let Found::Listed(mut entry) = looked {
                 entry.dir.no_content |= entry.kind() == Some(Kind::Dir) && !recursive;
                 list.push((entry, number));
@@ -472,7 +481,10 @@ impl<'a> Walk<'a> {
         directory: Option<Seed>,
         session: &mut Session<'_>,
     ) -> Result<(), PushError> {
-        seeds.sort_by(|(a, _), (b, _)| compare(a, b));
+        match &self.charset {
+            None => seeds.sort_by(|(a, _), (b, _)| compare(a, b)),
+            Some(_) => self.drop_unconvertible(&mut seeds),
+        }
         let began = session.link.written_so_far();
         let first = session.lists.next_first();
         let known_directories = self.pending.len();
@@ -493,7 +505,9 @@ impl<'a> Walk<'a> {
                 }
             }
             self.count(&entry, session);
-            session.link.output.append(|out| self.writer.entry(&entry, out));
+            let converted = self.converted(&entry);
+            let wire = converted.as_ref().unwrap_or(&entry);
+            session.link.output.append(|out| self.writer.entry(wire, out));
             entry.user = None;
             entry.group = None;
             entries.push(entry);
@@ -550,9 +564,13 @@ impl<'a> Walk<'a> {
             return;
         }
         let content = (!entry.dir.no_content).then_some(number);
-        // Equal names are next to each other.
-        let same = self.pending[known_directories..].last_mut();
-        match same.filter(|pending| pending.entry.name == entry.name) {
+        // In a sorted list equal names are next to each other.
+        let known = &mut self.pending[known_directories..];
+        let same = match self.charset {
+            None => known.last_mut().filter(|pending| pending.entry.name == entry.name),
+            Some(_) => known.iter_mut().find(|pending| pending.entry.name == entry.name),
+        };
+        match same {
             Some(pending) => pending.sources.extend(content),
             None => self.pending.push(Pending {
                 index,
@@ -560,6 +578,39 @@ impl<'a> Walk<'a> {
                 sources: content.into_iter().collect(),
             }),
         }
+    }
+
+    /// Leaves out names that have no form on the wire.
+    fn drop_unconvertible(&mut self, seeds: &mut Vec<Seed>) {
+        let Some(charset) = &mut self.charset else { return };
+        let state = &mut *self.shared.borrow_mut();
+        let converts_links = self.options.compat.symlink_iconv();
+        seeds.retain(|(entry, number)| {
+            let (what, name) = if charset.convert(&entry.name).is_err() {
+                ("filename: ", entry.name.to_vec())
+            } else if converts_links && charset.convert(&entry.link_target).is_err() {
+                let path = state.origins[*number as usize].full_path(&entry.name);
+                ("symlink data for: ", [b"\"", &path[..], b"\""].concat())
+            } else {
+                return true;
+            };
+            state.io_error |= 1;
+            let start = format!("[sender] cannot convert {what}").into_bytes();
+            let why = b" (Invalid or incomplete multibyte or wide character)";
+            state.say(Level::ErrorXfer, [&start[..], &name, why].concat());
+            false
+        });
+    }
+
+    /// The entry as it travels; `None` where that is no different.
+    fn converted(&mut self, entry: &Entry) -> Option<Entry> {
+        let charset = self.charset.as_mut()?;
+        let mut wire = entry.clone();
+        wire.name = charset.convert(&entry.name).ok()?.into();
+        if self.options.compat.symlink_iconv() {
+            wire.link_target = charset.convert(&entry.link_target).ok()?.into();
+        }
+        Some(wire)
     }
 
     fn link(&mut self, entry: &mut Entry, ndx: u32) {
