@@ -173,7 +173,8 @@ impl PushError {
             Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
             Self::Protocol { exit, .. } | Self::Fatal { exit, .. } => *exit,
             Self::Closed { .. } => 12,
-            Self::ShellEnded { code } => *code,
+            // At least that of a stream that broke off.
+            Self::ShellEnded { code } => (*code).max(12),
             Self::Timeout { .. } | Self::TimeLimit => 30,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
             Self::Cancelled => 20,

@@ -15,6 +15,7 @@ pub mod driver;
 pub mod error;
 mod generator;
 mod link;
+pub mod local;
 pub mod options;
 pub mod push;
 mod receiver;
@@ -27,6 +28,7 @@ pub mod source;
 
 pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 pub use error::{PushError, PushFailure};
+pub use local::copy;
 pub use options::TransferOptions;
 pub use push::{
     ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree,

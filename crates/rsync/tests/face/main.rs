@@ -1,5 +1,6 @@
 //! rsync's face, held against the real program.
 
+mod daemons;
 mod options;
 mod server_args;
 mod side_by_side;

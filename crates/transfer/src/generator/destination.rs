@@ -197,6 +197,9 @@ impl Session<'_> {
         if self.options.talk.info.name >= 1 || self.options.talk.itemize != Itemize::Off {
             let count = missing.len();
             let word = if count == 1 { "directory" } else { "directories" };
+            let relative = self.receive.destination.is_some_and(|given| !given.starts_with(b"/"));
+            let here = std::env::current_dir().ok().filter(|_| relative);
+            let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
             let shown = printable(path.as_os_str().as_bytes());
             self.say(Level::Info, &format!("created {count} {word} for {shown}"));
         }

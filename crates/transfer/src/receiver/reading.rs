@@ -168,6 +168,7 @@ impl Session<'_> {
         entries: Vec<Entry>,
     ) -> Result<(), PushError> {
         for entry in &entries {
+            self.receive.requested.check(entry)?;
             self.counts.listed.count(entry.mode);
             let sized = !matches!(entry.kind(), None | Some(Kind::Dir));
             self.ending.statistics.total_size += if sized { entry.size } else { 0 };

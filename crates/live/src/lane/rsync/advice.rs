@@ -44,6 +44,7 @@ fn advice(error: &PushError) -> &'static str {
         PushError::PeerExit { .. } | PushError::Protocol { .. } => "see the daemon's log",
         PushError::Source(_) => "check the source directory",
         PushError::Closed { .. }
+        | PushError::Fatal { .. }
         | PushError::Timeout { .. }
         | PushError::Io(_)
         | PushError::Shell { .. }
