@@ -192,12 +192,14 @@ impl Role<'_> {
         let began = Instant::now();
         let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);
         let body = |session: &mut Session<'_>| {
+            session.take_frames_singly(has_unframed_names(session, options));
             let rules = match is_server {
                 true => received_rules(session, options, &parse)?,
                 false => own_rules(session, options, request, &parse)?,
             };
             shared.borrow_mut().filters = Filters::new(rules);
             let names = names(session, options, is_server)?;
+            session.take_frames_singly(false);
             let charset = charset::to_wire(options)?;
             let list_options = list_options(&setup, options, digests);
             let mut sources = request.sources.as_slice();
@@ -296,16 +298,17 @@ fn names(
     match (&options.selection.files_from, is_server) {
         (None, _) => Ok(None),
         (Some(FilesFrom::Stdin), true) | (Some(FilesFrom::Remote(_)), false) => {
-            if session.setup.protocol == 30 {
-                let what = "names outside frames, as protocol 30 has them, are not supported";
-                return Err(session.broken(what.to_owned(), 4));
-            }
             let take = |input: &mut &[u8]| {
                 files_from::take_name(input).map(|name| name.map(<[u8]>::to_vec))
             };
+            let unframed = has_unframed_names(session, options);
+            let next = |session: &mut Session<'_>| match unframed {
+                true => session.need_unframed(take),
+                false => session.need(take),
+            };
             let mut charset = charset::from_wire(options)?;
             let mut names = Vec::new();
-            while let Some(name) = session.need(take)? {
+            while let Some(name) = next(session)? {
                 let local = charset.as_mut().and_then(|charset| charset.convert(&name).ok());
                 names.push(local.unwrap_or(name));
             }
@@ -329,6 +332,16 @@ fn names(
             Ok(Some(lines(&text, from0)))
         }
     }
+}
+
+/// Before protocol 31 names come without frames, in the middle of a session that has them.
+fn has_unframed_names(session: &Session<'_>, options: &TransferOptions) -> bool {
+    let from_peer = match &options.selection.files_from {
+        Some(FilesFrom::Stdin) => session.terms.is_server,
+        Some(FilesFrom::Remote(_)) => !session.terms.is_server,
+        Some(FilesFrom::Local(_)) | None => false,
+    };
+    from_peer && session.setup.protocol < 31 && session.link.framed_input
 }
 
 /// The names in a file: blank lines and comments do not count, unless names end in NUL.

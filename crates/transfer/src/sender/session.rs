@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use driftless_delta::{Layout, Signature};
 use driftless_proto::item::{Item, ItemFlags, XattrNumbers};
-use driftless_proto::mux::{Demux, TEXT_LIMIT, Tag};
+use driftless_proto::mux::{Demux, TEXT_LIMIT, Tag, take_header};
 use driftless_proto::ndx::{NdxReader, NdxValue, NdxWriter};
 use driftless_proto::sums::{SumHead, take_blocks};
 use driftless_proto::{Decode, Violation};
@@ -92,6 +92,8 @@ pub(crate) struct Session<'a> {
     spoiled: HashSet<u32>,
     /// Numbers that were answered: a second request is a redo.
     answered: HashSet<u32>,
+    /// No more than one frame is taken at a time.
+    singly: bool,
     /// The peer's last text that says why it may end.
     pub(super) last_error: Vec<u8>,
     /// io_error bits that arose while answering.
@@ -124,6 +126,7 @@ impl<'a> Session<'a> {
             terms,
             spoiled: HashSet::new(),
             answered: HashSet::new(),
+            singly: false,
             last_error: Vec::new(),
             late_io_error: 0,
         }
@@ -458,8 +461,62 @@ impl<'a> Session<'a> {
         if self.link.flush(&|| driver.cancelled())? { Ok(()) } else { Err(self.left()) }
     }
 
+    /// Takes one frame at a time from now on, or again all that has arrived: bytes without frames
+    /// are about to come. Protocol reference, "files-from over the wire", protocol 30.
+    pub(crate) fn take_frames_singly(&mut self, singly: bool) {
+        self.singly = singly;
+    }
+
+    /// Takes one value that comes without a frame around it.
+    pub(crate) fn need_unframed<T>(
+        &mut self,
+        take: impl Fn(&mut &[u8]) -> Result<T, Decode>,
+    ) -> Result<T, PushError> {
+        loop {
+            let mut input = self.link.input.as_slice();
+            match take(&mut input) {
+                Ok(value) => {
+                    let taken = self.link.input.len() - input.len();
+                    self.link.input.drain(..taken);
+                    return Ok(value);
+                }
+                Err(Decode::Incomplete) => self.receive_more()?,
+                Err(Decode::Invalid(violation)) => return Err(self.violated(&violation)),
+            }
+        }
+    }
+
+    fn receive_more(&mut self) -> Result<(), PushError> {
+        let driver = &*self.driver;
+        match self.link.receive(&|| driver.cancelled())? {
+            Received::Bytes => Ok(()),
+            Received::End => Err(self.left()),
+        }
+    }
+
+    /// Waits for one whole frame and takes it.
+    fn take_frame(&mut self) -> Result<(), PushError> {
+        loop {
+            let mut rest = self.link.input.as_slice();
+            match take_header(&mut rest) {
+                Ok(header) if rest.len() >= header.len => {
+                    let len = self.link.input.len() - rest.len() + header.len;
+                    let behind = self.link.input.split_off(len);
+                    self.sort_input()?;
+                    self.link.input = behind;
+                    return Ok(());
+                }
+                Ok(_) | Err(Decode::Incomplete) => self.receive_more()?,
+                Err(Decode::Invalid(violation)) => return Err(self.violated(&violation)),
+            }
+        }
+    }
+
     /// Writes everything and waits for something to arrive.
     pub(crate) fn wait(&mut self) -> Result<(), PushError> {
+        if self.singly {
+            return self.take_frame();
+        }
         if !self.link.input.is_empty() {
             // Read while writing, or behind the handshake.
             return self.sort_input();

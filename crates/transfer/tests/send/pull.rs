@@ -108,6 +108,7 @@ fn names_come_from_a_file_of_either_side() {
         &["-a", "--files-from=:list0", "-0"],
         &["-a", "--files-from=:list", "--no-relative"],
         &["-a", "--files-from=list", "--protocol=31"],
+        &["-a", "--files-from=list", "--protocol=30"],
         &["-a", "--files-from=list", "--protocol=29"],
     ] {
         place.same_pull(options, &["src"]);
