@@ -16,6 +16,7 @@
 
 pub mod attributes;
 pub mod browse;
+pub mod charset;
 pub mod copy;
 pub mod dir;
 pub mod fanotify;

@@ -4,7 +4,7 @@ use driftless_transfer::connect::{Connection, Direction, End};
 use driftless_transfer::report::{Quiet, Role};
 use driftless_transfer::{PushError, Request};
 
-use crate::client::failure;
+use crate::client::{failure, maps};
 use crate::flags::{Environment, Invocation, Mode, interpret};
 use crate::output::exit;
 
@@ -43,18 +43,36 @@ fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushErro
     let Mode::Server { sender } = invocation.mode else {
         unreachable!("the caller looked");
     };
-    if !sender {
-        let text = "receiving is not supported yet".to_owned();
-        return Err(PushError::Protocol { phase: "at the start", what: text, exit: 4 });
-    }
     let options = &invocation.options;
     let end = End::Server { client_info: invocation.connect.rsh.clone() };
-    let session = connection.negotiate(end, Direction::Send, options, &mut Quiet)?;
+    let direction = if sender { Direction::Send } else { Direction::Receive };
+    let session = connection.negotiate(end, direction, options, &mut Quiet)?;
     // The first argument is the dot between options and paths.
-    let sources = invocation.arguments.get(1..).unwrap_or_default().to_vec();
-    let request = Request { sources, destination: None, rules: Vec::new() };
-    match driftless_transfer::send(session, options, &request, &mut Quiet) {
+    let paths = invocation.arguments.get(1..).unwrap_or_default();
+    let result = match sender {
+        true => {
+            let request = Request { sources: paths.to_vec(), ..Request::default() };
+            driftless_transfer::send(session, options, &request, &mut Quiet)
+        }
+        false => {
+            maps::check(&options.metadata).map_err(|text| PushError::Fatal { text, exit: 1 })?;
+            let destination = paths.first().cloned().or_else(|| Some(b".".to_vec()));
+            let request = Request { destination, ..Request::default() };
+            driftless_transfer::receive(session, options, &request, &mut Quiet)
+        }
+    };
+    match result {
         Ok(ending) => Ok(ending.exit_code()),
+        // These were told through the session.
+        Err(failure)
+            if sender
+                && matches!(
+                    failure.error,
+                    PushError::Usage(_) | PushError::Rules(_) | PushError::Charset { .. }
+                ) =>
+        {
+            Ok(failure.error.exit_code())
+        }
         Err(failure) => Err(failure.error),
     }
 }

@@ -14,7 +14,7 @@ use driftless_transfer::driver::Level;
 use driftless_transfer::options::Itemize;
 use driftless_transfer::remote_args::{ServerArgs, ServerSide};
 use driftless_transfer::report::{Item, Message, Origin};
-use driftless_transfer::{Ending, PushError, Report, Request, SessionFailure, receive};
+use driftless_transfer::{Ending, PushError, Report, Request, SessionFailure, copy, receive};
 
 /// Says what a user would read, in rsync's form.
 struct Printer {
@@ -135,6 +135,7 @@ fn main() -> ExitCode {
     };
     let result = match invocation.mode {
         Mode::Server { sender: false } => serve(invocation),
+        Mode::Client if is_local(&invocation) => local(&invocation),
         Mode::Client => pull(&invocation),
         _ => {
             eprintln!("only the receiving side is here");
@@ -166,6 +167,24 @@ fn serve(invocation: Invocation) -> Result<Ending, Box<SessionFailure>> {
     let rules = invocation.rules.clone();
     let request = Request { sources: Vec::new(), destination, rules };
     receive(established, options, &request, report)
+}
+
+fn is_local(invocation: &Invocation) -> bool {
+    invocation.arguments.iter().all(|path| matches!(hostspec::parse(path), Place::Local(_)))
+}
+
+fn local(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
+    let options = &invocation.options;
+    let items = options.talk.verbosity > 0 || options.talk.itemize != Itemize::Off;
+    let report = &mut Printer { is_server: false, items, times: options.times };
+    let (destination, sources) =
+        invocation.arguments.split_last().expect("a source and a destination");
+    let request = Request {
+        sources: sources.to_vec(),
+        destination: Some(destination.clone()),
+        rules: invocation.rules.clone(),
+    };
+    copy(options, &request, report)
 }
 
 fn pull(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
@@ -203,6 +222,6 @@ fn pull(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
     let connection = Connection::shell(&shell, options).map_err(failed)?;
     let established =
         connection.negotiate(End::Client, Direction::Receive, options, report).map_err(failed)?;
-    let request = Request { sources, destination, rules: invocation.rules.clone() };
+    let request = Request { sources: paths, destination, rules: invocation.rules.clone() };
     receive(established, options, &request, report)
 }

@@ -73,8 +73,11 @@ impl Chmod {
         self.changes.extend(more.changes);
     }
 
-    /// The mode after the changes; the type stays.
+    /// The mode after the changes; the type stays, and so does the mode of a symbolic link.
     pub fn apply(&self, mode: u32) -> u32 {
+        if mode & TYPE_BITS == 0o120_000 {
+            return mode;
+        }
         let is_dir = mode & TYPE_BITS == 0o040_000;
         let applied = self.changes.iter().filter(|change| match change.only {
             Only::All => true,
@@ -195,6 +198,7 @@ mod tests {
     fn modes_change_as_the_words_say() {
         check("F600", 0o100_755, 0o100_600);
         check("F600", 0o040_755, 0o040_755);
+        check("F600", 0o120_777, 0o120_777);
         check("D2775,F664", 0o040_700, 0o042_775);
         check("go-w", 0o100_666, 0o100_644);
         check("+w", 0o100_444, 0o100_644);

@@ -8,12 +8,14 @@
 //! Nothing here parses a command line, prints or exits; texts of the peer go to the [`Driver`].
 
 mod attempt;
+mod charset;
 pub mod chmod;
 pub mod connect;
 pub mod driver;
 pub mod error;
 mod generator;
 mod link;
+pub mod local;
 pub mod options;
 pub mod push;
 mod receiver;
@@ -26,6 +28,7 @@ pub mod source;
 
 pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 pub use error::{PushError, PushFailure};
+pub use local::copy;
 pub use options::TransferOptions;
 pub use push::{
     ListPush, Listing, Outcome, Peer, Problem, TreePush, TreeSource, push_list, push_tree,

@@ -9,7 +9,8 @@ use crate::report::Statistics;
 /// that its arguments hold, and it gets `rules` and the list of files through the session.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Source arguments as given, without host or module; on a sender.
+    /// Source arguments as given, without host or module; on a sender. A client that pulls
+    /// compares what is listed with them; none: it does not.
     pub sources: Vec<Vec<u8>>,
     /// The destination as given, on a receiving side. `None` lists only.
     pub destination: Option<Vec<u8>>,

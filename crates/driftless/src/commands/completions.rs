@@ -35,6 +35,8 @@ impl Completions {
 /// only known in order to be refused.
 fn visible(command: &Command) -> Command {
     let shown = Command::new(command.get_name().to_owned())
+        .disable_help_flag(command.is_disable_help_flag_set())
+        .disable_version_flag(command.is_disable_version_flag_set())
         .args(command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned())
         .subcommands(command.get_subcommands().map(visible));
     match command.get_about() {

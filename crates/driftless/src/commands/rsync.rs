@@ -56,7 +56,7 @@ pub fn described(command: Command) -> Command {
 }
 
 fn described_flag(flag: &'static Flag) -> Arg {
-    let mut arg = Arg::new(flag.shown()).help(flag.help).help_heading(format!("{:?}", flag.group));
+    let mut arg = Arg::new(flag.shown()).help(flag.help).help_heading(flag.group.title());
     if !flag.long.is_empty() {
         arg = arg.long(flag.long).visible_aliases(flag.aliases);
     }

@@ -1,7 +1,10 @@
 //! The program that a person starts: finds the other side, runs the session, says how it went.
 
 pub mod failure;
+mod local;
+pub mod maps;
 pub mod route;
+mod rules;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use driftless_proto::args::put_daemon_path;
 use driftless_transfer::connect::daemon::Reach;
-use driftless_transfer::connect::password::read_password_file;
+use driftless_transfer::connect::password::{PasswordError, read_password_file};
 use driftless_transfer::connect::proxy::Proxy;
 use driftless_transfer::connect::shell::{Family, RemoteShell, split_command};
 use driftless_transfer::connect::{Connection, Direction, End, Module, sockopts};
@@ -24,7 +27,7 @@ use self::route::{Far, Route, route};
 use crate::flags::Invocation;
 use crate::output::escape::Charset;
 use crate::output::log::Log;
-use crate::output::printer::{Printer, Streams};
+use crate::output::printer::{Printer, Seat, Streams};
 use crate::output::{exit, version};
 
 /// A daemon's usual port.
@@ -57,11 +60,19 @@ struct Failed {
     text: String,
     code: u8,
     role: Role,
+    /// The other side failed, and says so itself.
+    role_is_far: bool,
+    /// With its last line on our standard error, which it has, too.
+    said: bool,
 }
 
 impl Failed {
     fn usage(text: impl Into<String>, role: Role) -> Self {
-        Self { text: text.into(), code: 1, role }
+        Self::new(text, 1, role)
+    }
+
+    fn new(text: impl Into<String>, code: u8, role: Role) -> Self {
+        Self { text: text.into(), code, role, role_is_far: false, said: false }
     }
 }
 
@@ -82,8 +93,15 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
     };
     let route =
         if invocation.arguments.is_empty() { None } else { Some(route(&invocation.arguments)) };
-    let sends = !matches!(route, Some(Ok(Route::Pull { .. })));
-    let mut printer = Printer::new(streams, &invocation.options, &invocation.output, sends, stop);
+    let seat = match &route {
+        Some(Ok(Route::Pull { .. })) => Seat::Receives,
+        Some(Ok(Route::Local { destination, .. })) => {
+            let lists = destination.is_none() || invocation.options.selection.list_only;
+            if lists { Seat::Lists } else { Seat::Local }
+        }
+        _ => Seat::Sends,
+    };
+    let mut printer = Printer::new(streams, &invocation.options, &invocation.output, seat, stop);
     if let Some((name, error)) = log_complaint {
         let (name, why) = (printable(&name), failure::system_text(&error));
         printer.error(format!("rsync: [client] failed to open log-file {name}: {why}").as_bytes());
@@ -106,6 +124,9 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
                 for line in failed.text.lines() {
                     printer.error(line.as_bytes());
                 }
+            }
+            if failed.said || (failed.role_is_far && printer.has_said_last()) {
+                return failed.code;
             }
             (failed.code, failed.role)
         }
@@ -136,21 +157,15 @@ impl Client<'_> {
             return Err(Failed::usage(help_text(), Role::Client));
         }
         self.check(&route)?;
+        rules::check(&self.invocation.rules, &self.invocation.options)
+            .map_err(|(text, code)| Failed::new(text, code, Role::Client))?;
         match route {
-            Route::Local { .. } => Err(Failed {
-                text: "copying within one machine is not supported yet".to_owned(),
-                code: 4,
-                role: Role::Sender,
-            }),
-            Route::Push { sources, far } => self.push(sources, &far, printer),
-            Route::Pull { far, .. } if far.daemon && far.paths == [b""] => {
+            Route::Local { sources, destination } => self.local(sources, destination, printer),
+            Route::Push { far, .. } | Route::Pull { far, .. } if far.names_no_module() => {
                 self.list_modules(&far, printer)
             }
-            Route::Pull { .. } => Err(Failed {
-                text: "receiving is not supported yet".to_owned(),
-                code: 4,
-                role: Role::ReceivingSide,
-            }),
+            Route::Push { sources, far } => self.push(sources, &far, printer),
+            Route::Pull { far, destination } => self.pull(destination, &far, printer),
         }
     }
 
@@ -179,6 +194,10 @@ impl Client<'_> {
             let why = why.rsplit_once(" (").map_or(why.as_str(), |(text, _)| text).to_owned();
             let text = format!("rsync: failed to open files-from file {}: {why}", printable(name));
             return Err(Failed::usage(text, Role::Client));
+        }
+        if !matches!(route, Route::Push { .. }) {
+            maps::check(&self.invocation.options.metadata)
+                .map_err(|text| Failed::usage(text, Role::ReceivingSide))?;
         }
         let daemon = far.is_some_and(|far| far.daemon);
         if self.invocation.connect.password_file.is_some() && !daemon {
@@ -213,6 +232,53 @@ impl Client<'_> {
         }
     }
 
+    fn pull(&self, destination: Option<Vec<u8>>, far: &Far, printer: &mut Printer) -> Ended {
+        let role = Role::ReceivingSide;
+        let options = &self.invocation.options;
+        let args = ServerArgs::new(options, &self.invocation.connect, ServerSide::Sends);
+        let failed = |error: PushError| self.failed(&error, role, 0);
+        let connection = self.reach(far, &args, role, printer)?;
+        let session = connection
+            .negotiate(End::Client, Direction::Receive, options, printer)
+            .map_err(failed)?;
+        let rules = self.invocation.rules.clone();
+        let request = Request { sources: Vec::new(), destination, rules };
+        match driftless_transfer::receive(session, options, &request, printer) {
+            // Where nothing was listed it did not come to a generator.
+            Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),
+            Ok(ending) => Ok((Some(ending), Role::Generator)),
+            Err(failure) => {
+                let received = failure.ending.statistics.bytes_received;
+                Err(self.failed(&failure.error, role, received))
+            }
+        }
+    }
+
+    fn local(
+        &self,
+        sources: Vec<Vec<u8>>,
+        destination: Option<Vec<u8>>,
+        printer: &mut Printer,
+    ) -> Ended {
+        let options = &self.invocation.options;
+        let rules = self.invocation.rules.clone();
+        let lists = destination.is_none() || options.selection.list_only;
+        let role = Role::Sender;
+        let request = Request { sources, destination, rules };
+        let result = match lists {
+            true => local::list(options, &request, printer),
+            false => driftless_transfer::local::copy(options, &request, printer),
+        };
+        match result {
+            Ok(ending) => Ok((Some(ending), role)),
+            Err(failure) => {
+                let received = failure.ending.statistics.bytes_received;
+                // The other side is this process and prints no line of its own.
+                Err(Failed { said: false, ..self.failed(&failure.error, role, received) })
+            }
+        }
+    }
+
     /// Connects and hands over the arguments.
     fn reach(
         &self,
@@ -241,6 +307,7 @@ impl Client<'_> {
         let failed = |error: PushError| self.failed(&error, role, 0);
         let mut connection = Connection::shell(&shell, options).map_err(failed)?;
         if let Some(words) = args.secluded(&far.paths) {
+            self.trace_words("protected args: ", &words, printer);
             connection.put_secluded_args(&words);
         }
         Ok(connection)
@@ -268,11 +335,15 @@ impl Client<'_> {
     }
 
     fn trace(&self, shell: &RemoteShell, printer: &mut Printer) {
+        self.trace_words("opening connection using: ", &shell.argv(), printer);
+    }
+
+    fn trace_words(&self, what: &str, words: &[Vec<u8>], printer: &mut Printer) {
         if self.invocation.options.talk.debug.cmd > 0 {
-            let argv = shell.argv();
-            let words = argv.join(&b' ');
-            let count = format!("  ({} args)", argv.len());
-            printer.info(&[b"opening connection using: ", &words[..], count.as_bytes()].concat());
+            let words: Vec<Vec<u8>> = words.iter().map(|word| shown_word(word)).collect();
+            let line = [what.as_bytes(), &words.join(&b' ')].concat();
+            let count = format!("  ({} args)", words.len());
+            printer.info(&[&line[..], count.as_bytes()].concat());
         }
     }
 
@@ -303,10 +374,8 @@ impl Client<'_> {
         };
         let proxy = match &self.around.proxy {
             None => None,
-            Some(text) => Some(Proxy::parse(text).ok_or_else(|| Failed {
-                text: "invalid proxy specification: should be HOST:PORT".into(),
-                code: 10,
-                role,
+            Some(text) => Some(Proxy::parse(text).ok_or_else(|| {
+                Failed::new("invalid proxy specification: should be HOST:PORT", 10, role)
             })?),
         };
         let reach = Reach {
@@ -332,7 +401,7 @@ impl Client<'_> {
         let module = first.split(|b| *b == b'/').next().unwrap_or_default();
         if module.is_empty() {
             let text = "ERROR: The remote path must start with a module name not a /";
-            return Err(Failed::usage(text, role));
+            return Err(Failed::new(text, 5, role));
         }
         let module = String::from_utf8_lossy(module).into_owned();
         let paths: Vec<Vec<u8>> = far.paths.iter().map(|path| daemon_path(path)).collect();
@@ -367,7 +436,24 @@ impl Client<'_> {
         let Some(name) = &self.invocation.connect.password_file else { return Ok(None) };
         match read_password_file(name) {
             Ok(password) => Ok(Some(password)),
-            Err(error) => Err(Failed::usage(format!("ERROR: {error}"), role)),
+            Err(PasswordError::Read { path, source }) => {
+                let (role_name, why) = (role.name(), failure::system_text(&source));
+                let name = path.display();
+                let text =
+                    format!("rsync: [{role_name}] could not open password file {name}: {why}");
+                Err(Failed::usage(text, role))
+            }
+            Err(PasswordError::OtherAccessible { .. }) => {
+                Err(Failed::usage("ERROR: password file must not be other-accessible", role))
+            }
+            Err(PasswordError::Owner { .. }) => {
+                let text = "ERROR: password file must be owned by root when running as root";
+                Err(Failed::usage(text, role))
+            }
+            Err(PasswordError::Empty { path }) => {
+                let text = format!("ERROR: failed to read a password from {}", path.display());
+                Err(Failed::usage(text, role))
+            }
         }
     }
 
@@ -411,8 +497,19 @@ impl Client<'_> {
     fn failed(&self, error: &PushError, role: Role, received: u64) -> Failed {
         let secs = self.invocation.options.timeout.map_or(0, |timeout| timeout.as_secs());
         let text = failure::text(error, role, received, secs);
-        Failed { text, code: error.exit_code(), role }
+        let code = error.exit_code();
+        let said = matches!(error, PushError::PeerExit { .. });
+        let role_is_far = said || matches!(error, PushError::Refused { .. } | PushError::ReadOnly);
+        let far = if role == Role::Sender { Role::ReceivingSide } else { Role::Sender };
+        let role = if role_is_far { far } else { role };
+        Failed { role_is_far, said, ..Failed::new(text, code, role) }
     }
+}
+
+/// A word of a command as it is shown: between quotes where a shell could misunderstand it.
+fn shown_word(word: &[u8]) -> Vec<u8> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_./=,@+".contains(b);
+    if word.iter().all(plain) { word.to_vec() } else { [b"\"", word, b"\""].concat() }
 }
 
 /// `MODULE/PATH` as a daemon takes it.

@@ -75,6 +75,23 @@ pub enum Group {
     Internal,
 }
 
+impl Group {
+    /// The chapter's heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Selection => "What is copied",
+            Self::Transfer => "How content travels",
+            Self::Metadata => "Attributes",
+            Self::Links => "Symbolic links",
+            Self::Deletion => "Deletion",
+            Self::Backup => "Old versions and other places",
+            Self::Connection => "Connection",
+            Self::Output => "Output",
+            Self::Internal => "Internal",
+        }
+    }
+}
+
 impl Flag {
     const fn short(mut self, letter: u8) -> Self {
         self.short = Some(letter);

@@ -217,7 +217,6 @@ fn long_name(item: &Item<'_>, context: &Context<'_>) -> Vec<u8> {
         dir if context.sends => [dir, b"/", name].concat(),
         _ => name.to_vec(),
     };
-    let path = path.strip_suffix(b"/.").filter(|dir| !dir.is_empty()).unwrap_or(&path);
     let start = path.iter().position(|b| *b != b'/').unwrap_or(0);
     path[start..].to_vec()
 }

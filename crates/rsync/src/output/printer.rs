@@ -37,6 +37,19 @@ pub struct Streams {
     pub zone: TimeZone,
 }
 
+/// Where the client sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// At the source.
+    Sends,
+    /// At the destination.
+    Receives,
+    /// At both, and at the source's end of the session.
+    Local,
+    /// At both, and at the reading end of a listing.
+    Lists,
+}
+
 /// The lines of one session.
 pub struct Printer {
     streams: Streams,
@@ -44,15 +57,19 @@ pub struct Printer {
     human: u8,
     format: Option<Format>,
     log_format: Option<Format>,
-    /// This side sends.
-    sends: bool,
+    seat: Seat,
     digest_len: usize,
     started: Instant,
     stop: Arc<AtomicBool>,
     /// `building file list ... ` stands there without its end.
     list_open: bool,
+    /// The first list is the whole.
+    whole_list: bool,
     /// A line of progress stands there without its end, with so many characters.
     progress_len: usize,
+    /// Files, and bytes in them, that a dry run would transfer.
+    untransferred: (u64, u64),
+    said_last: bool,
     file: FileProgress,
     /// Bytes of content at the times when they were shown, the last few.
     history: Vec<Moment>,
@@ -76,7 +93,7 @@ impl Printer {
         streams: Streams,
         options: &TransferOptions,
         output: &crate::flags::Output,
-        sends: bool,
+        seat: Seat,
         stop: Arc<AtomicBool>,
     ) -> Self {
         let log_format = output.log_file_format.as_deref().unwrap_or(b"%i %n%L");
@@ -85,14 +102,17 @@ impl Printer {
             streams,
             options: options.clone(),
             human: output.human,
-            format: output.format.as_deref().filter(|f| !f.is_empty()).map(Format::parse),
+            format: output.format.as_deref().map(Format::parse),
             log_format: has_log.then(|| Format::parse(log_format)),
-            sends,
+            seat,
             digest_len: 32,
             started: Instant::now(),
             stop,
             list_open: false,
+            whole_list: false,
             progress_len: 0,
+            untransferred: (0, 0),
+            said_last: false,
             file: FileProgress::default(),
             history: Vec::new(),
         }
@@ -108,8 +128,14 @@ impl Printer {
         self.say(text);
     }
 
+    /// Whether the last line about an error was one that ends a run.
+    pub fn has_said_last(&self) -> bool {
+        self.said_last
+    }
+
     /// Prints a line about something that went wrong.
     pub fn error(&mut self, text: &[u8]) {
+        self.said_last = text.starts_with(b"rsync error: ");
         if let Some(log) = &mut self.streams.log {
             log.line(text);
         }
@@ -130,10 +156,14 @@ impl Printer {
     /// Prints figures and summary of a session that came to its end.
     pub fn finish(&mut self, ending: &Ending) {
         self.break_line();
-        let stats = &ending.statistics;
+        let mut stats = ending.statistics;
+        if self.options.dry_run {
+            (stats.transferred_count, stats.transferred_size) = self.untransferred;
+        }
+        let stats = &stats;
         let talk = &self.options.talk;
         let (level, traces) = (talk.info.stats, talk.debug.deltasum);
-        if self.sends && traces > 0 && !self.options.selection.list_only {
+        if !self.reads() && traces > 0 && !self.options.selection.list_only {
             let line = format!(
                 "total: matches={}  hash_hits={}  false_alarms={} data={}",
                 stats.match_count, stats.hash_hits, stats.false_alarms, stats.literal_bytes
@@ -161,6 +191,10 @@ impl Printer {
             log.line(log_summary(stats).as_bytes());
         }
         let _ = self.streams.out.flush();
+    }
+
+    fn reads(&self) -> bool {
+        matches!(self.seat, Seat::Receives | Seat::Lists)
     }
 
     /// Whether standard output is of any interest.
@@ -197,7 +231,7 @@ impl Printer {
         Context {
             times: self.options.times,
             group: self.options.group,
-            sends: self.sends,
+            sends: !self.reads(),
             digest_len: self.digest_len,
             zone: &self.streams.zone,
             now: jiff::Timestamp::now(),
@@ -206,7 +240,10 @@ impl Printer {
     }
 
     fn show(&mut self, item: &Item<'_>, transfer: Option<&Transferred<'_>>) {
-        let subject = Subject::Item(item, transfer);
+        // Within one machine everything is received.
+        let direction = if self.seat == Seat::Local { Direction::Received } else { item.direction };
+        let shown = Item { direction, ..*item };
+        let subject = Subject::Item(&shown, transfer);
         if self.is_shown(item)
             && let Some(line) = self.format.as_ref().map(|f| f.render(&subject, &self.context()))
         {
@@ -239,11 +276,8 @@ impl Printer {
         match talk.itemize {
             Itemize::All => true,
             Itemize::Changed => significant || Self::is_plain_change(item) || talk.info.name > 1,
-            // On a sender the other side says the rest in words.
-            Itemize::Off => {
-                Self::is_plain_change(item)
-                    || (significant && talk.info.name > 1 && item.direction == Direction::Received)
-            }
+            // The generator says the rest in words, where it is asked for.
+            Itemize::Off => Self::is_plain_change(item),
         }
     }
 
@@ -276,6 +310,10 @@ impl Printer {
 
 impl Report for Printer {
     fn item(&mut self, item: &Item<'_>) {
+        if self.options.dry_run && item.flags & ItemFlags::TRANSFER != 0 {
+            self.untransferred.0 += 1;
+            self.untransferred.1 = self.untransferred.1.saturating_add(item.entry.size);
+        }
         if !self.waits(item) {
             self.show(item, None);
         }
@@ -345,7 +383,11 @@ impl Report for Printer {
         {
             return;
         }
+        let lists = self.seat == Seat::Lists;
         match progress {
+            ListProgress::Started { .. } if lists && recursive => {
+                self.say(b"sending incremental file list");
+            }
             ListProgress::Started { incremental: true, direction } => {
                 let act = if direction == Direction::Sent { "sending" } else { "receiving" };
                 self.say(format!("{act} incremental file list").as_bytes());
@@ -353,17 +395,20 @@ impl Report for Printer {
             ListProgress::Started { incremental: false, direction } => {
                 let act = if direction == Direction::Sent { "building" } else { "receiving" };
                 self.write(format!("{act} file list ... ").as_bytes());
-                self.list_open = true;
-                if level > 1 {
+                (self.list_open, self.whole_list) = (true, true);
+                if level > 1 && direction == Direction::Sent {
                     self.break_line();
                     self.write(b" 0 files...\r");
                 }
             }
-            ListProgress::Counted(count) if level > 1 => {
+            ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
+            ListProgress::Counted(count) if level > 1 && count % 100 == 0 => {
+                self.break_line();
                 self.write(format!(" {count} files...\r").as_bytes());
             }
             ListProgress::Counted(_) => {}
             ListProgress::Complete(count) if level > 1 => {
+                self.list_open = false;
                 let files = if count == 1 { "file" } else { "files" };
                 self.write(format!("{count} {files} to consider\n").as_bytes());
             }

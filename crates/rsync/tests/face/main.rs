@@ -1,6 +1,8 @@
 //! rsync's face, held against the real program.
 
+mod daemons;
 mod options;
 mod server_args;
+mod side_by_side;
 mod stock;
 mod usage;

@@ -102,6 +102,45 @@ impl Session<'_> {
         best
     }
 
+    /// The first object of this name and kind in the alternate directories.
+    pub(crate) fn in_alternates(&mut self, name: &[u8], kind: Kind) -> Option<(u8, Meta)> {
+        let count = self.destination.as_ref()?.alternates.len();
+        (0..count).find_map(|at| {
+            let meta = match name {
+                b"." => self.alternate_folder(at, b"").ok()?.meta().ok()?,
+                _ => self.alternate_folder(at, parent_of(name)).ok()?.lstat(leaf_of(name)).ok()?,
+            };
+            (meta.kind == kind).then_some((at as u8, meta))
+        })
+    }
+
+    /// Takes something without content, which says the same there, from an alternate directory.
+    /// `false`: it is to be made.
+    pub(crate) fn node_from_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &Rc<[u8]>,
+        ndx: u32,
+        dir: u8,
+        meta: &Meta,
+    ) -> bool {
+        let equal = self.likeness.lacking(entry, meta).is_empty();
+        match self.options.update.alternates.as_ref().map(|alternates| alternates.kind) {
+            Some(AlternateKind::Compare) if equal => {
+                self.tell(ndx, 0, None);
+                true
+            }
+            Some(AlternateKind::Link) if equal => {
+                if !self.is_dry() && self.put_alternate_link(name, dir, false).is_err() {
+                    return false;
+                }
+                self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// `--compare-dest`: the destination needs no copy of its own.
     fn leave_to_alternate(
         &mut self,
@@ -119,7 +158,7 @@ impl Session<'_> {
             }
         }
         self.tell(ndx, 0, None);
-        self.report_equal(entry);
+        self.report_equal(entry, 0);
         true
     }
 
@@ -143,7 +182,7 @@ impl Session<'_> {
             }
         }
         self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
-        self.report_equal(entry);
+        self.report_equal(entry, 0);
         true
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use driftless_fs::{Folder, Follow, Root, is_absent};
+use driftless_fs::{Attributes, Folder, Follow, Root, is_absent};
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, RelPath};
 
@@ -32,9 +32,8 @@ impl Session<'_> {
         if backup.dir.is_none() {
             return Ok((self.folder_to_change(parent_of(name))?, leaf));
         }
-        let root = self.destination.as_ref().and_then(|destination| destination.backup.clone());
-        let root = root.ok_or_else(absent)?;
-        Ok((open_or_make(&root, parent_of(name))?, leaf))
+        let root = self.backup_root()?;
+        Ok((self.backup_folder(&root, parent_of(name))?, leaf))
     }
 
     /// Keeps what is at a name that is about to be replaced. `true` when nothing is to be kept, or
@@ -64,6 +63,38 @@ impl Session<'_> {
         let (folder, leaf) = self.backup_place(name)?;
         let source = self.folder(parent_of(name))?.open_file(leaf_of(name))?;
         copy_file(&source, &folder, &leaf)
+    }
+
+    /// The directory of this path below the backups, made like its original where it is missing.
+    fn backup_folder(&mut self, root: &Root, dir: &[u8]) -> io::Result<Folder> {
+        let path = RelPath::parse(dir).ok();
+        match root.folder(path.as_ref(), Follow::Nothing) {
+            Err(error) if is_absent(&error) => {}
+            answer => return answer,
+        }
+        let mut at = root.folder(None, Follow::Nothing)?;
+        let ends = dir.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
+        for end in ends.chain([dir.len()]) {
+            let leaf = leaf_of(&dir[..end]);
+            match at.create_dir(leaf, 0o777) {
+                Ok(()) => {
+                    if let Ok(Some(original)) = self.look(&dir[..end]) {
+                        // Best effort: the backup counts, not who may look at it.
+                        let like = Attributes {
+                            mode: Some(original.mode & 0o7777),
+                            uid: Some(original.uid),
+                            gid: Some(original.gid),
+                            ..Attributes::default()
+                        };
+                        let _ = at.set_attributes(leaf, Kind::Dir, &like);
+                    }
+                }
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(_) => {}
+            }
+            at = at.open_folder(leaf)?;
+        }
+        Ok(at)
     }
 
     fn backed_up(&mut self, name: &[u8], result: io::Result<()>) -> bool {
@@ -130,7 +161,7 @@ pub(crate) fn copy_file(
     let meta = *source.opened();
     let mut copy = folder.start_file(name, 0o600)?;
     driftless_fs::copy::copy_content(source, copy.file(), meta.size)?;
-    let all = driftless_fs::Attributes {
+    let all = Attributes {
         mode: Some(meta.mode & 0o7777),
         uid: Some(meta.uid),
         gid: Some(meta.gid),
@@ -138,28 +169,7 @@ pub(crate) fn copy_file(
         atime: None,
     };
     if copy.set_attributes(&all).is_err() {
-        copy.set_attributes(&driftless_fs::Attributes { uid: None, gid: None, ..all })?;
+        copy.set_attributes(&Attributes { uid: None, gid: None, ..all })?;
     }
     copy.place(folder, name)
-}
-
-/// The directory of this path below a root, made with what is missing above it.
-fn open_or_make(root: &Root, dir: &[u8]) -> io::Result<Folder> {
-    if dir.is_empty() {
-        return root.folder(None, Follow::Nothing);
-    }
-    let path = RelPath::parse(dir).map_err(|_| io::ErrorKind::InvalidInput)?;
-    match root.folder(Some(&path), Follow::Nothing) {
-        Err(error) if is_absent(&error) => {}
-        answer => return answer,
-    }
-    let mut at = root.folder(None, Follow::Nothing)?;
-    for name in dir.split(|&b| b == b'/') {
-        match at.create_dir(name, 0o777) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        at = at.open_folder(name)?;
-    }
-    Ok(at)
 }

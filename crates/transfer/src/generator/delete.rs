@@ -271,8 +271,13 @@ impl Session<'_> {
         if meta.kind != Kind::Dir {
             return Ok(self.delete_leaf(name, meta));
         }
+        let skipped_count = self.deletions.skipped_count;
         let emptied = self.empty_directory(name)?;
         if !emptied {
+            if self.deletions.skipped_count > skipped_count {
+                let shown = printable(name);
+                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+            }
             return Ok(false);
         }
         if self.limit_reached() {
@@ -405,12 +410,15 @@ impl Session<'_> {
 
     /// Removes a directory that is in the way: with what is in it only when that is allowed.
     pub(crate) fn remove_directory_for_other(&mut self, name: &[u8]) -> bool {
-        let limit = self.deletions.most.take();
+        let skipped_count = self.deletions.skipped_count;
         let emptied = match self.deletions.force {
             true => self.empty_directory(name).unwrap_or(false),
             false => true,
         };
-        self.deletions.most = limit;
+        if self.deletions.skipped_count > skipped_count {
+            let shown = printable(name);
+            self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+        }
         if !emptied || self.is_dry() {
             return emptied;
         }

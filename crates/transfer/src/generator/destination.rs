@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use driftless_fs::{Follow, FsError, Root, is_absent, operator};
+use driftless_fs::{Follow, FsError, Root, operator};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
@@ -30,7 +30,9 @@ pub(crate) struct Destination {
     pub(crate) temp_dir: Option<Root>,
     /// An absolute partial directory.
     pub(crate) partial_root: Option<Root>,
-    pub(crate) backup: Option<Root>,
+    /// Where backups go; opened, or made, when the first one is.
+    pub(crate) backup: Option<PathBuf>,
+    pub(crate) backup_root: Option<Root>,
     pub(crate) alternates: Vec<Option<Root>>,
 }
 
@@ -91,7 +93,7 @@ impl Session<'_> {
             false => Follow::Nothing,
         };
         if let Some(root) = root {
-            self.open_others(&root, &mut destination)?;
+            self.open_others(&mut destination)?;
             self.folders = Some(Folders::new(root, follow));
         }
         self.destination = Some(destination);
@@ -195,6 +197,9 @@ impl Session<'_> {
         if self.options.talk.info.name >= 1 || self.options.talk.itemize != Itemize::Off {
             let count = missing.len();
             let word = if count == 1 { "directory" } else { "directories" };
+            let relative = self.receive.destination.is_some_and(|given| !given.starts_with(b"/"));
+            let here = std::env::current_dir().ok().filter(|_| relative);
+            let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
             let shown = printable(path.as_os_str().as_bytes());
             self.say(Level::Info, &format!("created {count} {word} for {shown}"));
         }
@@ -202,7 +207,7 @@ impl Session<'_> {
     }
 
     /// Opens the directories for temporaries, backups, partial files and alternates.
-    fn open_others(&mut self, root: &Root, destination: &mut Destination) -> Result<(), PushError> {
+    fn open_others(&mut self, destination: &mut Destination) -> Result<(), PushError> {
         let base = PathBuf::from(OsStr::from_bytes(&destination.shown));
         let below = |dir: &[u8]| base.join(OsStr::from_bytes(dir));
         if let Some(dir) = &self.options.temp_dir {
@@ -220,7 +225,12 @@ impl Session<'_> {
             destination.partial_root = self.open_root(&below(dir)).ok();
         }
         if let Some(dir) = self.options.write.backup.as_ref().and_then(|b| b.dir.as_ref()) {
-            destination.backup = self.open_backup(root, dir, &below(dir))?;
+            let path = below(dir);
+            if self.open_root(&path).is_err() && std::fs::symlink_metadata(&path).is_ok() {
+                let text = format!("The backup-dir is not a directory: {}", printable(dir));
+                return Err(PushError::Fatal { text, exit: 1 });
+            }
+            destination.backup = Some(path);
         }
         if let Some(alternates) = &self.options.update.alternates {
             let option = alternates.kind.option();
@@ -236,38 +246,26 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn open_backup(
-        &mut self,
-        root: &Root,
-        dir: &[u8],
-        path: &Path,
-    ) -> Result<Option<Root>, PushError> {
-        match self.open_root(path) {
-            Ok(root) => return Ok(Some(root)),
-            Err(FsError::Open { source, .. }) if is_absent(&source) => {}
-            Err(FsError::Open { source, .. }) => return Err(cannot_stat(path, &source)),
+    /// The directory for backups, made where it is missing.
+    pub(crate) fn backup_root(&mut self) -> io::Result<Root> {
+        let Some(destination) = &self.destination else { return Err(absent()) };
+        if let Some(root) = &destination.backup_root {
+            return Ok(root.clone());
         }
-        if std::fs::symlink_metadata(path).is_ok() {
-            let text = format!("The backup-dir is not a directory: {}", printable(dir));
-            return Err(PushError::Fatal { text, exit: 1 });
-        }
-        if self.is_dry() {
-            return Ok(None);
-        }
-        // It is made where it is named, which may be below the destination.
-        let _ = root;
+        let path = destination.backup.clone().ok_or_else(absent)?;
         let missing: Vec<&Path> =
             path.ancestors().take_while(|dir| self.open_root(dir).is_err()).collect();
         for dir in missing.iter().rev() {
             let parent = dir.parent().unwrap_or(Path::new("/"));
-            let made = self.open_root(parent).map_err(|FsError::Open { source, .. }| source);
-            let made = made.and_then(|root| {
-                let name = dir.file_name().map(OsStr::as_bytes).unwrap_or_default();
-                root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)
-            });
-            made.map_err(|error| cannot_make(dir, &error))?;
+            let root = self.open_root(parent).map_err(|FsError::Open { source, .. }| source)?;
+            let name = dir.file_name().map(OsStr::as_bytes).unwrap_or_default();
+            root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)?;
         }
-        Ok(self.open_root(path).ok())
+        let root = self.open_root(&path).map_err(|FsError::Open { source, .. }| source)?;
+        if let Some(destination) = &mut self.destination {
+            destination.backup_root = Some(root.clone());
+        }
+        Ok(root)
     }
 
     /// A directory of an alternate directory.

@@ -148,7 +148,12 @@ impl Session<'_> {
         let implied = entry.dir.top && entry.dir.no_content && !self.options.selection.relative;
         let flags = match &before {
             Some(before) => self.likeness.differences(entry, before),
-            None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE,
+            None => match self.in_alternates(&entry.name, Kind::Dir) {
+                Some((_, like)) => {
+                    self.likeness.differences(entry, &like) | ItemFlags::LOCAL_CHANGE
+                }
+                None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE,
+            },
         };
         if !implied {
             self.tell(ndx, flags, None);

@@ -12,10 +12,11 @@ use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
+use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::basis::BasisChoice;
 use crate::generator::hardlinks::Membership;
-use crate::options::Append;
+use crate::options::{Append, Itemize};
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
 use crate::sender::answer::strong;
@@ -184,7 +185,7 @@ impl Session<'_> {
     fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
         let flags = self.likeness.differences(entry, present);
         self.tell(ndx, flags, None);
-        self.report_equal(entry);
+        self.report_equal(entry, flags);
         if self.options.update.checksum && self.likeness.keeps_times(Kind::File) {
             // Its time is known to belong to the same content, so it counts to the nanosecond.
             self.correct_time(entry, name, present);
@@ -217,9 +218,20 @@ impl Session<'_> {
         }
     }
 
-    pub(crate) fn report_equal(&mut self, entry: &Entry) {
-        if self.options.talk.info.name >= 2 && !self.receive.server {
-            self.report.up_to_date(entry);
+    /// Says that the content of an entry stays; `flags` tell what else differs.
+    pub(crate) fn report_equal(&mut self, entry: &Entry, flags: u16) {
+        let talk = &self.options.talk;
+        if talk.info.name < 2 || talk.itemize != Itemize::Off {
+            return;
+        }
+        let differs = flags & !ItemFlags::LOCAL_CHANGE != 0;
+        match (self.receive.server, differs) {
+            (_, true) => self.say(Level::Info, &printable(&entry.name).to_string()),
+            (true, false) => {
+                let text = format!("{} is uptodate", printable(&entry.name));
+                self.say(Level::Info, &text);
+            }
+            (false, false) => self.report.up_to_date(entry),
         }
     }
 
@@ -227,7 +239,11 @@ impl Session<'_> {
     fn request(&mut self, entry: &Entry, request: Request) -> Result<(), PushError> {
         let Request { number, at, ndx, before, displaces, mut basis, basis_meta, redo } = request;
         let mut flags = ItemFlags::TRANSFER;
-        match &before {
+        let compared = match basis {
+            BasisChoice::Alternate(_) => basis_meta.as_ref(),
+            _ => before.as_ref(),
+        };
+        match compared {
             None => flags |= ItemFlags::IS_NEW,
             Some(before) => {
                 flags |= self.likeness.differences(entry, before);
@@ -305,7 +321,8 @@ impl Session<'_> {
         self.options.write.in_place() && self.options.write.backup.is_some()
     }
 
-    fn sends_whole(&self) -> bool {
+    /// Whether no deltas are made.
+    pub(crate) fn sends_whole(&self) -> bool {
         let choice = self.options.whole_file.unwrap_or(self.receive.local);
         choice || self.setup.checksum == ChecksumKind::None
     }

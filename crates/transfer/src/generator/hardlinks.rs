@@ -174,7 +174,7 @@ impl Session<'_> {
         let inode = |meta: &Meta| (meta.dev, meta.ino);
         if before.is_some() && before.as_ref().map(inode) == there.as_ref().map(inode) {
             self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
-            return self.report_equal(entry);
+            return self.report_equal(entry, 0);
         }
         if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
             && !self.make_way(name, &present, "new regular file")

@@ -15,7 +15,7 @@ mod fuzzy;
 pub(crate) mod hardlinks;
 pub(crate) mod ids;
 pub(crate) mod likeness;
-mod nodes;
+pub(crate) mod nodes;
 pub(crate) mod place;
 pub(crate) mod sums;
 

@@ -24,13 +24,10 @@ impl Session<'_> {
         if !self.options.links {
             return self.skip_non_regular(entry);
         }
-        let mut target = entry.link_target.to_vec();
-        if self.options.link.munge {
-            target.splice(0..0, MUNGED.iter().copied());
-        }
-        if self.options.link.safe && is_unsafe(&target, &entry.name) {
+        let target = &entry.link_target;
+        if self.options.link.safe && is_unsafe(target, &entry.name) {
             if self.options.talk.info.name >= 1 {
-                let (name, target) = (printable(&entry.name), printable(&target));
+                let (name, target) = (printable(&entry.name), printable(target));
                 self.say(
                     Level::Info,
                     &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""),
@@ -41,11 +38,10 @@ impl Session<'_> {
         if target.is_empty() {
             return;
         }
-        let same = |session: &mut Self, name: &[u8]| {
-            let text = session.folder(parent_of(name)).and_then(|f| f.read_link(leaf_of(name)));
-            text.is_ok_and(|text| text == target)
+        let same = |folder: &Folder, name: &[u8]| {
+            folder.read_link(name).is_ok_and(|text| text == **target)
         };
-        let make = |folder: &Folder, name: &[u8]| folder.symlink(&target, name);
+        let make = |folder: &Folder, name: &[u8]| folder.symlink(target, name);
         self.examine_object(number, list, at, "symlink", &same, &make);
     }
 
@@ -57,9 +53,8 @@ impl Session<'_> {
         }
         let (mode, rdev) = (entry.mode, entry.rdev);
         let word = if kind.is_device() { "device file" } else { "special file" };
-        let same = |session: &mut Self, name: &[u8]| {
-            !kind.is_device()
-                || session.look(name).is_ok_and(|meta| meta.is_some_and(|meta| meta.rdev == rdev))
+        let same = |folder: &Folder, name: &[u8]| {
+            !kind.is_device() || folder.lstat(name).is_ok_and(|meta| meta.rdev == rdev)
         };
         let rdev = if kind.is_device() { rdev } else { (0, 0) };
         // Private until it has its owner.
@@ -81,7 +76,7 @@ impl Session<'_> {
         list: &Rc<List>,
         at: usize,
         word: &str,
-        same: &dyn Fn(&mut Self, &[u8]) -> bool,
+        same: &dyn Fn(&Folder, &[u8]) -> bool,
         make: &dyn Fn(&Folder, &[u8]) -> io::Result<()>,
     ) {
         let Some(entry) = list.entries.get(at) else { return };
@@ -109,21 +104,36 @@ impl Session<'_> {
         }
         let ndx = list.first + at as u32;
         let alike = before.filter(|before| before.kind == kind);
-        if let Some(present) = &alike
-            && same(self, &name)
-        {
+        let stays = alike.is_some()
+            && self.folder(parent_of(&name)).is_ok_and(|folder| same(folder, leaf_of(&name)));
+        if let Some(present) = alike.as_ref().filter(|_| stays) {
             let flags = self.likeness.differences(entry, present);
             self.tell(ndx, flags, None);
-            self.report_equal(entry);
+            self.report_equal(entry, flags);
             self.correct(entry, &name, present);
             self.complete_group(number, at);
             return self.acknowledge(ndx);
         }
         let mut flags = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
-        flags |= match &alike {
-            None => ItemFlags::IS_NEW,
-            Some(present) => self.likeness.differences(entry, present),
+        let like = if before.is_none() { self.in_alternates(&name, kind) } else { None };
+        // Where times are not kept, its own becomes that of the transfer.
+        let time = if self.likeness.keeps_times(kind) { 0 } else { ItemFlags::REPORT_TIME };
+        flags |= match (&alike, &like) {
+            (Some(present), _) => self.likeness.differences(entry, present) | time,
+            (None, Some((_, present))) => self.likeness.differences(entry, present),
+            (None, None) => ItemFlags::IS_NEW,
         };
+        if let Some((dir, meta)) = &like
+            && self
+                .alternate_folder(usize::from(*dir), parent_of(&name))
+                .is_ok_and(|folder| same(&folder, leaf_of(&name)))
+        {
+            flags &= !ItemFlags::REPORT_CHANGE;
+            if self.node_from_alternate(entry, &name, ndx, *dir, meta) {
+                self.complete_group(number, at);
+                return self.acknowledge(ndx);
+            }
+        }
         if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
             && !self.make_way(&name, &present, &format!("new {word}"))
         {

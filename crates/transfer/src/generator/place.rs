@@ -48,13 +48,14 @@ impl Session<'_> {
 
     fn open_in_place(&mut self, name: &[u8], pending: &Pending) -> io::Result<Target> {
         let device = self.options.write.write_devices;
-        let folder = self.folder_to_change(parent_of(name))?;
         let leaf = leaf_of(name);
         if pending.displaces {
-            folder.remove_file(leaf)?;
+            self.folder_to_change(parent_of(name))?.remove_file(leaf)?;
         }
-        match folder.open_for_update(leaf, device) {
+        // Writing into a file does not move its directory's time.
+        match self.folder(parent_of(name)).and_then(|f| f.open_for_update(leaf, device)) {
             Err(error) if is_absent(&error) => {
+                let folder = self.folder_to_change(parent_of(name))?;
                 folder.create_file(leaf, PRIVATE).map(Target::InPlace)
             }
             answer => answer.map(Target::InPlace),
@@ -200,7 +201,7 @@ impl Session<'_> {
         if self.likeness.keeps_times(Kind::File) {
             wanted.mtime = Some(entry.mtime);
         }
-        let folder = self.folder_to_change(parent_of(&name))?;
+        let folder = self.folder(parent_of(&name))?.clone();
         self.apply(&name, &wanted, |attributes| {
             folder.set_attributes(leaf_of(&name), Kind::File, attributes)
         });

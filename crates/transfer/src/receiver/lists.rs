@@ -105,7 +105,8 @@ impl List {
 
     /// Whether the list has this name, as whatever.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
-        self.position(name, false).is_some() || self.position(name, true).is_some()
+        let stays = |at: Option<usize>| at.is_some_and(|at| !self.is_dropped(at));
+        stays(self.position(name, false)) || stays(self.position(name, true))
     }
 }
 
@@ -190,11 +191,13 @@ impl Lists {
         self.awaited.remove(&index).ok_or(BadList::Directory(index))
     }
 
-    /// Adds a list; `directory` as announced, `None` for the first.
+    /// Adds a list; `directory` as announced, `None` for the first. `prune`: directories without
+    /// anything but directories below are as if they were not listed.
     pub(crate) fn add(
         &mut self,
         mut entries: Vec<Entry>,
         directory: Option<Rc<Directory>>,
+        prune: bool,
     ) -> Result<(), BadList> {
         flist::sort(&mut entries);
         if let Some(directory) = &directory {
@@ -208,7 +211,10 @@ impl Lists {
                 return Err(BadList::Place(printable(&entry.name)));
             }
         }
-        let dropped = find_duplicates(&mut entries);
+        let mut dropped = find_duplicates(&mut entries);
+        if prune {
+            add_empty_directories(&entries, &mut dropped);
+        }
         let renamed = entries.iter_mut().fold(false, |any, entry| settle_name(entry) || any);
         let mut list = List {
             first: self.next_first,
@@ -320,6 +326,28 @@ fn find_duplicates(entries: &mut [Entry]) -> Vec<u32> {
     dropped.sort_unstable();
     dropped.dedup();
     dropped
+}
+
+/// Adds the places of directories below which nothing but directories is listed.
+fn add_empty_directories(entries: &[Entry], dropped: &mut Vec<u32>) {
+    // Backwards: what is below a directory comes right behind it.
+    let mut needed: Vec<&[u8]> = Vec::new();
+    for (at, entry) in entries.iter().enumerate().rev() {
+        let name: &[u8] = &entry.name;
+        if entry.kind() != Some(Kind::Dir) {
+            needed.push(parent_of(name));
+        } else if name != b"." {
+            let before = needed.len();
+            needed.retain(|dir| *dir != name);
+            match needed.len() == before {
+                true => dropped.push(at as u32),
+                false => needed.push(parent_of(name)),
+            }
+        }
+        needed.dedup();
+    }
+    dropped.sort_unstable();
+    dropped.dedup();
 }
 
 /// Brings a name of the list into the form of a path: without the leading slash that

@@ -17,6 +17,7 @@ pub(crate) mod content;
 pub(crate) mod lists;
 mod messages;
 mod reading;
+pub(crate) mod requested;
 pub mod role;
 mod session;
 mod wire;

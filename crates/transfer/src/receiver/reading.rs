@@ -8,9 +8,11 @@ use driftless_proto::int::take_int;
 use driftless_proto::item::Item;
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::{DelStats, Stats};
+use driftless_tree::Kind;
 use driftless_tree::flist::Entry;
 
 use crate::error::PushError;
+use crate::generator::nodes::MUNGED;
 use crate::receiver::answers::Answer;
 use crate::receiver::lists::{BadList, Directory};
 use crate::receiver::session::{Session, Step};
@@ -134,6 +136,9 @@ impl Session<'_> {
                         return Err(self.wire.broken(text, 2));
                     }
                     self.likeness.receive(&mut entry);
+                    if self.options.link.munge && entry.kind() == Some(Kind::Symlink) {
+                        entry.link_target = [MUNGED, &entry.link_target].concat().into();
+                    }
                     entries.push(entry);
                 }
                 Ok(ListItem::End { io_error }) => break Some(io_error),
@@ -163,12 +168,15 @@ impl Session<'_> {
         entries: Vec<Entry>,
     ) -> Result<(), PushError> {
         for entry in &entries {
+            self.receive.requested.check(entry)?;
             self.counts.listed.count(entry.mode);
-            let sized = !matches!(entry.kind(), None | Some(driftless_tree::Kind::Dir));
+            let sized = !matches!(entry.kind(), None | Some(Kind::Dir));
             self.ending.statistics.total_size += if sized { entry.size } else { 0 };
         }
         let number = self.lists.end();
-        self.lists.add(entries, directory).map_err(|bad| self.bad_list(&bad))?;
+        self.lists
+            .add(entries, directory, self.options.selection.prune_empty_dirs)
+            .map_err(|bad| self.bad_list(&bad))?;
         self.note_hard_links(number)?;
         if self.options.talk.info.flist >= 2 {
             self.report.listing(ListProgress::Counted(self.lists.entry_count));

@@ -15,6 +15,7 @@ use crate::connect::handshake::Setup;
 use crate::error::PushError;
 use crate::link::Link;
 use crate::options::{FilesFrom, TransferOptions};
+use crate::receiver::requested::Requested;
 use crate::receiver::session::{Receive, Session};
 use crate::receiver::wire::Wire;
 use crate::report::Report;
@@ -37,8 +38,19 @@ pub fn receive(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<Ending, Box<SessionFailure>> {
+    receive_from(established, options, request, report, false)
+}
+
+/// As [`receive`]; `is_local`: the sender is on this machine.
+pub(crate) fn receive_from(
+    established: Established,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+    is_local: bool,
+) -> Result<Ending, Box<SessionFailure>> {
     let Established { mut link, child, setup, is_server } = established;
-    let place = Place { options, request, is_server, is_local: false };
+    let place = Place { options, request, is_server, is_local };
     let (result, mut ending) = run(&mut link, setup, &place, report);
     drop(link);
     if let Some(child) = child {
@@ -70,10 +82,11 @@ fn run(
     let Place { options, request, is_server, is_local } = *place;
     let mut wire = Wire::new(link, setup.protocol);
     let rules = match is_server {
-        true => received_rules(&mut wire, setup, options, request, report),
+        true => received_rules(&mut wire, setup, options, request, report)
+            .map(|rules| (Arc::new(rules), Requested::anything())),
         false => own_rules(&mut wire, setup, options, request),
     };
-    let rules = match rules {
+    let (rules, requested) = match rules {
         Ok(rules) => rules,
         Err(error) => {
             leave(wire.link, setup, is_server, &error);
@@ -83,7 +96,8 @@ fn run(
     };
     let receive = Receive {
         destination: request.destination.as_deref(),
-        rules: Some(Arc::new(rules)),
+        rules: Some(rules),
+        requested,
         server: is_server,
         local: is_local,
     };
@@ -176,7 +190,7 @@ fn own_rules(
     setup: Setup,
     options: &TransferOptions,
     request: &Request,
-) -> Result<Rules, PushError> {
+) -> Result<(Arc<Rules>, Requested), PushError> {
     let parse = parse_options(setup, options, request);
     let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules)?;
     let texts = rules.wire_texts_for_sender(setup.protocol).map_err(bad_rules)?;
@@ -187,9 +201,9 @@ fn own_rules(
         }
         filterlist::put_end(out);
     });
-    if let Some(names) = names {
+    if let Some(names) = &names {
         let mut out = Vec::new();
-        for name in &names {
+        for name in names {
             files_from::put_name(&mut out, name);
         }
         files_from::put_end(&mut out);
@@ -198,7 +212,16 @@ fn own_rules(
             _ => wire.link.output.data(&out),
         }
     }
-    Ok(rules)
+    let rules = Arc::new(rules);
+    let requested = match (&options.selection.files_from, options.trust_sender) {
+        (Some(FilesFrom::Remote(_)), _) | (_, true) => Requested::anything(),
+        _ => {
+            let relative = options.selection.relative;
+            let listed = names.as_deref();
+            Requested::new(&request.sources, listed, relative, &request.rules, &rules)
+        }
+    };
+    Ok((rules, requested))
 }
 
 /// The names of a list on this side.

@@ -29,6 +29,7 @@ use crate::generator::sums::Summing;
 use crate::options::{Itemize, MissingArgs, RemoveSource, TransferOptions};
 use crate::receiver::lists::{Directory, List, Lists, Stage};
 use crate::receiver::reading::Reading;
+use crate::receiver::requested::Requested;
 use crate::receiver::wire::Wire;
 use crate::report::{
     self, Direction, KindCounts, ListProgress, Message, Origin, Overall, Report, Role,
@@ -42,6 +43,8 @@ pub(crate) struct Receive<'a> {
     pub(crate) destination: Option<&'a [u8]>,
     /// Rules that protect names from deletion.
     pub(crate) rules: Option<Arc<Rules>>,
+    /// What the sender may list.
+    pub(crate) requested: Requested,
     /// This end was called: texts travel to the peer, and no stats are expected from it.
     pub(crate) server: bool,
     /// Both ends are on this machine, and unless told otherwise files travel whole.
@@ -318,11 +321,20 @@ impl<'a> Session<'a> {
             return Ok(false);
         }
         if count == 0 && self.lists.complete && self.lists.held.len() == 1 {
-            self.finished = true;
-            return Ok(false);
+            // A server without anything to send has left; a client goes on to the end.
+            self.finished = !self.receive.server;
+            self.destination = Some(Destination::default());
+            return Ok(self.receive.server);
         }
         self.report.listing(ListProgress::Complete(self.lists.entry_count));
         self.find_destination()?;
+        if self.options.talk.debug.deltasum >= 1 || self.options.talk.verbosity >= 2 {
+            let text = match self.sends_whole() {
+                true => "delta-transmission disabled for local transfer or --whole-file",
+                false => "delta-transmission enabled",
+            };
+            self.say(Level::Info, text);
+        }
         self.start_deletions()?;
         Ok(true)
     }
@@ -512,7 +524,7 @@ impl<'a> Session<'a> {
         if level == Level::ErrorXfer {
             self.ending.error_xfer = true;
         }
-        if self.receive.server && !self.receive.local {
+        if self.receive.server {
             const LIMIT: usize = driftless_proto::mux::TEXT_LIMIT - 2;
             let mut line = bytes.get(..LIMIT.min(bytes.len())).unwrap_or_default().to_vec();
             line.push(b'\n');

@@ -66,6 +66,14 @@ impl Manner {
     }
 }
 
+/// How one answer is made.
+#[derive(Clone, Copy)]
+struct Plan {
+    manner: Manner,
+    /// The digest is not known and must be computed.
+    summed: bool,
+}
+
 /// Who is asked and told while content is on its way.
 #[derive(Clone, Copy)]
 pub(crate) struct Watch<'a> {
@@ -116,9 +124,9 @@ impl Answerer {
         let known = if is_plain { content.digest(self.kind) } else { None };
         let summed = known.is_none();
         let (complete, computed) = if manner.is_append() || signature.layout().count() == 0 {
-            self.send_literal(content, manner, summed, &mut sent, link, watch)?
+            self.send_literal(content, Plan { manner, summed }, &mut sent, link, watch)?
         } else {
-            self.send_delta(content, signature, manner, summed, &mut sent, link, watch)?
+            self.send_delta(content, signature, Plan { manner, summed }, &mut sent, link, watch)?
         };
         link.output.append(|out| self.tokens.end(out));
         sent.intact = content.unchanged() && complete;
@@ -151,8 +159,7 @@ impl Answerer {
     fn send_literal(
         &mut self,
         content: &mut dyn Content,
-        manner: Manner,
-        summed: bool,
+        Plan { manner, summed }: Plan,
         sent: &mut Sent,
         link: &mut Link,
         watch: Watch<'_>,
@@ -197,8 +204,7 @@ impl Answerer {
         &mut self,
         content: &mut dyn Content,
         signature: &Signature,
-        manner: Manner,
-        summed: bool,
+        Plan { manner, summed }: Plan,
         sent: &mut Sent,
         link: &mut Link,
         watch: Watch<'_>,

@@ -27,14 +27,6 @@ impl Argument {
         }
     }
 
-    /// The argument for texts.
-    pub(crate) fn shown(&self) -> Vec<u8> {
-        match self.path() {
-            path if self.base == b"." && self.leaf.is_some() => path[2..].to_vec(),
-            path => path,
-        }
-    }
-
     /// The transfer's root for reports: as it was given, empty for the working directory.
     pub(crate) fn shown_root(&self) -> Vec<u8> {
         if self.root == b"." { Vec::new() } else { trim_slashes(&self.root).to_vec() }
@@ -90,7 +82,10 @@ pub(crate) fn relative(arg: &[u8], within: &[u8]) -> Result<Argument, DotDot> {
     let is_content = parts.is_empty() || rest.ends_with(b"/") || rest.ends_with(b"/.");
     let known = if is_content { parts.len() } else { parts.len() - 1 };
     let prefix = parts[..known].join(&b'/');
-    let parents = (1..parts.len()).map(|count| parts[..count].join(&b'/')).collect();
+    // A dot in front is kept as a directory of the transfer.
+    let dot = (rest.starts_with(b"./") && !parts.is_empty()).then(|| b".".to_vec());
+    let above = (1..parts.len()).map(|count| parts[..count].join(&b'/'));
+    let parents = dot.into_iter().chain(above).collect();
     let leaf = if is_content { None } else { parts.last().map(|leaf| leaf.to_vec()) };
     let base = if prefix.is_empty() { root.clone() } else { join(&root, &prefix) };
     Ok(Argument { base, leaf, prefix, root, parents })
@@ -166,11 +161,11 @@ mod tests {
     #[test]
     fn a_relative_argument_keeps_its_whole_path() {
         check(&relative(b"a/b/f", b"").unwrap(), "a/b", "a/b/f", &["a", "a/b"]);
-        check(&relative(b"a//./b/f", b"").unwrap(), "a//b", "b/f", &["b"]);
+        check(&relative(b"a//./b/f", b"").unwrap(), "a/b", "b/f", &["b"]);
         check(&relative(b"/a/b", b"").unwrap(), "/a", "a/b", &["a"]);
         check(&relative(b"x/./a/b/", b"").unwrap(), "x/a/b", "a/b", &["a"]);
         check(&relative(b"x/./", b"").unwrap(), "x", ".", &[]);
-        check(&relative(b"./a", b"").unwrap(), ".", "a", &[]);
+        check(&relative(b"./a", b"").unwrap(), ".", "a", &["."]);
         check(&relative(b"d/e", b"/src").unwrap(), "/src/d", "d/e", &["d"]);
         assert_eq!(relative(b"a/../b", b""), Err(DotDot));
     }

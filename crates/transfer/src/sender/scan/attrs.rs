@@ -42,14 +42,13 @@ impl XattrChoice<'_> {
             Some(chain) => !chain.check_xattr(name).is_excluded(),
             None => !name.starts_with(b"system."),
         };
-        let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
-        usual && !is_acl && (self.own_names || !name.starts_with(OWN_NAMES))
+        usual && (self.own_names || !name.starts_with(OWN_NAMES))
     }
 }
 
 impl Attrs {
-    /// Puts the ACLs of a file into its entry.
-    pub(crate) fn add_acls(&mut self, dir: &Dir, of: Of<'_>, entry: &mut Entry) -> io::Result<()> {
+    /// Puts the ACLs of a file into its entry, whole.
+    pub(crate) fn add_acls(dir: &Dir, of: Of<'_>, entry: &mut Entry) -> io::Result<()> {
         if entry.kind() == Some(Kind::Symlink) {
             return Ok(());
         }
@@ -57,11 +56,11 @@ impl Attrs {
             Ok(dir.xattr(of, name)?.as_deref().and_then(decode_acl))
         };
         let access = read(ACCESS_ACL)?.map(|acl| to_wire(&acl)).unwrap_or_default();
-        let access = cached(&mut self.access, reduced(access, entry.mode));
+        let access = Cached::Literal(reduced(access, entry.mode));
         let default = match entry.kind() {
             Some(Kind::Dir) => {
                 let acl = read(DEFAULT_ACL)?.map(|acl| to_wire(&acl)).unwrap_or_default();
-                Some(cached(&mut self.default, acl))
+                Some(Cached::Literal(acl))
             }
             _ => None,
         };
@@ -69,9 +68,8 @@ impl Attrs {
         Ok(())
     }
 
-    /// Puts the extended attributes of a file into its entry.
+    /// Puts the extended attributes of a file into its entry, whole.
     pub(crate) fn add_xattrs(
-        &mut self,
         dir: &Dir,
         of: Of<'_>,
         choice: XattrChoice<'_>,
@@ -80,14 +78,9 @@ impl Attrs {
         let mut names = dir.xattr_names(of)?;
         names.retain(|name| choice.takes(name));
         names.sort_unstable();
-        let mut key = Vec::new();
         let mut set = Vec::with_capacity(names.len());
         for name in names {
             let Some(value) = dir.xattr(of, &name)? else { continue };
-            for part in [&name, &value] {
-                key.extend_from_slice(&(part.len() as u64).to_le_bytes());
-                key.extend_from_slice(part);
-            }
             let value = match value.len() {
                 ..=FULL_VALUE_MAX => XattrValue::Full(value.into()),
                 len => {
@@ -98,18 +91,31 @@ impl Attrs {
             };
             set.push((name.into_boxed_slice(), value));
         }
-        let next = self.sets.len() as u32;
-        entry.xattrs = Some(Box::new(match self.xattrs.get(&key) {
-            Some(&index) => Cached::Index(index),
+        entry.xattrs = Some(Box::new(Cached::Literal(set)));
+        Ok(())
+    }
+
+    /// Replaces what was sent before by its number; called for the entries in the order in which
+    /// they are sent.
+    pub(crate) fn refer(&mut self, entry: &mut Entry) {
+        if let Some(acls) = &mut entry.acl {
+            refer_to(&mut self.access, &mut acls.access);
+            if let Some(default) = &mut acls.default {
+                refer_to(&mut self.default, default);
+            }
+        }
+        let Some(xattrs) = &mut entry.xattrs else { return };
+        let Cached::Literal(set) = xattrs.as_ref() else { return };
+        let key = key_of_set(set);
+        match self.xattrs.get(&key) {
+            Some(&index) => **xattrs = Cached::Index(index),
             None => {
-                self.xattrs.insert(key, next);
+                self.xattrs.insert(key, self.sets.len() as u32);
                 let long = |value: &XattrValue| matches!(value, XattrValue::Digest { .. });
                 self.sets
                     .push(set.iter().map(|(name, value)| (name.clone(), long(value))).collect());
-                Cached::Literal(set)
             }
-        }));
-        Ok(())
+        }
     }
 
     /// The name of the entry's attribute of this number, counted from 1, if its value may be asked
@@ -129,15 +135,28 @@ impl Attrs {
     }
 }
 
-fn cached(known: &mut HashMap<Vec<u8>, u32>, acl: Acl) -> Cached<Acl> {
+fn refer_to(known: &mut HashMap<Vec<u8>, u32>, acl: &mut Cached<Acl>) {
+    let Cached::Literal(literal) = &*acl else { return };
     let next = known.len() as u32;
-    match known.entry(key_of(&acl)) {
-        std::collections::hash_map::Entry::Occupied(found) => Cached::Index(*found.get()),
-        std::collections::hash_map::Entry::Vacant(place) => {
-            place.insert(next);
-            Cached::Literal(acl)
-        }
+    let index = *known.entry(key_of(literal)).or_insert(next);
+    if index != next {
+        *acl = Cached::Index(index);
     }
+}
+
+fn key_of_set(set: &[(Box<[u8]>, XattrValue)]) -> Vec<u8> {
+    let mut key = Vec::new();
+    for (name, value) in set {
+        let (len, bytes): (usize, &[u8]) = match value {
+            XattrValue::Full(bytes) => (bytes.len(), bytes),
+            XattrValue::Digest { len, md5 } => (*len as usize, md5),
+        };
+        key.extend_from_slice(name);
+        key.push(0);
+        key.extend_from_slice(&(len as u64).to_le_bytes());
+        key.extend_from_slice(bytes);
+    }
+    key
 }
 
 fn key_of(acl: &Acl) -> Vec<u8> {

@@ -54,9 +54,17 @@ impl Origin {
     }
 }
 
-/// `dir/name`, where the root's slash is not doubled.
+/// `dir/name`, where the root's slash is not doubled; `name` where it is absolute. A dot in front
+/// says nothing.
 pub(crate) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut path = dir.to_vec();
+    if name.starts_with(b"/") {
+        return name.to_vec();
+    }
+    let name = match name {
+        b"." => return dir.to_vec(),
+        _ => name.strip_prefix(b"./").unwrap_or(name),
+    };
+    let mut path = if dir == b"." { Vec::new() } else { dir.to_vec() };
     if !path.ends_with(b"/") && !path.is_empty() {
         path.push(b'/');
     }

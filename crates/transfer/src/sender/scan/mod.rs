@@ -11,11 +11,12 @@ mod attrs;
 mod content;
 mod disk;
 mod filters;
+mod roots;
 pub(crate) mod state;
 mod supply;
 pub(crate) mod walk;
 
 pub(crate) use attrs::Attrs;
-pub(crate) use disk::Disk;
+pub(crate) use disk::{Disk, path_of};
 pub(crate) use filters::{Filters, RuleFiles};
 pub(crate) use supply::Supply;

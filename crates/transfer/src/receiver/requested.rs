@@ -1,0 +1,224 @@
+//! Names that a client asked for: a server may list these and what is below them, nothing else.
+//! Security reference, "Protocol-state rules".
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use driftless_filter::{Chain, Given, ParseOptions, ReadFile, Rules, Side};
+use driftless_tree::Kind;
+use driftless_tree::flist::Entry;
+use driftless_tree::path::printable;
+
+use crate::error::PushError;
+use crate::receiver::lists::parent_of;
+
+/// What may be listed.
+pub(crate) struct Requested {
+    /// `None`: every name.
+    names: Option<Names>,
+    /// Our own rules, as far as they can be applied without the files of the other side.
+    hidden: Option<Chain>,
+}
+
+#[derive(Default)]
+struct Names {
+    /// These, and what is below them.
+    whole: HashSet<Vec<u8>>,
+    /// Directories on the way to them.
+    parents: HashSet<Vec<u8>>,
+    /// Patterns with wildcards, which the other side expands.
+    patterns: Option<Chain>,
+}
+
+impl Requested {
+    /// Everything.
+    pub(crate) fn anything() -> Self {
+        Self { names: None, hidden: None }
+    }
+
+    /// `sources` as given, without host or module; none means that they are not known. `listed`
+    /// are the names of a list that was sent.
+    pub(crate) fn new(
+        sources: &[Vec<u8>],
+        listed: Option<&[Vec<u8>]>,
+        relative: bool,
+        given: &[Given],
+        rules: &Arc<Rules>,
+    ) -> Self {
+        let names = match listed {
+            Some(listed) => Names::of(listed, true),
+            None if sources.is_empty() => None,
+            None => Names::of(sources, relative),
+        };
+        Self { names, hidden: own_rules(given, rules) }
+    }
+
+    /// Refuses a name that was not asked for.
+    pub(crate) fn check(&self, entry: &Entry) -> Result<(), PushError> {
+        let name = entry.name.strip_prefix(b"/").unwrap_or(&entry.name);
+        if name == b"." || name.is_empty() {
+            return Ok(());
+        }
+        let is_dir = entry.kind() == Some(Kind::Dir);
+        if let Some(names) = &self.names
+            && !names.allow(name, is_dir)
+        {
+            return Err(refusal("unrequested", name));
+        }
+        let implied = entry.dir.top && entry.dir.no_content;
+        if let Some(hidden) = &self.hidden
+            && !implied
+            && hidden.check(name, is_dir).is_excluded()
+        {
+            return Err(refusal("excluded", name));
+        }
+        Ok(())
+    }
+}
+
+fn refusal(what: &str, name: &[u8]) -> PushError {
+    let text = format!("ERROR: rejecting {what} file-list name: {}", printable(name));
+    PushError::Fatal { text, exit: 4 }
+}
+
+impl Names {
+    /// `None` when every name is asked for, or what a remote shell makes of an argument is unknown.
+    fn of(arguments: &[Vec<u8>], relative: bool) -> Option<Self> {
+        let mut names = Self::default();
+        let mut patterns = Vec::new();
+        for argument in arguments {
+            if argument.iter().any(|b| b"\\{$`'\"~".contains(b)) {
+                return None;
+            }
+            let dot_dir = argument.is_empty()
+                || argument.ends_with(b"/")
+                || argument == b"."
+                || argument.ends_with(b"/.")
+                || argument.ends_with(b"..");
+            let path = match relative {
+                true => relative_part(argument),
+                false if dot_dir => return None,
+                false => argument.rsplit(|&b| b == b'/').next().unwrap_or_default().to_vec(),
+            };
+            if path.is_empty() {
+                return None;
+            }
+            if path.iter().any(|b| b"*?[".contains(b)) {
+                patterns.push(path);
+                continue;
+            }
+            let mut parent = parent_of(&path);
+            while !parent.is_empty() {
+                names.parents.insert(parent.to_vec());
+                parent = parent_of(parent);
+            }
+            names.whole.insert(path);
+        }
+        names.patterns = (!patterns.is_empty()).then(|| pattern_chain(&patterns)).flatten();
+        Some(names)
+    }
+
+    fn allow(&self, name: &[u8], is_dir: bool) -> bool {
+        if is_dir && self.parents.contains(name) {
+            return true;
+        }
+        let mut at = name;
+        while !at.is_empty() {
+            if self.whole.contains(at) {
+                return true;
+            }
+            at = parent_of(at);
+        }
+        self.patterns.as_ref().is_some_and(|chain| !chain.check(name, is_dir).is_excluded())
+    }
+}
+
+/// The name that an argument gets with `--relative`.
+fn relative_part(argument: &[u8]) -> Vec<u8> {
+    let marker = argument.windows(3).position(|window| window == b"/./");
+    let rest = marker.map_or(argument, |at| &argument[at + 3..]);
+    let parts = rest.split(|&b| b == b'/').filter(|part| !part.is_empty() && *part != b".");
+    parts.collect::<Vec<_>>().join(&b'/')
+}
+
+/// Everything but what matches one of the patterns, or is above or below it, is excluded.
+fn pattern_chain(patterns: &[Vec<u8>]) -> Option<Chain> {
+    let mut given = Vec::new();
+    for path in patterns {
+        let mut parent = parent_of(path);
+        while !parent.is_empty() {
+            given.push(Given::Filter([b"+ /", parent, b"/"].concat()));
+            parent = parent_of(parent);
+        }
+        given.push(Given::Filter([b"+ /", &path[..]].concat()));
+        given.push(Given::Filter([b"+ /", &path[..], b"/**"].concat()));
+    }
+    given.push(Given::Filter(b"- *".to_vec()));
+    let options = ParseOptions {
+        delete_excluded: false,
+        from0: false,
+        protocol: 32,
+        root: b"/".to_vec(),
+        home_cvsignore: None,
+        cvsignore: None,
+    };
+    let rules = Rules::parse(&given, &options, &mut Nowhere).ok()?;
+    Chain::root(Arc::new(rules), Side::Receiver, &mut Nowhere).ok()
+}
+
+/// Our own rules as the sender should have applied them. Files beside the names, and the path of
+/// the other side's root, are unknown here: where rules depend on them, nothing is checked.
+fn own_rules(given: &[Given], rules: &Arc<Rules>) -> Option<Chain> {
+    let full_path = |one: &Given| match one {
+        Given::Filter(text) => {
+            let mods = text.split(|b| matches!(b, b' ' | b'_')).next().unwrap_or_default();
+            mods.contains(&b'/')
+        }
+        _ => false,
+    };
+    if rules.is_empty() || rules.has_per_dir() || given.iter().any(full_path) {
+        return None;
+    }
+    Chain::root(Arc::clone(rules), Side::Sender, &mut Nowhere).ok()
+}
+
+struct Nowhere;
+
+impl ReadFile for Nowhere {
+    fn read(&mut self, _: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(sources: &[&str], relative: bool, name: &str, allowed: bool) {
+        let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
+        let names = Names::of(&sources, relative);
+        let is_dir = name.ends_with('/');
+        let name = name.strip_suffix('/').unwrap_or(name);
+        let got = names.is_none_or(|names| names.allow(name.as_bytes(), is_dir));
+        assert_eq!(got, allowed, "{sources:?} {name}");
+    }
+
+    #[test]
+    fn only_what_was_asked_for_may_be_listed() {
+        check(&["a/dir"], false, "dir/", true);
+        check(&["a/dir"], false, "dir/x", true);
+        check(&["a/dir"], false, "other", false);
+        check(&["a/dir"], false, "directory", false);
+        check(&["a/dir/"], false, "anything", true);
+        check(&["a/*.c"], false, "x.c", true);
+        check(&["a/*.c"], false, "x.h", false);
+        check(&["a/d*"], false, "dir/x/y", true);
+        check(&["a/b/f"], true, "a/", true);
+        check(&["a/b/f"], true, "a", false);
+        check(&["a/b/f"], true, "a/b/f", true);
+        check(&["a/b/f"], true, "a/c", false);
+        check(&["a/./b/f"], true, "b/f", true);
+        check(&["a/./b/f"], true, "a/b/f", false);
+    }
+}
