@@ -22,6 +22,17 @@ pub(crate) struct Alternate {
     pub(crate) settled: bool,
 }
 
+/// What an alternate directory has of something without content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodeFound {
+    /// It was linked, or need not be here.
+    Settled,
+    /// The same: what is made here is a copy of it.
+    Equal,
+    /// Something else.
+    Different,
+}
+
 /// How much a file in an alternate directory is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
@@ -115,7 +126,6 @@ impl Session<'_> {
     }
 
     /// Takes something without content, which says the same there, from an alternate directory.
-    /// `false`: it is to be made.
     pub(crate) fn node_from_alternate(
         &mut self,
         entry: &Entry,
@@ -123,21 +133,22 @@ impl Session<'_> {
         ndx: u32,
         dir: u8,
         meta: &Meta,
-    ) -> bool {
-        let equal = self.likeness.lacking(entry, meta).is_empty();
+    ) -> NodeFound {
+        if !self.likeness.lacking(entry, meta).is_empty() {
+            return NodeFound::Different;
+        }
         match self.options.update.alternates.as_ref().map(|alternates| alternates.kind) {
-            Some(AlternateKind::Compare) if equal => {
+            Some(AlternateKind::Compare) => {
                 self.tell(ndx, 0, None);
-                true
+                NodeFound::Settled
             }
-            Some(AlternateKind::Link) if equal => {
-                if !self.is_dry() && self.put_alternate_link(name, dir, false).is_err() {
-                    return false;
-                }
+            Some(AlternateKind::Link)
+                if self.is_dry() || self.put_alternate_link(name, dir, false).is_ok() =>
+            {
                 self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
-                true
+                NodeFound::Settled
             }
-            _ => false,
+            _ => NodeFound::Equal,
         }
     }
 
@@ -228,6 +239,7 @@ impl Session<'_> {
                 return false;
             }
             if let Ok(Some(present)) = self.look(name) {
+                self.correct_time(entry, name, &present);
                 self.correct(entry, name, &present);
             }
         }

@@ -411,8 +411,15 @@ impl Session<'_> {
     /// Removes a directory that is in the way: with what is in it only when that is allowed.
     pub(crate) fn remove_directory_for_other(&mut self, name: &[u8]) -> bool {
         let skipped_count = self.deletions.skipped_count;
-        let emptied = match self.deletions.force {
+        let force = self.deletions.force;
+        let emptied = match force {
             true => self.empty_directory(name).unwrap_or(false),
+            // Asked for what it would say.
+            false if self.is_dry() && self.names_in(name).is_ok_and(|names| !names.is_empty()) => {
+                let shown = printable(name);
+                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+                false
+            }
             false => true,
         };
         if self.deletions.skipped_count > skipped_count {

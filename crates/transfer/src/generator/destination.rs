@@ -81,7 +81,7 @@ impl Session<'_> {
                 self.parent_root(&path, &mut destination)?
             }
             (Found::Nothing, _) => {
-                destination.created = true;
+                destination.created = !self.options.write.mkpath;
                 self.make_destination(&path, raw)?
             }
         };
@@ -159,8 +159,6 @@ impl Session<'_> {
                 root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)
             });
             made.map_err(|error| cannot_make(path, &error))?;
-        } else if std::fs::symlink_metadata(path.parent().unwrap_or(Path::new("/"))).is_err() {
-            return Err(cannot_make(path, &io::ErrorKind::NotFound.into()));
         }
         let talk = &self.options.talk;
         if !self.options.write.mkpath && (talk.info.name >= 1 || talk.itemize != Itemize::Off) {

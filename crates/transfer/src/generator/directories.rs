@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use driftless_fs::{Attributes, Follow};
 use driftless_proto::item::ItemFlags;
+use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
@@ -145,7 +146,7 @@ impl Session<'_> {
             return Ok(());
         }
         let entry = &directory.entry;
-        let implied = entry.dir.top && entry.dir.no_content && !self.options.selection.relative;
+        let implied = self.is_only_implied(entry);
         let flags = match &before {
             Some(before) => self.likeness.differences(entry, before),
             None => match self.in_alternates(&entry.name, Kind::Dir) {
@@ -165,6 +166,14 @@ impl Session<'_> {
             self.delete_in(directory, list)?;
         }
         Ok(())
+    }
+
+    /// Whether a directory is listed only because something below it is, without attributes that
+    /// count.
+    fn is_only_implied(&self, entry: &Entry) -> bool {
+        let selection = &self.options.selection;
+        let counts = selection.relative && selection.implied_dirs;
+        entry.dir.top && entry.dir.no_content && !counts
     }
 
     fn dress_directory(
@@ -187,7 +196,7 @@ impl Session<'_> {
             }
         };
         let final_mode = self.likeness.mode(entry, before);
-        if new && !self.options.perms {
+        if new && !self.options.perms && name != b"." {
             // It was made with it, and may have got a set-group-id bit from its parent.
             wanted.mode = None;
         }
@@ -229,7 +238,7 @@ impl Session<'_> {
         let path = if name == b"." { &b""[..] } else { name };
         let touched = self.folders.as_mut().is_some_and(|folders| folders.take_touched(path));
         let state = directory.state.borrow();
-        let implied = entry.dir.top && entry.dir.no_content && !self.options.selection.relative;
+        let implied = self.is_only_implied(entry);
         let keeps = self.likeness.keeps_times(Kind::Dir) && (!implied || state.new);
         let wanted = Attributes {
             mode: state.late_mode,

@@ -3,6 +3,7 @@
 //! The rules come in rsync's order (command-line reference, "Quick check and update decision").
 
 use std::io;
+use std::rc::Rc;
 
 use driftless_delta::{FileSum, Layout};
 use driftless_fs::{Attributes, SourceFile};
@@ -186,15 +187,17 @@ impl Session<'_> {
         let flags = self.likeness.differences(entry, present);
         self.tell(ndx, flags, None);
         self.report_equal(entry, flags);
-        if self.options.update.checksum && self.likeness.keeps_times(Kind::File) {
+        if self.options.update.checksum {
             // Its time is known to belong to the same content, so it counts to the nanosecond.
             self.correct_time(entry, name, present);
         }
         self.correct(entry, name, present);
     }
 
-    fn correct_time(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
-        if present.mtime == entry.mtime || self.is_dry() {
+    /// Sets the time of content that is the entry's, to the nanosecond.
+    pub(crate) fn correct_time(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
+        let keeps = self.likeness.keeps_times(Kind::File);
+        if !keeps || present.mtime == entry.mtime || self.is_dry() {
             return;
         }
         let time = Attributes { mtime: Some(entry.mtime), ..Attributes::default() };
@@ -268,7 +271,7 @@ impl Session<'_> {
             match self.open_basis(entry, &basis) {
                 Ok(opened) => {
                     layout = self.layout_of(opened.opened().size, redo);
-                    file = Some(opened).filter(|_| !appends);
+                    file = Some(Rc::new(opened)).filter(|_| !appends);
                 }
                 Err(_) => basis = BasisChoice::Destination,
             }
@@ -297,7 +300,7 @@ impl Session<'_> {
         }
         let sum_bytes = match appends {
             true => self.put_head_only(layout),
-            false => self.put_sums(layout, file),
+            false => self.put_sums(layout, file.clone()),
         };
         self.pending.push_back(Pending {
             ndx,
@@ -306,6 +309,7 @@ impl Session<'_> {
             before,
             displaces,
             basis,
+            basis_file: file.filter(|_| layout.count() > 0),
             layout,
             sum_bytes,
             redo,

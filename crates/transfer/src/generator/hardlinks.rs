@@ -91,7 +91,8 @@ impl Session<'_> {
         let Some(key) = key_of(entry) else { return Membership::Acts };
         let exists = self
             .look(&entry.name)
-            .is_ok_and(|meta| meta.is_some_and(|meta| Some(meta.kind) == entry.kind()));
+            .is_ok_and(|meta| meta.is_some_and(|meta| Some(meta.kind) == entry.kind()))
+            || entry.kind().is_some_and(|kind| self.in_alternates(&entry.name, kind).is_some());
         let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
         group.ahead = group.ahead.saturating_sub(1);
         if group.done.is_none() && !group.busy && (exists || group.ahead == 0) {
@@ -173,8 +174,10 @@ impl Session<'_> {
         let there = self.look(done).ok().flatten();
         let inode = |meta: &Meta| (meta.dev, meta.ino);
         if before.is_some() && before.as_ref().map(inode) == there.as_ref().map(inode) {
-            self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
-            return self.report_equal(entry, 0);
+            // The other names' turn has corrected it, except in a dry run.
+            let differs = before.map_or(0, |present| self.likeness.differences(entry, &present));
+            self.tell(ndx, ItemFlags::LOCAL_CHANGE | differs, Some(b""));
+            return self.report_equal(entry, differs);
         }
         if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
             && !self.make_way(name, &present, "new regular file")

@@ -10,6 +10,7 @@ use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
 use crate::driver::Level;
+use crate::generator::alternates::NodeFound;
 use crate::generator::hardlinks::Membership;
 use crate::receiver::Session;
 use crate::receiver::is_made;
@@ -128,10 +129,13 @@ impl Session<'_> {
                 .alternate_folder(usize::from(*dir), parent_of(&name))
                 .is_ok_and(|folder| same(&folder, leaf_of(&name)))
         {
-            flags &= !ItemFlags::REPORT_CHANGE;
-            if self.node_from_alternate(entry, &name, ndx, *dir, meta) {
-                self.complete_group(number, at);
-                return self.acknowledge(ndx);
+            match self.node_from_alternate(entry, &name, ndx, *dir, meta) {
+                NodeFound::Settled => {
+                    self.complete_group(number, at);
+                    return self.acknowledge(ndx);
+                }
+                NodeFound::Equal => flags = ItemFlags::LOCAL_CHANGE,
+                NodeFound::Different => {}
             }
         }
         if let Some(present) = before.filter(|before| before.kind == Kind::Dir)

@@ -1,6 +1,8 @@
 //! Block sums of a basis, made a piece at a time so that what arrives does not have to wait.
 //! Protocol reference, "Sums".
 
+use std::rc::Rc;
+
 use driftless_delta::Layout;
 use driftless_delta::layout::{MAX_BLOCK_LEN, strong_len};
 use driftless_delta::rolling::Rolling;
@@ -14,7 +16,7 @@ const PIECE: usize = 1024 * 1024;
 
 /// A basis whose sums are being written.
 pub(crate) struct Summing {
-    file: SourceFile,
+    file: Rc<SourceFile>,
     layout: Layout,
     next: u32,
 }
@@ -39,7 +41,7 @@ impl Session<'_> {
 
     /// Writes the head, and the sums of a small basis; those of a large one are begun. Returns how
     /// many bytes the sums take.
-    pub(crate) fn put_sums(&mut self, layout: Layout, basis: Option<SourceFile>) -> u64 {
+    pub(crate) fn put_sums(&mut self, layout: Layout, basis: Option<Rc<SourceFile>>) -> u64 {
         let head = head_of(&layout);
         self.wire.link.output.append(|out| head.put(out));
         let Some(file) = basis.filter(|_| layout.count() > 0) else { return SumHead::LEN as u64 };

@@ -171,7 +171,7 @@ impl Session<'_> {
     /// Opens what the content is written to and built from. Where that fails, it goes nowhere: the
     /// stream has to be read all the same.
     fn open_incoming(&mut self, answer: &Answer) -> Incoming {
-        let Pending { ref layout, ref basis, redo, .. } = answer.pending;
+        let Pending { ref layout, redo, .. } = answer.pending;
         let Some(entry) = answer.list.entries.get(answer.pending.at) else {
             return Incoming::new(Target::Nowhere, *layout, self.file_sum(), Vec::new());
         };
@@ -184,14 +184,8 @@ impl Session<'_> {
         if appends {
             let verify = self.options.write.append == Append::Verifying || self.setup.protocol < 30;
             incoming.append_after(layout.basis_len(), verify);
-        } else if layout.count() > 0 {
-            match self.open_basis(entry, basis) {
-                Ok(file) => incoming.set_basis(file),
-                Err(error) => {
-                    self.failed(Role::Receiver, "open", &entry.name, &error);
-                    incoming.spoil();
-                }
-            }
+        } else if let Some(file) = &answer.pending.basis_file {
+            incoming.set_basis(Rc::clone(file));
         }
         if self.options.sparse {
             incoming.set_sparse();

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use driftless_delta::{Digest, FileSum, Layout};
 use driftless_fs::{NewFile, SourceFile};
@@ -57,7 +58,7 @@ pub(crate) struct Incoming {
 
 /// A basis, read through a window, since blocks are small and mostly follow one another.
 struct Basis {
-    file: SourceFile,
+    file: Rc<SourceFile>,
     window: Vec<u8>,
     window_start: u64,
     /// It is the target itself: blocks that stay where they are need no writing.
@@ -92,7 +93,7 @@ impl Incoming {
     }
 
     /// Blocks come from this file, which may be the target itself.
-    pub(crate) fn set_basis(&mut self, file: SourceFile) {
+    pub(crate) fn set_basis(&mut self, file: Rc<SourceFile>) {
         let is_target = matches!(self.target, Target::InPlace(_));
         self.basis = Some(Basis { file, window: Vec::new(), window_start: 0, is_target });
     }

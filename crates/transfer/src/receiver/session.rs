@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use driftless_delta::{FileSum, Layout, Strong};
 use driftless_filter::Rules;
+use driftless_fs::SourceFile;
 use driftless_proto::flist::{ListOptions, ListReader};
 use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::mux::Tag;
@@ -54,6 +55,9 @@ pub(crate) struct Receive<'a> {
 /// Requests that are not answered, at most: enough to fill any connection with the smallest files.
 const MAX_PENDING: usize = 4096;
 
+/// Requests with a basis that is held open, at most.
+const MAX_HELD: usize = 200;
+
 /// Entries that must be known with hard links before any is looked at, so that groups that lie
 /// close together are known whole.
 const GROUP_SIGHT: usize = 500;
@@ -73,6 +77,8 @@ pub(crate) struct Pending {
     /// Something of another kind is there, which gives way.
     pub(crate) displaces: bool,
     pub(crate) basis: crate::generator::basis::BasisChoice,
+    /// The basis, open since its sums were made: what has its name later may be something else.
+    pub(crate) basis_file: Option<Rc<SourceFile>>,
     pub(crate) layout: Layout,
     /// Bytes of block sums.
     pub(crate) sum_bytes: u64,
@@ -298,7 +304,8 @@ impl<'a> Session<'a> {
             self.link_member(&waiting)?;
             return Ok(true);
         }
-        if self.pending.len() >= MAX_PENDING {
+        let held = self.pending.iter().filter(|pending| pending.basis_file.is_some()).count();
+        if self.pending.len() >= MAX_PENDING || held >= MAX_HELD {
             return Ok(false);
         }
         let may_redo = self.lists_incremental() || self.seen_phase >= 1;

@@ -1,0 +1,8 @@
+//! The receiving side against the real rsync: pulls from its server, pushes of its client, and
+//! peers that mean harm.
+
+mod fake;
+mod hostile;
+mod interrupted;
+mod options;
+mod support;

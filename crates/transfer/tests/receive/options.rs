@@ -1,0 +1,151 @@
+//! Sets of options, each with the real program beside ours.
+
+use crate::support::{Form, Place};
+
+/// Compares on destinations that hold something, and on missing ones.
+#[track_caller]
+fn check(seed: u64, form: Form, options: &[&str]) {
+    for changed in [true, false] {
+        let place = Place::new(seed);
+        if changed {
+            place.changed_copy("stock", seed + 1);
+            place.copy("stock", "ours");
+        }
+        place.same(form, options);
+    }
+}
+
+#[track_caller]
+fn check_all(form: Form, sets: &[&str]) {
+    for (seed, set) in (1..).zip(sets) {
+        check(seed, form, &set.split(' ').collect::<Vec<_>>());
+    }
+}
+
+const USUAL: [&str; 14] = [
+    "-ai",
+    "-ai --delete",
+    "-aiH --delete",
+    "-ai --no-inc-recursive --delete",
+    "-ri",
+    "-rlpti --chmod=Du+rwx,F600",
+    "-aic",
+    "-aiI",
+    "-ai --size-only",
+    "-aiu",
+    "-ai -@-1",
+    "-aiz --delete",
+    "-aiS",
+    "-ani",
+];
+
+#[test]
+fn pulls_end_as_those_of_the_original() {
+    check_all(Form::Pull, &USUAL);
+}
+
+#[test]
+fn received_pushes_end_as_those_of_the_original() {
+    check_all(Form::Push, &USUAL);
+}
+
+#[test]
+fn local_copies_leave_what_the_original_leaves() {
+    for (seed, options) in (1..).zip([&["-aH"][..], &["-a", "--delete"], &["-rc", "--delete"]]) {
+        check(seed, Form::Local, options);
+    }
+}
+
+#[test]
+fn every_protocol_is_spoken() {
+    for form in [Form::Pull, Form::Push] {
+        check_all(
+            form,
+            &[
+                "-ai --protocol=29",
+                "-aiH --protocol=30 --delete",
+                "-ai --protocol=31 --delete-delay",
+                "-aiHc --protocol=29",
+            ],
+        );
+    }
+}
+
+#[test]
+fn deletions_come_when_they_are_asked_for() {
+    check_all(
+        Form::Pull,
+        &[
+            "-ai --delete-before",
+            "-ai --delete-during",
+            "-ai --delete-delay",
+            "-ai --delete-after",
+            "-ai --delete --exclude=*.c",
+            "-ai --delete-excluded --exclude=*.c",
+            "-ai --delete --filter=P_b* --filter=H_q*",
+            "-ai --delete --max-delete=2",
+            "-ai --force",
+            "-ain --delete",
+        ],
+    );
+}
+
+#[test]
+fn files_are_put_in_place_as_options_say() {
+    check_all(
+        Form::Pull,
+        &[
+            "-ai --delay-updates --delete",
+            "-ai --partial-dir=.pp",
+            "-ai --temp-dir=/tmp",
+            "-aib --suffix=.old --backup-dir=../bak",
+            "-ai --backup-dir=../bak --delete",
+            "-ai --append",
+            "-ai --append-verify",
+            "-ai --preallocate",
+            "-aiy",
+        ],
+    );
+}
+
+#[test]
+fn rules_leave_entries_alone() {
+    check_all(
+        Form::Push,
+        &[
+            "-ai --existing",
+            "-ai --max-size=500",
+            "-ai --min-size=500",
+            "-aim --delete",
+            "-ai --safe-links",
+            "-ai --usermap=1000:7 --groupmap=*:9",
+            "-ai --numeric-ids",
+        ],
+    );
+}
+
+#[test]
+fn alternate_directories_give_what_they_have() {
+    for (seed, option) in (1..).zip(["--link-dest", "--copy-dest", "--compare-dest"]) {
+        let place = Place::new(seed);
+        place.changed_copy("alternate", seed + 7);
+        let option = format!("{option}=../alternate");
+        place.same(Form::Pull, &["-ai", &option]);
+    }
+}
+
+#[test]
+fn a_file_linked_from_an_alternate_directory_is_the_same_file() {
+    let place = Place::new(3);
+    place.copy("src", "alternate");
+    place.same(Form::Pull, &["-a", "--link-dest=../alternate"]);
+    let inode = |path: &str| {
+        let mut names: Vec<_> = std::fs::read_dir(place.path(path)).unwrap().collect();
+        names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+        let files = names.into_iter().map(Result::unwrap);
+        let files = files.filter(|entry| entry.file_type().unwrap().is_file());
+        files.map(|entry| std::os::unix::fs::DirEntryExt::ino(&entry)).collect::<Vec<_>>()
+    };
+    assert!(!inode("ours").is_empty());
+    assert_eq!(inode("ours"), inode("alternate"));
+}
