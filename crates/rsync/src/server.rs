@@ -63,6 +63,16 @@ fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushErro
     };
     match result {
         Ok(ending) => Ok(ending.exit_code()),
+        // These were told through the session.
+        Err(failure)
+            if sender
+                && matches!(
+                    failure.error,
+                    PushError::Usage(_) | PushError::Rules(_) | PushError::Charset { .. }
+                ) =>
+        {
+            Ok(failure.error.exit_code())
+        }
         Err(failure) => Err(failure.error),
     }
 }

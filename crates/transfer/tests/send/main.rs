@@ -6,3 +6,4 @@ mod pull;
 mod push;
 mod support;
 mod trees;
+mod trouble;

@@ -108,6 +108,7 @@ fn names_come_from_a_file_of_either_side() {
         &["-a", "--files-from=:list0", "-0"],
         &["-a", "--files-from=:list", "--no-relative"],
         &["-a", "--files-from=list", "--protocol=31"],
+        &["-a", "--files-from=list", "--protocol=30"],
         &["-a", "--files-from=list", "--protocol=29"],
     ] {
         place.same_pull(options, &["src"]);
@@ -320,5 +321,27 @@ fn what_cannot_be_read_is_told_and_the_rest_is_sent() {
     let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
     for options in [&["-rlpt"][..], &["-rlptc", "--no-inc-recursive"], &["-rlptX", "--delete"]] {
         place.same_pull_into(options, &sources, |to| fs::write(to.join("a-old"), "").unwrap());
+    }
+}
+
+#[test]
+fn a_client_is_told_why_it_is_left() {
+    let place = Place::with_trees();
+    fs::write(place.path("src/e/.rsync-filter"), "bogus rule\n").unwrap();
+    for (options, source, text, code) in [
+        (&["-aR"][..], "src/../other/f", "found \"..\" dir in relative path: src/../other/f", 1),
+        (
+            &["-a", "--files-from=:none"],
+            "src",
+            "failed to open files-from file none: No such file or directory",
+            1,
+        ),
+        (&["-a", "--iconv=utf8,bogus"], "src/", "iconv_open(\"UTF-8\", \"bogus\") failed", 4),
+        (&["-aF"], "src/", "Unknown filter rule: <rule from ", 1),
+    ] {
+        let output = place.pull(Program::Ours, options, &[source], "to");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{options:?} {said}");
+        assert!(said.starts_with(text), "{options:?} {said}");
     }
 }

@@ -43,6 +43,9 @@ fn links_rules_and_lists_of_names_decide_what_is_sent() {
         &["-ar", "--files-from=list"],
         &["-a", "--files-from=list0", "-0"],
         &["-a", "--files-from=:list"],
+        &["-a", "--files-from=:list", "--protocol=31"],
+        &["-a", "--files-from=:list", "--protocol=30"],
+        &["-a", "--files-from=:list", "--protocol=29"],
     ] {
         place.same_push(options, &["src"]);
     }

@@ -53,7 +53,6 @@ fn advice(error: &PushError) -> &'static str {
         | PushError::Usage(_)
         | PushError::Rules(_)
         | PushError::TimeLimit
-        | PushError::Fatal { .. }
         | PushError::Charset { .. }
         | PushError::Cancelled
         | PushError::List(_) => "it is tried again",

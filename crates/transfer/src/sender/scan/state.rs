@@ -48,6 +48,7 @@ pub(crate) struct State<'a> {
 }
 
 /// What looking at a name gave.
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are entries, on their way")]
 pub(crate) enum Found {
     Listed(Entry),
     /// Hidden by rules, another file system, or of no known type.
