@@ -80,7 +80,7 @@ impl Failed {
 pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>) -> u8 {
     let mut log_complaint = None;
     let log = invocation.output.log_file.as_deref().and_then(|name| {
-        let opened = Log::open(&path(name), around.zone.clone(), around.charset);
+        let opened = Log::open(&path(name), around.zone.clone());
         opened.map_err(|error| log_complaint = Some((name.to_vec(), error))).ok()
     });
     let charset = if invocation.output.eight_bit { Charset::EightBit } else { around.charset };

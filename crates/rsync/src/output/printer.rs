@@ -22,6 +22,7 @@ use super::listing::{Columns, columns};
 use super::log::Log;
 use super::progress::{Moment, finished, running};
 use super::stats::{Unreal, figures, log_summary, summary};
+use crate::flags::{Buffering, Output};
 
 /// Where lines go, and how names look there.
 pub struct Streams {
@@ -55,6 +56,8 @@ pub struct Printer {
     streams: Streams,
     options: TransferOptions,
     human: u8,
+    /// `--outbuf` wants each line at once.
+    flushes: bool,
     format: Option<Format>,
     log_format: Option<Format>,
     seat: Seat,
@@ -92,7 +95,7 @@ impl Printer {
     pub fn new(
         streams: Streams,
         options: &TransferOptions,
-        output: &crate::flags::Output,
+        output: &Output,
         seat: Seat,
         stop: Arc<AtomicBool>,
     ) -> Self {
@@ -102,6 +105,7 @@ impl Printer {
             streams,
             options: options.clone(),
             human: output.human,
+            flushes: matches!(output.buffer, Some(Buffering::None | Buffering::Line)),
             format: output.format.as_deref().map(Format::parse),
             log_format: has_log.then(|| Format::parse(log_format)),
             seat,
@@ -218,6 +222,9 @@ impl Printer {
         let stream = if to_err { &mut self.streams.err } else { &mut self.streams.out };
         // A reader that is gone stops nothing; the exit code tells how the transfer went.
         let _ = stream.write_all(bytes);
+        if self.flushes {
+            let _ = stream.flush();
+        }
     }
 
     /// Ends what stands on the line without an end.
@@ -317,7 +324,9 @@ impl Report for Printer {
         if !self.waits(item) {
             self.show(item, None);
         }
-        self.file = FileProgress::default();
+        if self.options.talk.info.progress < 2 {
+            self.file = FileProgress::default();
+        }
     }
 
     fn transferred(&mut self, item: &Item<'_>, transfer: &Transferred<'_>) {
@@ -445,7 +454,13 @@ impl Report for Printer {
         let whole = level > 1;
         let since = if whole { self.started } else { *self.file.started.get_or_insert(now) };
         let (done, total) = match whole {
-            true => (progress.overall.done_bytes, progress.overall.total_bytes),
+            true if progress.finished => {
+                (progress.overall.done_bytes, progress.overall.total_bytes)
+            }
+            true => (
+                progress.overall.done_bytes.saturating_add(progress.offset),
+                progress.overall.total_bytes,
+            ),
             false => (progress.offset, progress.len),
         };
         let moment = Moment { at: now.duration_since(since), done };
@@ -458,7 +473,10 @@ impl Report for Printer {
             }
             self.file.shown = Some(now);
             let before = self.history.first().copied().unwrap_or(moment);
-            let line = running(moment, before, total, self.human);
+            // A receiver's first line of a file says that nothing has come yet.
+            let untouched = progress.finished && self.reads();
+            let shown = if untouched { Moment { done: 0, ..moment } } else { moment };
+            let line = running(shown, before, total, self.human);
             self.show_progress(&line, false);
             if self.history.len() == HISTORY {
                 self.history.remove(0);
@@ -468,7 +486,9 @@ impl Report for Printer {
         if progress.finished {
             let line = finished(moment, total, &progress.overall, self.human);
             self.show_progress(&line, !whole);
-            self.file = FileProgress::default();
+            if !whole {
+                self.file = FileProgress::default();
+            }
         }
     }
 

@@ -47,40 +47,44 @@ fn check(lines: &[&str]) {
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
+/// Transfers, and then refusals.
+pub const LINES: &[&str] = &[
+    "-ai s/ URL/@COPY/",
+    "-aHi --delete --stats s/ URL/@COPY/",
+    "-av --delete s/ URL/@COPY",
+    "-aiz s/new URL/@COPY/attr/",
+    "-ai --port=PORT s/ 127.0.0.1::@COPY",
+    "-ai -s s/ URL/@COPY/",
+    "-ai URL/source/ d",
+    "-avz --delete URL/source/ d",
+    "-ai URL/source/new URL/source/deep d",
+    "-aiR URL/source/deep/er d",
+    "-ai --password-file=GOOD guardeduser@127.0.0.1::guarded/ --port=PORT d",
+    "-ani --delete URL/source/ d",
+    "URL",
+    "--port=PORT 127.0.0.1::",
+    "--no-motd URL",
+    "URL/source/",
+    "-r URL/source/deep/er/",
+    "URL/nosuch/ d",
+    "-a s/ URL/nosuch/",
+    "-a s/ URL/fixed/",
+    "-a URL/blind/ d",
+    "-a --delete s/ URL/choosy/",
+    "-a --password-file=WRONG URL/guarded/ d",
+    "-a --password-file=/no/such URL/guarded/ d",
+    "-a s/ URL/",
+    "-a URL/source/nosuch d",
+];
+/// So many of them are transfers.
+const TRANSFERS: usize = 12;
+
 #[test]
 fn transfers_with_a_daemon_are_those_of_the_original() {
-    check(&[
-        "-ai s/ URL/@COPY/",
-        "-aHi --delete --stats s/ URL/@COPY/",
-        "-av --delete s/ URL/@COPY",
-        "-aiz s/new URL/@COPY/attr/",
-        "-ai --port=PORT s/ 127.0.0.1::@COPY",
-        "-ai -s s/ URL/@COPY/",
-        "-ai URL/source/ d",
-        "-avz --delete URL/source/ d",
-        "-ai URL/source/new URL/source/deep d",
-        "-aiR URL/source/deep/er d",
-        "-ai --password-file=GOOD guardeduser@127.0.0.1::guarded/ --port=PORT d",
-        "-ani --delete URL/source/ d",
-    ]);
+    check(&LINES[..TRANSFERS]);
 }
 
 #[test]
 fn a_daemon_refuses_with_the_same_words_and_codes() {
-    check(&[
-        "URL",
-        "--port=PORT 127.0.0.1::",
-        "--no-motd URL",
-        "URL/source/",
-        "-r URL/source/deep/er/",
-        "URL/nosuch/ d",
-        "-a s/ URL/nosuch/",
-        "-a s/ URL/fixed/",
-        "-a URL/blind/ d",
-        "-a --delete s/ URL/choosy/",
-        "-a --password-file=WRONG URL/guarded/ d",
-        "-a --password-file=/no/such URL/guarded/ d",
-        "-a s/ URL/",
-        "-a URL/source/nosuch d",
-    ]);
+    check(&LINES[TRANSFERS..]);
 }

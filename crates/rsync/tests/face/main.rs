@@ -1,5 +1,6 @@
 //! rsync's face, held against the real program.
 
+mod coverage;
 mod daemons;
 mod options;
 mod server_args;

@@ -111,6 +111,11 @@ impl Bench {
             found.push(format!("theirs {theirs:#?}\nours {ours:#?}").replace("\\n", "\n    "));
         }
         // The destination's own time is that of the run where its content is not the source's.
+        let logs =
+            ["theirs", "ours"].map(|copy| log_lines(&self.dir.path().join(copy).join("log")));
+        if logs[0] != logs[1] {
+            found.push(format!("log: theirs {}\nlog: ours {}", logs[0], logs[1]));
+        }
         let loses_times = [
             "-O",
             "-J",
@@ -120,6 +125,7 @@ impl Bench {
             "-aiR",
             "--max-delete",
             "--remove-source",
+            "--temp-dir",
         ];
         let keeps_times = words.iter().any(|word| word.starts_with("-a"))
             && words.iter().any(|word| word.ends_with("s/"))
@@ -152,6 +158,11 @@ fn normal(text: &str) -> String {
         !times && !kin && !line.starts_with("total: matches=")
     });
     let lines = lines.map(|line| {
+        if line.contains("B/s") && line.contains('%') {
+            let mut states: Vec<String> = line.split('\r').map(without_rate).collect();
+            states.dedup();
+            return states.join("|");
+        }
         let starts = |start: &str| line.starts_with(start);
         if let Some((before, behind)) = line.split_once(" at ")
             && let Some((_, role)) = behind.split_once(" [")
@@ -175,6 +186,21 @@ fn normal(text: &str) -> String {
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A line of progress without what depends on the clock.
+fn without_rate(line: &str) -> String {
+    let counts: Vec<&str> = line.split_whitespace().take(2).collect();
+    // How much is still to be checked depends on how far ahead the lists are.
+    let checked = line.find("(xfr#").map_or("", |at| line[at..].split('=').next().unwrap_or(""));
+    format!("{} {checked}", counts.join(" "))
+}
+
+/// Lines of a log without time, process and totals.
+fn log_lines(path: &Path) -> String {
+    let text = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+    let lines = text.lines().map(|line| line.split_once("] ").map_or(line, |(_, behind)| behind));
+    normal(&lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Gives everything that is new a time of its own, so that nothing depends on when the tests run:
@@ -274,7 +300,7 @@ fn check(cast: Cast, arguments: &[&str], sets: &[&str]) {
 }
 
 /// Sets of options whose meaning is the same in either direction.
-const SETS: &[&str] = &[
+pub const SETS: &[&str] = &[
     "-a",
     "-av",
     "-avv",
@@ -374,6 +400,53 @@ const SETS: &[&str] = &[
     "-aX",
     "-ai -s",
     "-ai --checksum-seed=7",
+    "--old-dirs -i",
+    "-ai --copy-unsafe-links",
+    "-ai --safe-links",
+    "-aik",
+    "-aiK",
+    "-rltogi --devices --specials",
+    "-aiU",
+    "-ai --open-noatime",
+    "-ai --super",
+    "-ai --preallocate",
+    "-ai --del",
+    "-ai --delete --ignore-errors",
+    "-ai --max-alloc=2g",
+    "-ai --chown=:daemon",
+    "-ai --groupmap=*:daemon",
+    "-ai --temp-dir=attr",
+    "-ai --compare-dest=same",
+    "-ai --copy-dest=same",
+    "-ai --link-dest=same",
+    "-aiz --zl=9",
+    "-aiz --zt=2 --skip-compress=gz/xz",
+    "-ai --include=deep/er --exclude=*.o",
+    "-ai0 --exclude-from=s/new/inner",
+    "-ai --include-from=s/new/inner",
+    "-ai --trust-sender",
+    "-a --progress",
+    "-a --info=progress2",
+    "-ai --stop-after=5",
+    "-ai --stop-at=2099-01-01",
+    "-ai --outbuf=L",
+    "-ai4",
+    "-ai6",
+    "-ai --munge-links",
+    "-ai --drop-D",
+    "-ai -M--numeric-ids",
+    "-ai --old-args",
+    "-ai --blocking-io",
+    "-ai --copy-devices",
+    "-ai --write-devices",
+    "-a --log-file=log",
+    "-av --log-file=log",
+    "-ai --stats --log-file=log",
+    "-ai --log-file=log --log-file-format=%o_%n",
+    "-a -n --log-file=log",
+    "-ai --insecure-links",
+    "-aiR --no-implied-dirs",
+    "-ai --debug=none",
 ];
 
 /// A quarter of the sets for each way of copying, another one each time; all of them with
@@ -411,7 +484,7 @@ fn a_pull_is_served_as_by_the_original() {
 }
 
 /// Command lines with arguments of all forms; `@` stands before what is on the other machine.
-const FORMS: &[&str] = &[
+pub const FORMS: &[&str] = &[
     "-ai s @d",
     "-ai s/fresh s/new @d",
     "-ai s/fresh @d/renamed",
@@ -466,7 +539,7 @@ fn arguments_of_all_forms_mean_what_they_mean_to_the_original() {
 }
 
 /// Command lines that end before a session, or list only.
-const SMALL: &[&str] = &[
+pub const SMALL: &[&str] = &[
     "a:b c:d",
     "s/ h:d1 d",
     "h:a h:b d:e",

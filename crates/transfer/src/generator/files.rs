@@ -187,7 +187,7 @@ impl Session<'_> {
         let flags = self.likeness.differences(entry, present);
         self.tell(ndx, flags, None);
         self.report_equal(entry, flags);
-        if self.options.update.checksum && self.likeness.keeps_times(Kind::File) {
+        if self.options.update.checksum {
             // Its time is known to belong to the same content, so it counts to the nanosecond.
             self.correct_time(entry, name, present);
         }
