@@ -6,7 +6,7 @@ PROGRAMS = rsync lsyncd inotifywait inotifywatch fsnotifywait fsnotifywatch cc u
   mkfs.ext4 mkfs.xfs btrfs
 PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount xfsprogs btrfs-progs
 
-.PHONY: demo test lint unit e2e bench soak programs bench-programs
+.PHONY: demo test lint unit e2e forced bench soak programs bench-programs
 
 # A source, three stock rsync daemons and a live mirror, in a temporary folder.
 demo: programs
@@ -26,6 +26,16 @@ unit:
 # The whole program against real daemons.
 e2e:
 	$(CARGO) test --package driftless
+
+# The same with each protocol, checksum and compression forced on all mirrors.
+FORCED = --protocol=30 --protocol=31 \
+  --checksum-choice=xxh128 --checksum-choice=xxh3 --checksum-choice=xxh64 --checksum-choice=md5 \
+  --checksum-choice=md4 --checksum-choice=sha1 \
+  --compress-choice=zstd --compress-choice=lz4 --compress-choice=zlibx --compress-choice=zlib
+forced: programs
+	for option in $(FORCED); do echo "$$option"; \
+	  DRIFTLESS_FORCED=$$option $(CARGO) test --package driftless --test e2e || exit 1; \
+	done
 
 # The speed table, side by side with the programs it replaces, in one run.
 bench: programs

@@ -22,11 +22,18 @@ pub struct LiveCommand {
     environment: Vec<(OsString, OsString)>,
 }
 
+/// Options that every mirror of a test run gets before its own: words of `DRIFTLESS_FORCED`.
+pub fn forced() -> Vec<String> {
+    let words = std::env::var("DRIFTLESS_FORCED").unwrap_or_default();
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
 impl LiveCommand {
-    /// `binary live SOURCE TARGETS…`
+    /// `binary live SOURCE TARGETS…`, with what is [`forced`].
     pub fn new(binary: &Path, source: &Path, targets: &[String]) -> Self {
         let mut args = vec![source.as_os_str().to_owned()];
         args.extend(targets.iter().map(OsString::from));
+        args.extend(forced().into_iter().map(OsString::from));
         Self { binary: binary.to_owned(), wrapper: Vec::new(), args, environment: Vec::new() }
     }
 

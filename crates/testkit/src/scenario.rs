@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::compare::{self, CompareOptions};
-use crate::live::{LiveCommand, LiveRun};
+use crate::live::{LiveCommand, LiveRun, forced};
 use crate::peer::{self, Module, RsyncDaemon};
 use crate::{PASSWORD, stock};
 
@@ -54,7 +54,10 @@ impl Stage {
             fs::create_dir(folder.path().join(name)).expect("the folder is ours");
         }
         peer::write_private(&folder.path().join("server.pass"), &format!("{PASSWORD}\n"));
-        Self { folder, binary: PathBuf::from(binary), daemons, compare: CompareOptions::default() }
+        // Protocol 30 carries whole seconds only.
+        let nanoseconds = !forced().iter().any(|option| option == "--protocol=30");
+        let compare = CompareOptions { nanoseconds, ..CompareOptions::default() };
+        Self { folder, binary: PathBuf::from(binary), daemons, compare }
     }
 
     /// The mirror's source.
