@@ -112,6 +112,8 @@ pub struct Counters {
 struct Leaving {
     cookie: u32,
     node: Node,
+    /// The place that it has left.
+    place: (Node, Box<[u8]>),
     since: Instant,
 }
 
@@ -205,7 +207,7 @@ impl Follower {
         let now = Instant::now();
         while let Some(at) = self.leaving.iter().position(|half| now >= half.since + PAIRING) {
             let half = self.leaving.swap_remove(at);
-            self.abandon(half.node, teller);
+            self.give_up(half, teller);
         }
     }
 
@@ -246,7 +248,8 @@ impl Follower {
 
     fn left(&mut self, parent: Node, name: &[u8], cookie: u32) {
         if let Some(node) = self.watches.table().child(parent, name) {
-            self.leaving.push(Leaving { cookie, node, since: Instant::now() });
+            let place = (parent, name.into());
+            self.leaving.push(Leaving { cookie, node, place, since: Instant::now() });
         }
     }
 
@@ -305,7 +308,7 @@ impl Follower {
 
     fn recover(&mut self, teller: &mut impl Teller) {
         while let Some(half) = self.leaving.pop() {
-            self.abandon(half.node, teller);
+            self.give_up(half, teller);
         }
         if self.asked.follows {
             if let Err(error) = self.watches.renew() {
@@ -314,6 +317,16 @@ impl Follower {
             self.watches.complete();
         }
         teller.recovered(&self.watches);
+    }
+
+    /// Ends the watches of a directory that has left, unless it was found in another place since.
+    fn give_up(&mut self, half: Leaving, teller: &mut impl Teller) {
+        let (parent, name) = &half.place;
+        if self.watches.table().is_alive(half.node)
+            && self.watches.table().is_at(half.node, *parent, name)
+        {
+            self.abandon(half.node, teller);
+        }
     }
 
     fn abandon(&mut self, node: Node, teller: &mut impl Teller) {

@@ -7,23 +7,22 @@
 //!   walk is over.
 
 use std::ffi::OsStr;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::leaves::{Leaves, is_leaf};
+use super::first_walk::FirstWalk;
 use super::list::Targets;
+use super::listing::{Listing, kind_of};
 use super::names;
 use super::progress::Progress;
 use super::table::{Node, Table};
 
 /// Events that looking at a directory causes.
-const LOOKING: u32 = names::OPEN | names::ACCESS | names::CLOSE_NOWRITE;
-const LIST_BUFFER_LEN: usize = 32 * 1024;
+pub const LOOKING: u32 = names::OPEN | names::ACCESS | names::CLOSE_NOWRITE;
 
 /// How to watch.
 #[derive(Debug, Clone)]
@@ -53,30 +52,19 @@ pub struct Watches {
     table: Table,
     manner: Manner,
     targets: Targets,
-    leaves: Leaves,
     /// Nodes whose watch lacks [`LOOKING`].
     reduced: Vec<Node>,
     progress: Progress,
     /// Whether the first walk is not over.
     setting_up: bool,
-    list_buffer: Vec<u8>,
 }
 
 /// What a walk does besides watching directories.
 enum Walk<'a> {
-    /// Nothing: at the start.
-    Start,
     /// Collects everything: below a directory that is new.
     New(&'a mut Vec<FoundEntry>),
     /// Enters known directories too: after events were lost.
     Again,
-}
-
-/// The entries of a directory: their names, one after the other, each with a NUL.
-#[derive(Default)]
-struct Listing {
-    names: Vec<u8>,
-    entries: Vec<(usize, FileType)>,
 }
 
 impl Watches {
@@ -91,11 +79,9 @@ impl Watches {
             table: Table::new(),
             manner,
             targets,
-            leaves: Leaves::default(),
             reduced: Vec::new(),
             progress,
             setting_up: true,
-            list_buffer: Vec::with_capacity(LIST_BUFFER_LEN),
         })
     }
 
@@ -142,7 +128,15 @@ impl Watches {
         let node = self.table.add(None, &printed, wd);
         if walked {
             self.note_reduced(node);
-            self.walk(node, Walk::Start)?;
+            let walk = FirstWalk {
+                instance: self.instance.as_fd(),
+                mask: self.manner.mask,
+                targets: &self.targets,
+            };
+            let moved = walk.run(node, &mut self.table, &mut self.reduced, &mut self.progress)?;
+            for (node, parent, name) in moved {
+                self.follow_move(node, parent, &name);
+            }
         }
         Ok(())
     }
@@ -184,19 +178,14 @@ impl Watches {
     ) -> Result<(), Errno> {
         let mut path = self.path(parent);
         path.extend_from_slice(name);
-        let flags = WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
-            | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW;
-        let wd = match self.add_watch(parent, &path, flags) {
+        let wd = match self.add_watch(parent, &path, self.reduced_flags()) {
             Ok(wd) => wd,
             Err(error) if is_skipped(error) => return Ok(()),
             Err(error) => return Err(error),
         };
         if let Some(known) = self.table.by_wd(wd) {
             self.note_reduced(known);
-            let has_moved =
-                self.table.parent(known) != Some(parent) || self.table.name(known) != name;
-            if has_moved && self.table.parent(known).is_some() {
+            if !self.table.is_at(known, parent, name) && self.table.parent(known).is_some() {
                 self.table.relocate(known, parent, name);
             }
             return Ok(());
@@ -234,10 +223,7 @@ impl Watches {
         for node in nodes {
             if self.table.is_alive(node) && self.table.parent(node).is_some() {
                 let path = self.path(node);
-                let flags = WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
-                    | WatchFlags::ONLYDIR
-                    | WatchFlags::DONT_FOLLOW;
-                match self.add_watch(node, &path, flags) {
+                match self.add_watch(node, &path, self.reduced_flags()) {
                     Ok(wd) if self.table.wd(node) == Some(wd) => self.note_reduced(node),
                     Ok(wd) => {
                         if self.table.by_wd(wd).is_none() {
@@ -316,9 +302,10 @@ impl Watches {
         }
     }
 
+    /// Watches and lists everything below `top`, which is watched.
     fn walk(&mut self, top: Node, mut walk: Walk<'_>) -> Result<(), Errno> {
         let mut stack = vec![top];
-        let mut listing = Listing::default();
+        let mut listing = Listing::new();
         while let Some(node) = stack.pop() {
             let mut path = self.path(node);
             let dir = match self.open_below(node, &path, OFlags::RDONLY) {
@@ -326,31 +313,29 @@ impl Watches {
                 Err(error) if is_skipped(error) => continue,
                 Err(error) => return Err(error),
             };
-            self.list(dir.as_fd(), &mut listing)?;
-            let (device, trusts) = self.leaves.trusts(dir.as_fd())?;
+            listing.read(dir.as_fd())?;
             let path_len = path.len();
             let first_pushed = stack.len();
-            for index in 0..listing.entries.len() {
-                let name = listing.name(index);
-                let kind = match listing.entries[index].1 {
+            for index in 0..listing.len() {
+                let (name, kind) = listing.entry(index);
+                let kind = match kind {
                     FileType::Unknown => kind_of(dir.as_fd(), name),
                     kind => kind,
                 };
+                let name = name.to_bytes();
                 if let Walk::New(found) = &mut walk {
-                    let name = name.to_bytes().into();
-                    found.push(FoundEntry { parent: node, name, kind });
+                    found.push(FoundEntry { parent: node, name: name.into(), kind });
                 }
                 if kind != FileType::Directory {
                     continue;
                 }
                 path.truncate(path_len);
-                path.extend_from_slice(name.to_bytes());
-                if self.targets.excludes(&path) && !matches!(walk, Walk::New(_)) {
+                path.extend_from_slice(name);
+                // What is left out is left out of the tree that was there at the start.
+                if matches!(walk, Walk::Again) && self.targets.excludes(&path) {
                     continue;
                 }
-                // A new directory is listed in any case: what it holds is news.
-                let device = device_of_leaves(device, trusts && !matches!(walk, Walk::New(_)));
-                if let Some(child) = self.arm(dir.as_fd(), node, name, &path, device, &walk)? {
+                if let Some(child) = self.arm(node, name, &path, &walk)? {
                     stack.push(child);
                 }
             }
@@ -362,71 +347,53 @@ impl Watches {
     /// Watches a directory that was listed; returns it when it is to be listed itself.
     fn arm(
         &mut self,
-        dir: BorrowedFd<'_>,
         parent: Node,
-        name: &std::ffi::CStr,
+        name: &[u8],
         path: &[u8],
-        device: Option<u64>,
         walk: &Walk<'_>,
     ) -> Result<Option<Node>, Errno> {
-        let looks = self.manner.mask & LOOKING != 0;
-        let full = WatchFlags::from_bits_retain(self.manner.mask)
-            | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW;
-        let reduced = full.difference(WatchFlags::from_bits_retain(LOOKING));
-        // Most directories have nothing below them and need no listing: they get all at once.
-        let wd = match self.add_watch(parent, path, if device.is_some() { full } else { reduced }) {
+        let wd = match self.add_watch(parent, path, self.reduced_flags()) {
             Ok(wd) => wd,
             Err(error) if is_skipped(error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        // Asked after arming, or a directory could appear in between.
-        let is_leaf = device.is_some_and(|device| is_leaf(dir, name, device));
-        if looks
-            && !is_leaf
-            && device.is_some()
-            && let Ok(again) = self.add_watch(parent, path, reduced)
-            && again != wd
-            && self.table.by_wd(again).is_none()
-        {
-            // Another directory has taken the place; the news of it is in the queue.
-            let _ = inotify::remove_watch(&self.instance, again);
+        if let Some(known) = self.table.by_wd(wd) {
+            self.note_reduced(known);
+            let is_here =
+                self.table.is_at(known, parent, name) || self.follow_move(known, parent, name);
+            return Ok(Some(known).filter(|_| matches!(walk, Walk::Again) && is_here));
         }
-        let known = self.table.by_wd(wd);
-        let node = match known {
-            Some(known) => known,
-            None => self.table.add(Some(parent), name.to_bytes(), wd),
-        };
-        if !is_leaf {
-            self.note_reduced(node);
-        }
-        if known.is_some() {
-            let is_here = self.table.parent(node) == Some(parent);
-            return Ok(Some(node).filter(|_| matches!(walk, Walk::Again) && is_here && !is_leaf));
-        }
-        self.progress.count(self.table.len());
-        Ok(Some(node).filter(|_| !is_leaf))
+        let node = self.table.add(Some(parent), name, wd);
+        self.note_reduced(node);
+        Ok(Some(node))
     }
 
-    fn list(&mut self, dir: BorrowedFd<'_>, listing: &mut Listing) -> Result<(), Errno> {
-        listing.names.clear();
-        listing.entries.clear();
-        let spare: &mut [MaybeUninit<u8>] = self.list_buffer.spare_capacity_mut();
-        let mut entries = RawDir::new(dir, spare);
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                // Removed while it was read: the rest is nothing.
-                Err(error) if is_skipped(error) => break,
-                Err(error) => return Err(error),
-            };
-            let name = entry.file_name();
-            if name != c"." && name != c".." {
-                listing.entries.push((listing.names.len(), entry.file_type()));
-                listing.names.extend_from_slice(name.to_bytes_with_nul());
-            }
+    /// A watched directory was found in another place than it was known to be in: it has moved, and the
+    /// news of its arrival may be lost, as the place was not watched yet. Unless it is still in the
+    /// first place too, by another mount. Returns whether it was given the new place.
+    fn follow_move(&mut self, node: Node, parent: Node, name: &[u8]) -> bool {
+        let flags = self.reduced_flags() | WatchFlags::MASK_ADD;
+        let found = self.add_watch(node, &self.path(node), flags).ok();
+        if found.is_some() && found == self.table.wd(node) {
+            return false;
         }
-        Ok(())
+        if let Some(wd) = found
+            && self.table.by_wd(wd).is_none()
+        {
+            // What has taken the first place has its news in the queue.
+            let _ = inotify::remove_watch(&self.instance, wd);
+        }
+        if self.table.parent(node).is_some() {
+            self.table.relocate(node, parent, name);
+        }
+        self.table.is_at(node, parent, name)
+    }
+
+    /// What is asked of a directory that is about to be listed.
+    fn reduced_flags(&self) -> WatchFlags {
+        WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW
     }
 }
 
@@ -436,25 +403,9 @@ impl AsFd for Watches {
     }
 }
 
-impl Listing {
-    fn name(&self, index: usize) -> &std::ffi::CStr {
-        let rest = &self.names[self.entries[index].0..];
-        std::ffi::CStr::from_bytes_until_nul(rest).expect("stored with its NUL")
-    }
-}
-
-fn device_of_leaves(device: u64, trusts: bool) -> Option<u64> {
-    Some(device).filter(|_| trusts)
-}
-
 /// Whether a walk goes on without the directory, as it is gone or not for us to read.
-fn is_skipped(error: Errno) -> bool {
+pub fn is_skipped(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP)
-}
-
-fn kind_of(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> FileType {
-    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
 }
 
 /// A path without the slash at its end.
