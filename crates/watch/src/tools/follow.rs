@@ -162,9 +162,10 @@ impl Follower {
         self.counters
     }
 
-    /// When [`Self::settle_pairs`] has to be called at the latest.
+    /// When [`Self::settle`] has to be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        self.leaving.iter().map(|half| half.since + PAIRING).min()
+        let doubt = self.watches.is_doubtful().then(Instant::now);
+        self.leaving.iter().map(|half| half.since + PAIRING).min().or(doubt)
     }
 
     /// Reads the queue once and tells what it holds, until the teller has `enough`. Returns the number
@@ -201,14 +202,23 @@ impl Follower {
         Ok(count)
     }
 
-    /// Gives up on the halves of renames whose partner has not come: they led out of the tree. For an
-    /// empty queue.
-    pub fn settle_pairs(&mut self, teller: &mut impl Teller) {
+    /// Ends what waited for events that have not come: halves of renames without a partner led out of
+    /// the tree, and what was not in its place is looked at again. For an empty queue.
+    pub fn settle(&mut self, teller: &mut impl Teller) {
         let now = Instant::now();
         while let Some(at) = self.leaving.iter().position(|half| now >= half.since + PAIRING) {
             let half = self.leaving.swap_remove(at);
             self.give_up(half, teller);
         }
+        if !self.leaving.is_empty() || !self.watches.is_doubtful() {
+            return;
+        }
+        let mut found = Vec::new();
+        if let Err(error) = self.watches.look_again(&mut found) {
+            self.not_watched(b"that was moved", error);
+        }
+        self.watches.complete();
+        self.tell_all_found(found, teller);
     }
 
     fn take(&mut self, record: &Record<'_>, teller: &mut impl Teller) {
@@ -272,6 +282,10 @@ impl Follower {
             self.not_watched(&path, error);
         }
         self.watches.complete();
+        self.tell_all_found(found, teller);
+    }
+
+    fn tell_all_found(&mut self, found: Vec<FoundEntry>, teller: &mut impl Teller) {
         if self.asked.tells_found && !found.is_empty() {
             for entry in found {
                 self.tell_found(entry, teller);
@@ -311,7 +325,8 @@ impl Follower {
             self.give_up(half, teller);
         }
         if self.asked.follows {
-            if let Err(error) = self.watches.renew() {
+            // What is new is told by those who remember what was there.
+            if let Err(error) = self.watches.renew(&mut Vec::new()) {
                 self.not_watched(b"after an overflow", error);
             }
             self.watches.complete();

@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustc_hash::FxHashSet;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -55,16 +56,11 @@ pub struct Watches {
     /// Nodes whose watch lacks [`LOOKING`].
     reduced: Vec<Node>,
     progress: Progress,
+    /// Directories that were not in their place when they were to be listed, and whether all they hold
+    /// is new.
+    unlisted: Vec<(Node, bool)>,
     /// Whether the first walk is not over.
     setting_up: bool,
-}
-
-/// What a walk does besides watching directories.
-enum Walk<'a> {
-    /// Collects everything: below a directory that is new.
-    New(&'a mut Vec<FoundEntry>),
-    /// Enters known directories too: after events were lost.
-    Again,
 }
 
 impl Watches {
@@ -81,6 +77,7 @@ impl Watches {
             targets,
             reduced: Vec::new(),
             progress,
+            unlisted: Vec::new(),
             setting_up: true,
         })
     }
@@ -177,22 +174,45 @@ impl Watches {
         found: &mut Vec<FoundEntry>,
     ) -> Result<(), Errno> {
         let mut path = self.path(parent);
-        path.extend_from_slice(name);
-        let wd = match self.add_watch(parent, &path, self.reduced_flags()) {
-            Ok(wd) => wd,
-            Err(error) if is_skipped(error) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if let Some(known) = self.table.by_wd(wd) {
-            self.note_reduced(known);
-            if !self.table.is_at(known, parent, name) && self.table.parent(known).is_some() {
-                self.table.relocate(known, parent, name);
+        let is_here = self
+            .open_below(parent, &path, OFlags::PATH)
+            .is_ok_and(|dir| self.is_same(&dir, parent));
+        if !is_here {
+            // The news of its move is in the queue; it is looked at when that has been read.
+            if self.unlisted.last() != Some(&(parent, false)) {
+                self.unlisted.push((parent, false));
             }
             return Ok(());
         }
-        let node = self.table.add(Some(parent), name, wd);
-        self.note_reduced(node);
-        self.walk(node, Walk::New(found))
+        path.extend_from_slice(name);
+        match self.arm(parent, name, &path)? {
+            Some((node, true)) => self.walk(vec![(node, true)], &mut Vec::new(), found),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks again at directories that were not in their place when they were to be listed, and
+    /// collects what is new there. For an empty queue, when no rename is half told; to be followed by
+    /// [`Self::complete`].
+    ///
+    /// # Errors
+    /// Why a directory cannot be watched.
+    pub fn look_again(&mut self, found: &mut Vec<FoundEntry>) -> Result<(), Errno> {
+        let mut unlisted = std::mem::take(&mut self.unlisted);
+        unlisted.retain(|(node, _)| self.table.is_alive(*node) && self.table.wd(*node).is_some());
+        self.walk(unlisted, &mut Vec::new(), found)?;
+        // Nowhere to be found under the names that were told: the disk knows.
+        if !self.unlisted.is_empty() {
+            self.unlisted.clear();
+            self.renew(found)?;
+            self.unlisted.clear();
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to look at again.
+    pub fn is_doubtful(&self) -> bool {
+        !self.unlisted.is_empty()
     }
 
     /// Gives a watched directory another place.
@@ -213,33 +233,32 @@ impl Watches {
         self.table.forget_watch(node);
     }
 
-    /// Compares all watches with the disk, after events were lost: directories that are gone lose
-    /// theirs, new ones get one. To be followed by [`Self::complete`].
+    /// Compares all watches with the disk: directories that have moved get their place, new ones a
+    /// watch, and those that are gone lose theirs. Collects what is new. To be followed by
+    /// [`Self::complete`].
     ///
     /// # Errors
     /// Why a directory cannot be watched.
-    pub fn renew(&mut self) -> Result<(), Errno> {
-        let nodes: Vec<Node> = self.table.nodes().collect();
-        for node in nodes {
-            if self.table.is_alive(node) && self.table.parent(node).is_some() {
-                let path = self.path(node);
-                match self.add_watch(node, &path, self.reduced_flags()) {
-                    Ok(wd) if self.table.wd(node) == Some(wd) => self.note_reduced(node),
-                    Ok(wd) => {
-                        if self.table.by_wd(wd).is_none() {
-                            let _ = inotify::remove_watch(&self.instance, wd);
-                        }
-                        self.abandon(node);
-                    }
-                    Err(_) => self.abandon(node),
+    pub fn renew(&mut self, found: &mut Vec<FoundEntry>) -> Result<(), Errno> {
+        let mut seen = Vec::new();
+        let roots: Vec<Node> =
+            self.table.nodes().filter(|&node| self.table.parent(node).is_none()).collect();
+        let mut lost = Vec::new();
+        for &root in &roots {
+            if self.manner.recursive && self.table.name(root).ends_with(b"/") {
+                self.walk(vec![(root, false)], &mut seen, found)?;
+                // It was renamed itself: what is below it is watched as before.
+                if self.unlisted.iter().any(|(node, _)| *node == root) {
+                    lost.push(root);
                 }
             }
         }
-        let roots: Vec<Node> =
-            self.table.nodes().filter(|&node| self.table.parent(node).is_none()).collect();
-        for root in roots {
-            if self.manner.recursive && self.table.name(root).ends_with(b"/") {
-                self.walk(root, Walk::Again)?;
+        let mut seen: FxHashSet<Node> = seen.into_iter().chain(roots).collect();
+        seen.extend(self.table.nodes().filter(|&node| lost.contains(&self.table.root(node))));
+        let gone: Vec<Node> = self.table.nodes().filter(|node| !seen.contains(node)).collect();
+        for node in gone {
+            if self.table.is_alive(node) {
+                self.abandon(node);
             }
         }
         Ok(())
@@ -302,15 +321,27 @@ impl Watches {
         }
     }
 
-    /// Watches and lists everything below `top`, which is watched.
-    fn walk(&mut self, top: Node, mut walk: Walk<'_>) -> Result<(), Errno> {
-        let mut stack = vec![top];
+    /// Watches and lists everything below the given directories, which are watched. With each comes
+    /// whether all it holds is new; of others only directories without a watch are. Appends the
+    /// directories to `seen`.
+    fn walk(
+        &mut self,
+        tops: Vec<(Node, bool)>,
+        seen: &mut Vec<Node>,
+        found: &mut Vec<FoundEntry>,
+    ) -> Result<(), Errno> {
+        let mut stack = tops;
         let mut listing = Listing::new();
-        while let Some(node) = stack.pop() {
+        while let Some((node, is_new)) = stack.pop() {
+            seen.push(node);
             let mut path = self.path(node);
             let dir = match self.open_below(node, &path, OFlags::RDONLY) {
-                Ok(dir) => dir,
-                Err(error) if is_skipped(error) => continue,
+                Ok(dir) if self.is_same(&dir, node) => dir,
+                Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                    self.unlisted.push((node, is_new));
+                    continue;
+                }
+                Err(Errno::ACCESS) => continue,
                 Err(error) => return Err(error),
             };
             listing.read(dir.as_fd())?;
@@ -322,9 +353,10 @@ impl Watches {
                     FileType::Unknown => kind_of(dir.as_fd(), name),
                     kind => kind,
                 };
+                let entry = |name: &[u8]| FoundEntry { parent: node, name: name.into(), kind };
                 let name = name.to_bytes();
-                if let Walk::New(found) = &mut walk {
-                    found.push(FoundEntry { parent: node, name: name.into(), kind });
+                if is_new {
+                    found.push(entry(name));
                 }
                 if kind != FileType::Directory {
                     continue;
@@ -332,11 +364,14 @@ impl Watches {
                 path.truncate(path_len);
                 path.extend_from_slice(name);
                 // What is left out is left out of the tree that was there at the start.
-                if matches!(walk, Walk::Again) && self.targets.excludes(&path) {
+                if !is_new && self.targets.excludes(&path) {
                     continue;
                 }
-                if let Some(child) = self.arm(node, name, &path, &walk)? {
-                    stack.push(child);
+                if let Some((child, child_is_new)) = self.arm(node, name, &path)? {
+                    if child_is_new && !is_new {
+                        found.push(entry(name));
+                    }
+                    stack.push((child, child_is_new));
                 }
             }
             stack[first_pushed..].reverse();
@@ -344,14 +379,14 @@ impl Watches {
         Ok(())
     }
 
-    /// Watches a directory that was listed; returns it when it is to be listed itself.
+    /// Watches a directory in a place that was looked at; returns it, unless its place is another, and
+    /// whether it is new.
     fn arm(
         &mut self,
         parent: Node,
         name: &[u8],
         path: &[u8],
-        walk: &Walk<'_>,
-    ) -> Result<Option<Node>, Errno> {
+    ) -> Result<Option<(Node, bool)>, Errno> {
         let wd = match self.add_watch(parent, path, self.reduced_flags()) {
             Ok(wd) => wd,
             Err(error) if is_skipped(error) => return Ok(None),
@@ -361,11 +396,27 @@ impl Watches {
             self.note_reduced(known);
             let is_here =
                 self.table.is_at(known, parent, name) || self.follow_move(known, parent, name);
-            return Ok(Some(known).filter(|_| matches!(walk, Walk::Again) && is_here));
+            return Ok(is_here.then_some((known, false)));
         }
         let node = self.table.add(Some(parent), name, wd);
         self.note_reduced(node);
-        Ok(Some(node))
+        Ok(Some((node, true)))
+    }
+
+    /// Whether an open directory is the one that a node stands for.
+    fn is_same(&self, dir: &OwnedFd, node: Node) -> bool {
+        let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        let flags = self.reduced_flags().difference(WatchFlags::DONT_FOLLOW) | WatchFlags::MASK_ADD;
+        match inotify::add_watch(&self.instance, link, flags) {
+            Ok(wd) if self.table.wd(node) == Some(wd) => true,
+            Ok(wd) => {
+                if self.table.by_wd(wd).is_none() {
+                    let _ = inotify::remove_watch(&self.instance, wd);
+                }
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// A watched directory was found in another place than it was known to be in: it has moved, and the
