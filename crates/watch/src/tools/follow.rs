@@ -19,12 +19,13 @@ use rustc_hash::FxHashSet;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::catch_up::FoundEntry;
 use super::diagnostics::Diagnostics;
 use super::layout::Event;
 use super::limits;
 use super::names;
 use super::table::{Node, Table};
-use super::watches::{FoundEntry, Watches};
+use super::watches::Watches;
 use crate::record::{Record, take_record};
 
 /// A read returns whole records, up to 272 bytes each.

@@ -10,6 +10,7 @@
 //! Nothing here knows hints, mirrors or filter rules: scripts get the kernel's events.
 
 mod called;
+mod catch_up;
 mod clock;
 mod diagnostics;
 mod filter;
