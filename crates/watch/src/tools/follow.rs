@@ -19,12 +19,13 @@ use rustc_hash::FxHashSet;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::catch_up::FoundEntry;
 use super::diagnostics::Diagnostics;
 use super::layout::Event;
 use super::limits;
 use super::names;
 use super::table::{Node, Table};
-use super::watches::{FoundEntry, Watches};
+use super::watches::Watches;
 use crate::record::{Record, take_record};
 
 /// A read returns whole records, up to 272 bytes each.
@@ -112,6 +113,8 @@ pub struct Counters {
 struct Leaving {
     cookie: u32,
     node: Node,
+    /// The place that it has left.
+    place: (Node, Box<[u8]>),
     since: Instant,
 }
 
@@ -160,9 +163,10 @@ impl Follower {
         self.counters
     }
 
-    /// When [`Self::settle_pairs`] has to be called at the latest.
+    /// When [`Self::settle`] has to be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        self.leaving.iter().map(|half| half.since + PAIRING).min()
+        let doubt = self.watches.is_doubtful().then(Instant::now);
+        self.leaving.iter().map(|half| half.since + PAIRING).min().or(doubt)
     }
 
     /// Reads the queue once and tells what it holds, until the teller has `enough`. Returns the number
@@ -199,14 +203,23 @@ impl Follower {
         Ok(count)
     }
 
-    /// Gives up on the halves of renames whose partner has not come: they led out of the tree. For an
-    /// empty queue.
-    pub fn settle_pairs(&mut self, teller: &mut impl Teller) {
+    /// Ends what waited for events that have not come: halves of renames without a partner led out of
+    /// the tree, and what was not in its place is looked at again. For an empty queue.
+    pub fn settle(&mut self, teller: &mut impl Teller) {
         let now = Instant::now();
         while let Some(at) = self.leaving.iter().position(|half| now >= half.since + PAIRING) {
             let half = self.leaving.swap_remove(at);
-            self.abandon(half.node, teller);
+            self.give_up(half, teller);
         }
+        if !self.leaving.is_empty() || !self.watches.is_doubtful() {
+            return;
+        }
+        let mut found = Vec::new();
+        if let Err(error) = self.watches.look_again(&mut found) {
+            self.not_watched(b"that was moved", error);
+        }
+        self.watches.complete();
+        self.tell_all_found(found, teller);
     }
 
     fn take(&mut self, record: &Record<'_>, teller: &mut impl Teller) {
@@ -246,7 +259,8 @@ impl Follower {
 
     fn left(&mut self, parent: Node, name: &[u8], cookie: u32) {
         if let Some(node) = self.watches.table().child(parent, name) {
-            self.leaving.push(Leaving { cookie, node, since: Instant::now() });
+            let place = (parent, name.into());
+            self.leaving.push(Leaving { cookie, node, place, since: Instant::now() });
         }
     }
 
@@ -269,6 +283,10 @@ impl Follower {
             self.not_watched(&path, error);
         }
         self.watches.complete();
+        self.tell_all_found(found, teller);
+    }
+
+    fn tell_all_found(&mut self, found: Vec<FoundEntry>, teller: &mut impl Teller) {
         if self.asked.tells_found && !found.is_empty() {
             for entry in found {
                 self.tell_found(entry, teller);
@@ -305,15 +323,26 @@ impl Follower {
 
     fn recover(&mut self, teller: &mut impl Teller) {
         while let Some(half) = self.leaving.pop() {
-            self.abandon(half.node, teller);
+            self.give_up(half, teller);
         }
         if self.asked.follows {
-            if let Err(error) = self.watches.renew() {
+            // What is new is told by those who remember what was there.
+            if let Err(error) = self.watches.renew(&mut Vec::new()) {
                 self.not_watched(b"after an overflow", error);
             }
             self.watches.complete();
         }
         teller.recovered(&self.watches);
+    }
+
+    /// Ends the watches of a directory that has left, unless it was found in another place since.
+    fn give_up(&mut self, half: Leaving, teller: &mut impl Teller) {
+        let (parent, name) = &half.place;
+        if self.watches.table().is_alive(half.node)
+            && self.watches.table().is_at(half.node, *parent, name)
+        {
+            self.abandon(half.node, teller);
+        }
     }
 
     fn abandon(&mut self, node: Node, teller: &mut impl Teller) {

@@ -10,9 +10,11 @@
 //! Nothing here knows hints, mirrors or filter rules: scripts get the kernel's events.
 
 mod called;
+mod catch_up;
 mod clock;
 mod diagnostics;
 mod filter;
+mod first_walk;
 mod follow;
 mod getopt;
 mod handles;
@@ -21,6 +23,7 @@ mod layout;
 mod leaves;
 mod limits;
 mod list;
+mod listing;
 mod marks;
 mod names;
 mod out;

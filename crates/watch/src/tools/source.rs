@@ -63,7 +63,7 @@ impl Source {
     /// Ends what waited for events that have not come. For an empty queue.
     pub fn settle(&mut self, teller: &mut impl Teller) {
         if let Self::Inotify(follower) = self {
-            follower.settle_pairs(teller);
+            follower.settle(teller);
         }
     }
 

@@ -96,6 +96,11 @@ impl Table {
         Some(self.slot(node).parent).filter(|&parent| parent != NONE).map(Node)
     }
 
+    /// Whether it lies there under that name.
+    pub fn is_at(&self, node: Node, parent: Node, name: &[u8]) -> bool {
+        self.parent(node) == Some(parent) && self.name(node) == name
+    }
+
     /// What was given on the command line and has led to it.
     pub fn root(&self, node: Node) -> Node {
         let mut at = node;

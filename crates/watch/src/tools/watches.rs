@@ -1,4 +1,4 @@
-//! One inotify instance and what it watches: arming, walking, finding what is new.
+//! One inotify instance and what it watches: arming and disarming.
 //!
 //! Invariants
 //! * A directory is armed first and listed afterwards: what was there before is in the listing, what
@@ -7,23 +7,21 @@
 //!   walk is over.
 
 use std::ffi::OsStr;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::leaves::{Leaves, is_leaf};
+use super::first_walk::FirstWalk;
 use super::list::Targets;
 use super::names;
 use super::progress::Progress;
 use super::table::{Node, Table};
 
 /// Events that looking at a directory causes.
-const LOOKING: u32 = names::OPEN | names::ACCESS | names::CLOSE_NOWRITE;
-const LIST_BUFFER_LEN: usize = 32 * 1024;
+pub const LOOKING: u32 = names::OPEN | names::ACCESS | names::CLOSE_NOWRITE;
 
 /// How to watch.
 #[derive(Debug, Clone)]
@@ -36,47 +34,20 @@ pub struct Manner {
     pub no_dereference: bool,
 }
 
-/// An entry that was there before its directory was watched.
-#[derive(Debug, PartialEq, Eq)]
-pub struct FoundEntry {
-    /// Its directory.
-    pub parent: Node,
-    /// Its name.
-    pub name: Box<[u8]>,
-    /// What it is.
-    pub kind: FileType,
-}
-
 /// The watches of a run.
 pub struct Watches {
-    instance: OwnedFd,
-    table: Table,
-    manner: Manner,
-    targets: Targets,
-    leaves: Leaves,
+    pub(super) instance: OwnedFd,
+    pub(super) table: Table,
+    pub(super) manner: Manner,
+    pub(super) targets: Targets,
     /// Nodes whose watch lacks [`LOOKING`].
     reduced: Vec<Node>,
     progress: Progress,
+    /// Directories that were not in their place when they were to be listed, and whether all they hold
+    /// is new.
+    pub(super) unlisted: Vec<(Node, bool)>,
     /// Whether the first walk is not over.
     setting_up: bool,
-    list_buffer: Vec<u8>,
-}
-
-/// What a walk does besides watching directories.
-enum Walk<'a> {
-    /// Nothing: at the start.
-    Start,
-    /// Collects everything: below a directory that is new.
-    New(&'a mut Vec<FoundEntry>),
-    /// Enters known directories too: after events were lost.
-    Again,
-}
-
-/// The entries of a directory: their names, one after the other, each with a NUL.
-#[derive(Default)]
-struct Listing {
-    names: Vec<u8>,
-    entries: Vec<(usize, FileType)>,
 }
 
 impl Watches {
@@ -91,11 +62,10 @@ impl Watches {
             table: Table::new(),
             manner,
             targets,
-            leaves: Leaves::default(),
             reduced: Vec::new(),
             progress,
+            unlisted: Vec::new(),
             setting_up: true,
-            list_buffer: Vec::with_capacity(LIST_BUFFER_LEN),
         })
     }
 
@@ -142,7 +112,15 @@ impl Watches {
         let node = self.table.add(None, &printed, wd);
         if walked {
             self.note_reduced(node);
-            self.walk(node, Walk::Start)?;
+            let walk = FirstWalk {
+                instance: self.instance.as_fd(),
+                mask: self.manner.mask,
+                targets: &self.targets,
+            };
+            let moved = walk.run(node, &mut self.table, &mut self.reduced, &mut self.progress)?;
+            for (node, parent, name) in moved {
+                self.follow_move(node, parent, &name);
+            }
         }
         Ok(())
     }
@@ -171,41 +149,6 @@ impl Watches {
         self.progress.clear();
     }
 
-    /// Makes sure that the directory `name` in `parent` is watched there, and collects what a new one
-    /// holds. To be followed by [`Self::complete`].
-    ///
-    /// # Errors
-    /// Why it cannot be watched; that it is gone is none.
-    pub fn adopt(
-        &mut self,
-        parent: Node,
-        name: &[u8],
-        found: &mut Vec<FoundEntry>,
-    ) -> Result<(), Errno> {
-        let mut path = self.path(parent);
-        path.extend_from_slice(name);
-        let flags = WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
-            | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW;
-        let wd = match self.add_watch(parent, &path, flags) {
-            Ok(wd) => wd,
-            Err(error) if is_skipped(error) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if let Some(known) = self.table.by_wd(wd) {
-            self.note_reduced(known);
-            let has_moved =
-                self.table.parent(known) != Some(parent) || self.table.name(known) != name;
-            if has_moved && self.table.parent(known).is_some() {
-                self.table.relocate(known, parent, name);
-            }
-            return Ok(());
-        }
-        let node = self.table.add(Some(parent), name, wd);
-        self.note_reduced(node);
-        self.walk(node, Walk::New(found))
-    }
-
     /// Gives a watched directory another place.
     pub fn relocate(&mut self, node: Node, parent: Node, name: &[u8]) {
         self.table.relocate(node, parent, name);
@@ -224,41 +167,6 @@ impl Watches {
         self.table.forget_watch(node);
     }
 
-    /// Compares all watches with the disk, after events were lost: directories that are gone lose
-    /// theirs, new ones get one. To be followed by [`Self::complete`].
-    ///
-    /// # Errors
-    /// Why a directory cannot be watched.
-    pub fn renew(&mut self) -> Result<(), Errno> {
-        let nodes: Vec<Node> = self.table.nodes().collect();
-        for node in nodes {
-            if self.table.is_alive(node) && self.table.parent(node).is_some() {
-                let path = self.path(node);
-                let flags = WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
-                    | WatchFlags::ONLYDIR
-                    | WatchFlags::DONT_FOLLOW;
-                match self.add_watch(node, &path, flags) {
-                    Ok(wd) if self.table.wd(node) == Some(wd) => self.note_reduced(node),
-                    Ok(wd) => {
-                        if self.table.by_wd(wd).is_none() {
-                            let _ = inotify::remove_watch(&self.instance, wd);
-                        }
-                        self.abandon(node);
-                    }
-                    Err(_) => self.abandon(node),
-                }
-            }
-        }
-        let roots: Vec<Node> =
-            self.table.nodes().filter(|&node| self.table.parent(node).is_none()).collect();
-        for root in roots {
-            if self.manner.recursive && self.table.name(root).ends_with(b"/") {
-                self.walk(root, Walk::Again)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The path of a node: with a slash at the end when it is a directory.
     pub fn path(&self, node: Node) -> Vec<u8> {
         let mut path = Vec::with_capacity(256);
@@ -271,7 +179,7 @@ impl Watches {
         self.progress.clear();
     }
 
-    fn note_reduced(&mut self, node: Node) {
+    pub(super) fn note_reduced(&mut self, node: Node) {
         if self.manner.mask & LOOKING != 0 && !self.table.is_reduced(node) {
             self.table.set_reduced(node, true);
             self.reduced.push(node);
@@ -283,7 +191,12 @@ impl Watches {
     /// While the tree lives, what is above may have become a symbolic link that leads elsewhere, so it
     /// is opened without following any. During the setting up, when nothing has been promised yet,
     /// the path alone is enough: what changes meanwhile is in the queue.
-    fn add_watch(&self, node: Node, path: &[u8], flags: WatchFlags) -> Result<i32, Errno> {
+    pub(super) fn add_watch(
+        &self,
+        node: Node,
+        path: &[u8],
+        flags: WatchFlags,
+    ) -> Result<i32, Errno> {
         let bare = bare(path);
         if self.setting_up {
             match inotify::add_watch(&self.instance, OsStr::from_bytes(bare), flags) {
@@ -297,7 +210,12 @@ impl Watches {
     }
 
     /// Opens a directory below the root of `node`, following links only in the root's own path.
-    fn open_below(&self, node: Node, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_below(
+        &self,
+        node: Node,
+        path: &[u8],
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
         let root = self.table.root(node);
         let root_path = self.table.name(root);
         let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -316,117 +234,11 @@ impl Watches {
         }
     }
 
-    fn walk(&mut self, top: Node, mut walk: Walk<'_>) -> Result<(), Errno> {
-        let mut stack = vec![top];
-        let mut listing = Listing::default();
-        while let Some(node) = stack.pop() {
-            let mut path = self.path(node);
-            let dir = match self.open_below(node, &path, OFlags::RDONLY) {
-                Ok(dir) => dir,
-                Err(error) if is_skipped(error) => continue,
-                Err(error) => return Err(error),
-            };
-            self.list(dir.as_fd(), &mut listing)?;
-            let (device, trusts) = self.leaves.trusts(dir.as_fd())?;
-            let path_len = path.len();
-            let first_pushed = stack.len();
-            for index in 0..listing.entries.len() {
-                let name = listing.name(index);
-                let kind = match listing.entries[index].1 {
-                    FileType::Unknown => kind_of(dir.as_fd(), name),
-                    kind => kind,
-                };
-                if let Walk::New(found) = &mut walk {
-                    let name = name.to_bytes().into();
-                    found.push(FoundEntry { parent: node, name, kind });
-                }
-                if kind != FileType::Directory {
-                    continue;
-                }
-                path.truncate(path_len);
-                path.extend_from_slice(name.to_bytes());
-                if self.targets.excludes(&path) && !matches!(walk, Walk::New(_)) {
-                    continue;
-                }
-                // A new directory is listed in any case: what it holds is news.
-                let device = device_of_leaves(device, trusts && !matches!(walk, Walk::New(_)));
-                if let Some(child) = self.arm(dir.as_fd(), node, name, &path, device, &walk)? {
-                    stack.push(child);
-                }
-            }
-            stack[first_pushed..].reverse();
-        }
-        Ok(())
-    }
-
-    /// Watches a directory that was listed; returns it when it is to be listed itself.
-    fn arm(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        parent: Node,
-        name: &std::ffi::CStr,
-        path: &[u8],
-        device: Option<u64>,
-        walk: &Walk<'_>,
-    ) -> Result<Option<Node>, Errno> {
-        let looks = self.manner.mask & LOOKING != 0;
-        let full = WatchFlags::from_bits_retain(self.manner.mask)
+    /// What is asked of a directory that is about to be listed.
+    pub(super) fn reduced_flags(&self) -> WatchFlags {
+        WatchFlags::from_bits_retain(self.manner.mask & !LOOKING)
             | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW;
-        let reduced = full.difference(WatchFlags::from_bits_retain(LOOKING));
-        // Most directories have nothing below them and need no listing: they get all at once.
-        let wd = match self.add_watch(parent, path, if device.is_some() { full } else { reduced }) {
-            Ok(wd) => wd,
-            Err(error) if is_skipped(error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // Asked after arming, or a directory could appear in between.
-        let is_leaf = device.is_some_and(|device| is_leaf(dir, name, device));
-        if looks
-            && !is_leaf
-            && device.is_some()
-            && let Ok(again) = self.add_watch(parent, path, reduced)
-            && again != wd
-            && self.table.by_wd(again).is_none()
-        {
-            // Another directory has taken the place; the news of it is in the queue.
-            let _ = inotify::remove_watch(&self.instance, again);
-        }
-        let known = self.table.by_wd(wd);
-        let node = match known {
-            Some(known) => known,
-            None => self.table.add(Some(parent), name.to_bytes(), wd),
-        };
-        if !is_leaf {
-            self.note_reduced(node);
-        }
-        if known.is_some() {
-            let is_here = self.table.parent(node) == Some(parent);
-            return Ok(Some(node).filter(|_| matches!(walk, Walk::Again) && is_here && !is_leaf));
-        }
-        self.progress.count(self.table.len());
-        Ok(Some(node).filter(|_| !is_leaf))
-    }
-
-    fn list(&mut self, dir: BorrowedFd<'_>, listing: &mut Listing) -> Result<(), Errno> {
-        listing.names.clear();
-        listing.entries.clear();
-        let spare: &mut [MaybeUninit<u8>] = self.list_buffer.spare_capacity_mut();
-        let mut entries = RawDir::new(dir, spare);
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                // Removed while it was read: the rest is nothing.
-                Err(error) if is_skipped(error) => break,
-                Err(error) => return Err(error),
-            };
-            let name = entry.file_name();
-            if name != c"." && name != c".." {
-                listing.entries.push((listing.names.len(), entry.file_type()));
-                listing.names.extend_from_slice(name.to_bytes_with_nul());
-            }
-        }
-        Ok(())
+            | WatchFlags::DONT_FOLLOW
     }
 }
 
@@ -436,25 +248,9 @@ impl AsFd for Watches {
     }
 }
 
-impl Listing {
-    fn name(&self, index: usize) -> &std::ffi::CStr {
-        let rest = &self.names[self.entries[index].0..];
-        std::ffi::CStr::from_bytes_until_nul(rest).expect("stored with its NUL")
-    }
-}
-
-fn device_of_leaves(device: u64, trusts: bool) -> Option<u64> {
-    Some(device).filter(|_| trusts)
-}
-
 /// Whether a walk goes on without the directory, as it is gone or not for us to read.
-fn is_skipped(error: Errno) -> bool {
+pub fn is_skipped(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP)
-}
-
-fn kind_of(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> FileType {
-    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
 }
 
 /// A path without the slash at its end.
