@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # What the tests run against: the real programs.
-PROGRAMS = rsync lsyncd inotifywait cc unshare setpriv chattr mount \
+PROGRAMS = rsync lsyncd inotifywait inotifywatch fsnotifywait fsnotifywatch cc unshare setpriv chattr mount \
   mkfs.ext4 mkfs.xfs btrfs
 PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount xfsprogs btrfs-progs
 

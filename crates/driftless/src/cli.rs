@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use driftless_watch::tools::Tool;
 
-use crate::commands::{check, completions, demo, flush, live, man, pause, resume, resync, status};
+use crate::commands::{
+    check, completions, demo, flush, live, man, pause, resume, resync, status, tool,
+};
 
 /// Keeps directory trees identical on many machines, live, and can prove it
 #[derive(Debug, Parser)]
@@ -24,6 +27,18 @@ enum Command {
     Resync(resync::Resync),
     Check(check::Check),
     Demo(demo::Demo),
+    /// Print events of files and directories, as inotifywait does
+    #[command(name = "inotifywait")]
+    InotifyWait(tool::Words),
+    /// Count events of files and directories, as inotifywatch does
+    #[command(name = "inotifywatch")]
+    InotifyWatch(tool::Words),
+    /// As inotifywait, by fanotify
+    #[command(name = "fsnotifywait")]
+    FsnotifyWait(tool::Words),
+    /// As inotifywatch, by fanotify
+    #[command(name = "fsnotifywatch")]
+    FsnotifyWatch(tool::Words),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -43,6 +58,10 @@ impl Cli {
             Command::Resync(resync) => resync.run(),
             Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
+            Command::InotifyWait(_) => Ok(tool::run(Tool::InotifyWait)),
+            Command::InotifyWatch(_) => Ok(tool::run(Tool::InotifyWatch)),
+            Command::FsnotifyWait(_) => Ok(tool::run(Tool::FsnotifyWait)),
+            Command::FsnotifyWatch(_) => Ok(tool::run(Tool::FsnotifyWatch)),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(),
         }

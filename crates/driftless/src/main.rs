@@ -18,6 +18,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    if let Some(code) = commands::tool::run_by_name() {
+        return code;
+    }
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {

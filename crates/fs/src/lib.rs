@@ -35,3 +35,4 @@ pub use replace::Replacement;
 pub use resolve::is_absent;
 pub use root::{FsError, Root, RootId, RootLost};
 pub use source::{SourceFile, Writers};
+pub use sys::posix::{BadPattern, Regex, local_time};

@@ -1,6 +1,8 @@
 //! The system calls that no kept crate wraps. The only `unsafe` of the project.
 #![allow(unsafe_code)]
 
+pub(crate) mod posix;
+
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};

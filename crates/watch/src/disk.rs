@@ -57,6 +57,10 @@ impl Stamp {
     pub fn is_dir(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Directory
     }
+
+    pub fn is_regular(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::RegularFile
+    }
 }
 
 /// A directory's entries in the order of their names.

@@ -47,6 +47,7 @@ mod root;
 mod settle;
 mod shared;
 pub mod survey;
+pub mod tools;
 mod walk;
 mod watcher;
 

@@ -10,3 +10,4 @@ pub mod pause;
 pub mod resume;
 pub mod resync;
 pub mod status;
+pub mod tool;

@@ -1,4 +1,4 @@
-//! Measures `driftless live` beside the programs that it replaces, in one run, on one machine.
+//! Measures `driftless live` and `driftless inotifywait` beside the programs that it replaces, in one run, on one machine.
 //!
 //! Three stock daemons on loopback, all trees in memory. Each scenario starts afresh for each
 //! program and run; figures are medians over the runs. After each, the trees are compared.
@@ -7,6 +7,7 @@ mod programs;
 mod publisher;
 mod scenarios;
 mod table;
+mod watching;
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ const USAGE: &str = "\
 usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROGRAM,…]
 
 scenarios: latency burst rename edit delete rewrite idle first-pass
-programs:  shell lsyncd1 lsyncd0 rsync driftless
+           watch-start watch-drain
+programs:  shell lsyncd1 lsyncd0 rsync inotifywait driftless
 Trees are made in $TMPDIR, or in memory below /dev/shm when that is not set.";
 
 struct Choice {

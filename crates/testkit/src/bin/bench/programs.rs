@@ -15,18 +15,29 @@ pub enum Program {
     LsyncdDelay0,
     /// One run of stock rsync; only for the first pass.
     Rsync,
-    /// `driftless live`
+    /// `inotifywait -m -r`; only for watching.
+    InotifyWait,
+    /// `driftless live`, `driftless inotifywait`
     Driftless,
 }
 
 impl Program {
     /// All of them, in the order of the table's columns.
-    pub const ALL: &[Self] =
-        &[Self::ShellLoop, Self::LsyncdDelay1, Self::LsyncdDelay0, Self::Rsync, Self::Driftless];
+    pub const ALL: &[Self] = &[
+        Self::ShellLoop,
+        Self::LsyncdDelay1,
+        Self::LsyncdDelay0,
+        Self::Rsync,
+        Self::InotifyWait,
+        Self::Driftless,
+    ];
 
     /// Those that keep running.
     pub const LIVE: &[Self] =
         &[Self::ShellLoop, Self::LsyncdDelay1, Self::LsyncdDelay0, Self::Driftless];
+
+    /// Those that watch a tree and print what happens in it.
+    pub const WATCHING: &[Self] = &[Self::InotifyWait, Self::Driftless];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -35,7 +46,21 @@ impl Program {
             Self::LsyncdDelay1 => "lsyncd1",
             Self::LsyncdDelay0 => "lsyncd0",
             Self::Rsync => "rsync",
+            Self::InotifyWait => "inotifywait",
             Self::Driftless => "driftless",
+        }
+    }
+
+    /// The command that prints events, to be completed with options and paths, if it can.
+    pub fn watch_command(self, driftless: &Path) -> Option<Command> {
+        match self {
+            Self::InotifyWait => Some(Command::new("inotifywait")),
+            Self::Driftless => {
+                let mut command = Command::new(driftless);
+                command.arg("inotifywait");
+                Some(command)
+            }
+            Self::ShellLoop | Self::LsyncdDelay1 | Self::LsyncdDelay0 | Self::Rsync => None,
         }
     }
 
@@ -64,6 +89,11 @@ impl Program {
                 let mut command = Command::new("rsync");
                 command.args(["-a", "--delete"]).arg(format!("{}/", source.display()));
                 command.arg(format!("--password-file={}", password_file.display())).args(urls);
+                command
+            }
+            Self::InotifyWait => {
+                let mut command = Command::new("inotifywait");
+                command.arg("-mr").arg(source);
                 command
             }
             Self::Driftless => {

@@ -11,6 +11,7 @@ use driftless_testkit::scenario::Stage;
 use crate::programs::Program;
 use crate::publisher::Publisher;
 use crate::table::{Figure, Outcome, Row};
+use crate::watching;
 
 /// One measurement.
 pub struct Scenario {
@@ -36,6 +37,8 @@ pub const ALL: &[Scenario] = &[
         programs: &[Program::Rsync, Program::Driftless],
         run: first_pass,
     },
+    Scenario { name: "watch-start", programs: Program::WATCHING, run: watching::start },
+    Scenario { name: "watch-drain", programs: Program::WATCHING, run: watching::drain },
 ];
 
 fn stage(driftless: &Path, targets: usize) -> Stage {

@@ -24,6 +24,10 @@ pub enum Row {
     IdleCpu,
     FirstPassTime,
     FirstPassCpu,
+    WatchStart,
+    WatchMemory,
+    WatchIdle,
+    WatchDrain,
 }
 
 /// What driftless has to reach in a row.
@@ -32,6 +36,8 @@ enum Goal {
     AtMost(f64),
     /// At most this share of what stock rsync needs.
     OfRsync(f64),
+    /// At most this share of what inotifywait needs.
+    OfInotifyWait(f64),
 }
 
 impl Row {
@@ -52,6 +58,10 @@ impl Row {
             Self::IdleCpu => "idle, 100,000 files, CPU, %",
             Self::FirstPassTime => "first pass of 100,000 files, s",
             Self::FirstPassCpu => "first pass of 100,000 files, client CPU, s",
+            Self::WatchStart => "inotifywait -mr, 100,000 directories, until it watches, s",
+            Self::WatchMemory => "inotifywait -mr, 100,000 directories, memory, MB",
+            Self::WatchIdle => "inotifywait -mr, 100,000 directories, idle, CPU, %",
+            Self::WatchDrain => "inotifywait -mr, events of a full queue printed, µs each",
         }
     }
 
@@ -66,11 +76,14 @@ impl Row {
             Self::EditBytes => Goal::AtMost(0.55),
             Self::EditReads => Goal::AtMost(1.05),
             Self::Delete => Goal::AtMost(0.4),
-            Self::Rewrite | Self::IdleCpu => Goal::AtMost(0.0),
+            Self::Rewrite | Self::IdleCpu | Self::WatchIdle => Goal::AtMost(0.0),
             Self::ChangesCpu => Goal::AtMost(0.2),
             Self::IdleMemory => Goal::AtMost(40.0),
             Self::FirstPassTime => Goal::OfRsync(0.9),
             Self::FirstPassCpu => Goal::OfRsync(0.8),
+            Self::WatchStart => Goal::OfInotifyWait(0.5),
+            Self::WatchMemory => Goal::OfInotifyWait(0.6),
+            Self::WatchDrain => Goal::OfInotifyWait(1.0 / 3.0),
         }
     }
 }
@@ -154,9 +167,9 @@ impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "| scenario | shell loop | lsyncd, delay 1 | lsyncd, delay 0 | rsync | driftless | to the best other | must reach |"
+            "| scenario | shell loop | lsyncd, delay 1 | lsyncd, delay 0 | rsync | inotifywait | driftless | to the best other | must reach |"
         )?;
-        writeln!(out, "|---|---|---|---|---|---|---|---|")?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
         for (row, programs) in &self.values {
             write!(out, "| {} |", row.title())?;
             let median_of = |program: &Program| programs.get(program).map(|all| median(all));
@@ -174,6 +187,9 @@ impl fmt::Display for Table {
             let limit = match row.goal() {
                 Goal::AtMost(limit) => Some(limit),
                 Goal::OfRsync(share) => median_of(&Program::Rsync).map(|rsync| rsync * share),
+                Goal::OfInotifyWait(share) => {
+                    median_of(&Program::InotifyWait).map(|theirs| theirs * share)
+                }
             };
             let verdict = match own.zip(limit) {
                 Some((own, limit)) if own <= limit => "reached",

@@ -1,0 +1,50 @@
+//! Everything that is no event: to standard error, or to the system's log under `--syslog`.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+
+/// Where diagnostics go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Diagnostics {
+    /// Standard error.
+    Stderr,
+    /// The system's log, under this name; the console when no log daemon answers.
+    Syslog(String),
+}
+
+/// Facility `daemon`, severity `info`. Syslog protocol, PRI part.
+const PRIORITY: u32 = 3 * 8 + 6;
+
+impl Diagnostics {
+    /// Says one line.
+    pub fn say(&self, line: &str) {
+        self.say_bytes(line.as_bytes());
+    }
+
+    /// Says one line that holds a path or another name that may be no text.
+    pub fn say_bytes(&self, line: &[u8]) {
+        match self {
+            // Nobody is left to tell when standard error is closed.
+            Self::Stderr => drop(std::io::stderr().write_all(&[line, b"\n"].concat())),
+            Self::Syslog(name) => {
+                let tag = format!("{name}[{}]: ", std::process::id());
+                let stamp = super::clock::Clock::new(b"%b %e %H:%M:%S").now().to_vec();
+                let head = format!("<{PRIORITY}>");
+                let message = [head.as_bytes(), &stamp, b" ", tag.as_bytes(), line].concat();
+                let sent =
+                    UnixDatagram::unbound().and_then(|socket| socket.send_to(&message, "/dev/log"));
+                if sent.is_err()
+                    && let Ok(mut console) = File::options().write(true).open("/dev/console")
+                {
+                    let _ = console.write_all(&[tag.as_bytes(), line, b"\r\n"].concat());
+                }
+            }
+        }
+    }
+
+    /// Says what failed for a path: `what PATH: why`.
+    pub fn say_failed(&self, what: &str, path: &[u8], why: &str) {
+        self.say_bytes(&[what.as_bytes(), b" ", path, b": ", why.as_bytes()].concat());
+    }
+}
