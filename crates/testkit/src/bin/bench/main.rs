@@ -21,7 +21,7 @@ usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROG
 
 scenarios: latency burst rename edit delete rewrite idle first-pass
            watch-start watch-drain
-programs:  shell lsyncd1 lsyncd0 rsync inotifywait driftless
+programs:  shell lsyncd1 lsyncd0 rsync inotifywait fanotify driftless
 Trees are made in $TMPDIR, or in memory below /dev/shm when that is not set.";
 
 struct Choice {

@@ -17,6 +17,8 @@ pub enum Program {
     Rsync,
     /// `inotifywait -m -r`; only for watching.
     InotifyWait,
+    /// `driftless fsnotifywait`; only for watching.
+    Fanotify,
     /// `driftless live`, `driftless inotifywait`
     Driftless,
 }
@@ -29,6 +31,7 @@ impl Program {
         Self::LsyncdDelay0,
         Self::Rsync,
         Self::InotifyWait,
+        Self::Fanotify,
         Self::Driftless,
     ];
 
@@ -37,7 +40,7 @@ impl Program {
         &[Self::ShellLoop, Self::LsyncdDelay1, Self::LsyncdDelay0, Self::Driftless];
 
     /// Those that watch a tree and print what happens in it.
-    pub const WATCHING: &[Self] = &[Self::InotifyWait, Self::Driftless];
+    pub const WATCHING: &[Self] = &[Self::InotifyWait, Self::Fanotify, Self::Driftless];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Program {
             Self::LsyncdDelay0 => "lsyncd0",
             Self::Rsync => "rsync",
             Self::InotifyWait => "inotifywait",
+            Self::Fanotify => "fanotify",
             Self::Driftless => "driftless",
         }
     }
@@ -55,9 +59,12 @@ impl Program {
     pub fn watch_command(self, driftless: &Path) -> Option<Command> {
         match self {
             Self::InotifyWait => Some(Command::new("inotifywait")),
-            Self::Driftless => {
+            Self::Fanotify | Self::Driftless => {
                 let mut command = Command::new(driftless);
-                command.arg("inotifywait");
+                command.arg(match self {
+                    Self::Fanotify => "fsnotifywait",
+                    _ => "inotifywait",
+                });
                 Some(command)
             }
             Self::ShellLoop | Self::LsyncdDelay1 | Self::LsyncdDelay0 | Self::Rsync => None,
@@ -94,6 +101,11 @@ impl Program {
             Self::InotifyWait => {
                 let mut command = Command::new("inotifywait");
                 command.arg("-mr").arg(source);
+                command
+            }
+            Self::Fanotify => {
+                let mut command = Command::new(driftless);
+                command.arg("fsnotifywait").arg("-mr").arg(source);
                 command
             }
             Self::Driftless => {
