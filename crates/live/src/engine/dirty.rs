@@ -25,6 +25,10 @@ use super::renames::{Rename, Renames};
 /// Marks kept before they fold into one full pass.
 pub const MAX_MARKS: usize = 200_000;
 
+/// A path that is closed and opened again all the time is caught between two writers, if that works
+/// within so many settle times.
+const SETTLE_TRIES: u32 = 10;
+
 /// What a path needs at the target, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
@@ -80,9 +84,12 @@ impl Mark {
         self.not_before = self.not_before.max(other.not_before);
     }
 
-    /// Whether the path has been dirty for so long that it is sent although it is being written.
+    /// Whether the path has been written for so long that it is sent although it still is: by one
+    /// writer who does not close it, or by so many that no moment between them was found.
     pub fn settled(&self, now: Duration, settle: Duration) -> bool {
-        now.saturating_sub(self.since) >= settle
+        let passed = |since: Duration, limit: Duration| now.saturating_sub(since) >= limit;
+        self.open_since.is_some_and(|open| passed(open, settle))
+            || passed(self.since, settle.saturating_mul(SETTLE_TRIES))
     }
 
     fn ripe_at(&self, settle: Duration, hurry: bool) -> Duration {
@@ -168,13 +175,8 @@ impl Cause {
 }
 
 fn put(marks: &mut BTreeMap<RelPath, Mark>, path: RelPath, mark: Mark) {
-    marks
-        .entry(path)
-        .and_modify(|old| {
-            old.merge(mark);
-            old.open_since = old.open_since.or(mark.open_since);
-        })
-        .or_insert(mark);
+    // Of writers the present mark knows more.
+    marks.entry(path).and_modify(|old| old.merge(mark)).or_insert(mark);
 }
 
 impl DirtySet {
@@ -366,7 +368,6 @@ impl DirtySet {
             mark
         });
         mark.failures += 1;
-        mark.open_since = None;
         mark.not_before = Some(retry(mark.failures));
         mark.need = Need::Content;
         put(&mut self.paths, path.clone(), mark);

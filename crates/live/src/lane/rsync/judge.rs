@@ -103,9 +103,9 @@ impl Judge<'_> {
                 _ => ItemEnd::Unproved,
             };
         }
-        let regular = item.meta.is_some_and(|meta| meta.kind == Kind::File);
-        if item.act == (Act::Object { content: true }) && regular && !self.content_sent(at) {
-            // The false size was the size of the target's file: list it with another one.
+        if self.may_differ(at) && !self.content_sent(at) {
+            // The false size was the size of the target's file: list it with another one. Or it was
+            // linked to what the target had of another member of its group.
             return ItemEnd::Failed(Failure::transient("its content was not asked for"));
         }
         ItemEnd::Applied
@@ -114,14 +114,10 @@ impl Judge<'_> {
     /// The daemon asks for one member of a hard-link group; what fails for that one fails for all
     /// that it did not acknowledge.
     fn group_failure(&self, at: usize) -> Option<&Failure> {
-        let group = self.batch.items[at].group?;
         if self.states[at].acknowledged {
             return None;
         }
-        let members = self.batch.items.iter().zip(&self.states);
-        members
-            .filter(|(item, _)| item.group == Some(group))
-            .find_map(|(_, state)| state.failure.as_ref())
+        self.members(at).find_map(|(_, state)| state.failure.as_ref())
     }
 
     fn is_deleted(&self, item: &Item) -> bool {
@@ -129,10 +125,24 @@ impl Judge<'_> {
         path.is_some_and(|path| self.deleted.iter().any(|name| name == path))
     }
 
+    /// Whether the target may have other content under this name or another one of its group.
+    fn may_differ(&self, at: usize) -> bool {
+        self.members(at).any(|(item, _)| {
+            let regular = item.meta.is_some_and(|meta| meta.kind == Kind::File);
+            item.act == (Act::Object { content: true }) && regular
+        })
+    }
+
     fn content_sent(&self, at: usize) -> bool {
-        let Some(group) = self.batch.items[at].group else { return self.states[at].sent };
-        let members = self.batch.items.iter().zip(&self.states);
-        members.filter(|(item, _)| item.group == Some(group)).any(|(_, state)| state.sent)
+        self.members(at).any(|(_, state)| state.sent)
+    }
+
+    /// An item with those of its hard-link group.
+    fn members(&self, at: usize) -> impl Iterator<Item = (&Item, &ItemState)> {
+        let group = self.batch.items[at].group;
+        let all = self.batch.items.iter().zip(&self.states).enumerate();
+        all.filter(move |(other, (item, _))| *other == at || group.is_some() && item.group == group)
+            .map(|(_, member)| member)
     }
 }
 

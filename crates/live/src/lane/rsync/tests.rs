@@ -3,15 +3,20 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use driftless_fs::Root;
 use driftless_testkit::compare::{CompareOptions, differences};
 use driftless_testkit::peer::{Module, RsyncDaemon};
 use driftless_transfer::source::SourceCache;
+use driftless_tree::RelPath;
 
 use super::*;
+use crate::engine::dirty::{Cause, DirtySet, Need, Writing};
+use crate::engine::presence::Presence;
+use crate::lane::report::ItemEnd;
 use crate::links::Links;
+use crate::planner::{Planner, Wishes};
 use crate::rules::SourceRules;
 
 struct Bench {
@@ -107,4 +112,38 @@ fn a_directory_in_the_place_of_a_file_is_guarded() {
     let (end, _) = bench.pass(MaxDelete::Count(2));
     assert!(matches!(end, Err(LaneError::WouldDelete { .. })), "{end:?}");
     assert!(bench.at("swap/0").exists());
+}
+
+#[test]
+fn a_link_to_what_the_target_had_is_not_taken_for_the_new_content() {
+    let mut bench = Bench::new();
+    bench.target.options.hard_links = true;
+    bench.write("a");
+    assert_eq!(bench.pass(MaxDelete::Unlimited).0, Ok(()));
+    fs::write(bench.source.path().join("a"), "y").unwrap();
+    fs::hard_link(bench.source.path().join("a"), bench.source.path().join("b")).unwrap();
+    let [a, b] = [b"a", b"b"].map(|name| RelPath::parse(name).unwrap());
+    let mut presence = Presence::default();
+    presence.insert(&a);
+    let mut dirty = DirtySet::default();
+    let cause = Cause { now: Duration::ZERO, serial: 1 };
+    dirty.mark(a.clone(), Need::Content, Writing::Closed, cause);
+    dirty.mark(b.clone(), Need::Arrived, Writing::Unknown, cause);
+    let taken = dirty.take(Duration::ZERO, Duration::ZERO, true, 10);
+    let wishes = Wishes {
+        delete: true,
+        hard_links: true,
+        renames: true,
+        now: Duration::ZERO,
+        clock: SystemTime::now(),
+        settle: Duration::ZERO,
+    };
+    let View { root, rules, links, .. } = &bench.view;
+    let batch = Planner::new(root, rules, links, &presence, wishes, &taken).plan();
+    // The daemon asks for the first name, which is not there any more.
+    fs::remove_file(bench.source.path().join("a")).unwrap();
+    let report = bench.target.apply(&batch, &bench.view, &bench.lane);
+    let at = batch.items.iter().position(|item| item.path.as_ref() == Some(&b)).unwrap();
+    let same = fs::read(bench.at("b")).is_ok_and(|found| found == b"y");
+    assert!(same || report.items[at] != ItemEnd::Applied, "{:?}", report.items);
 }
