@@ -25,8 +25,13 @@ impl PushKind<'_> {
     }
 
     /// Whether incremental recursion is offered. The server declines it where it cannot.
-    fn incremental(self) -> bool {
-        self.recursive()
+    ///
+    /// Not together with hard links: a daemon of 3.5.0 waits for ever when the member of a group
+    /// that it asked for does not come over (we refuse it, it changes while it is read, or the
+    /// target cannot write it), its old version exists there, and further members follow. Nothing
+    /// fails in a dry run.
+    fn incremental(self, options: &TransferOptions) -> bool {
+        self.recursive() && (self.dry_run() || !options.hard_links)
     }
 
     fn recursive(self) -> bool {
@@ -92,7 +97,7 @@ fn letters(options: &TransferOptions, kind: PushKind<'_>) -> Vec<u8> {
     let mut word = vec![b'-'];
     word.extend(table.iter().filter(|(on, _)| *on).map(|(_, letter)| letter));
     word.extend_from_slice(b"e.");
-    if kind.incremental() {
+    if kind.incremental(options) {
         word.push(b'i');
     }
     word.extend_from_slice(b"LsfxCIvu");
@@ -259,6 +264,17 @@ mod tests {
             &TransferOptions::default(),
             PushKind::Tree(&tree),
             "--server -logDtpre.iLsfxCIvu --max-delete=-1 --delete -@-1 . module/",
+        );
+        let linked = TransferOptions { hard_links: true, ..TransferOptions::default() };
+        check(
+            &linked,
+            PushKind::Tree(&TreePush::default()),
+            "--server -lHogDtpre.LsfxCIvu -@-1 . module/",
+        );
+        check(
+            &linked,
+            PushKind::Tree(&TreePush { dry_run: true, ..TreePush::default() }),
+            "--server -nlHogDtpre.iLsfxCIvu -@-1 . module/",
         );
     }
 
