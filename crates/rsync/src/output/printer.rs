@@ -20,7 +20,7 @@ use super::format::{Context, Format, Subject, shown_name};
 use super::itemize::is_significant;
 use super::listing::{Columns, columns};
 use super::log::Log;
-use super::progress::{Moment, finished, running};
+use super::meter::Meter;
 use super::stats::{Unreal, figures, log_summary, summary};
 use crate::flags::{Buffering, Output};
 
@@ -73,22 +73,8 @@ pub struct Printer {
     /// Files, and bytes in them, that a dry run would transfer.
     untransferred: (u64, u64),
     said_last: bool,
-    file: FileProgress,
-    /// Bytes of content at the times when they were shown, the last few.
-    history: Vec<Moment>,
+    meter: Meter,
 }
-
-/// The file whose progress is shown.
-#[derive(Debug, Default)]
-struct FileProgress {
-    started: Option<Instant>,
-    shown: Option<Instant>,
-}
-
-/// How long a line of progress stays before it is written again.
-const REFRESH_MS: u128 = 1000;
-/// Moments that a rate is measured over.
-const HISTORY: usize = 5;
 
 impl Printer {
     /// `format` and `log_format` as the invocation has them; `stop` is set by signals.
@@ -99,6 +85,7 @@ impl Printer {
         seat: Seat,
         stop: Arc<AtomicBool>,
     ) -> Self {
+        let reads = matches!(seat, Seat::Receives | Seat::Lists);
         let log_format = output.log_file_format.as_deref().unwrap_or(b"%i %n%L");
         let has_log = streams.log.is_some() && !log_format.is_empty();
         Self {
@@ -117,8 +104,7 @@ impl Printer {
             progress_len: 0,
             untransferred: (0, 0),
             said_last: false,
-            file: FileProgress::default(),
-            history: Vec::new(),
+            meter: Meter::new(options.talk.info.progress > 1, reads, output.human),
         }
     }
 
@@ -324,9 +310,7 @@ impl Report for Printer {
         if !self.waits(item) {
             self.show(item, None);
         }
-        if self.options.talk.info.progress < 2 {
-            self.file = FileProgress::default();
-        }
+        self.meter.next_file();
     }
 
     fn transferred(&mut self, item: &Item<'_>, transfer: &Transferred<'_>) {
@@ -450,45 +434,8 @@ impl Report for Printer {
         if level == 0 || self.is_silent() || self.options.dry_run {
             return;
         }
-        let now = Instant::now();
-        let whole = level > 1;
-        let since = if whole { self.started } else { *self.file.started.get_or_insert(now) };
-        let (done, total) = match whole {
-            true if progress.finished => {
-                (progress.overall.done_bytes, progress.overall.total_bytes)
-            }
-            true => (
-                progress.overall.done_bytes.saturating_add(progress.offset),
-                progress.overall.total_bytes,
-            ),
-            false => (progress.offset, progress.len),
-        };
-        let moment = Moment { at: now.duration_since(since), done };
-        let fresh =
-            self.file.shown.is_none_or(|at| now.duration_since(at).as_millis() >= REFRESH_MS);
-        let first_line = self.file.shown.is_none() && progress.len > 0;
-        if (!progress.finished && fresh) || (progress.finished && first_line) {
-            if self.file.shown.is_none() && !whole {
-                self.history.clear();
-            }
-            self.file.shown = Some(now);
-            let before = self.history.first().copied().unwrap_or(moment);
-            // A receiver's first line of a file says that nothing has come yet.
-            let untouched = progress.finished && self.reads();
-            let shown = if untouched { Moment { done: 0, ..moment } } else { moment };
-            let line = running(shown, before, total, self.human);
-            self.show_progress(&line, false);
-            if self.history.len() == HISTORY {
-                self.history.remove(0);
-            }
-            self.history.push(moment);
-        }
-        if progress.finished {
-            let line = finished(moment, total, &progress.overall, self.human);
-            self.show_progress(&line, !whole);
-            if !whole {
-                self.file = FileProgress::default();
-            }
+        for (line, ends) in self.meter.lines(progress) {
+            self.show_progress(&line, ends);
         }
     }
 

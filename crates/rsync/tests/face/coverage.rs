@@ -16,7 +16,6 @@ const NOT_RUN: &[&str] = &[
     "address",
     "sockopts",
     "early-input",
-    "iconv",
     "version",
     "help",
 ];

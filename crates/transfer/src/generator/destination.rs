@@ -211,10 +211,16 @@ impl Session<'_> {
         if let Some(dir) = &self.options.temp_dir {
             let opened = self.open_root(&below(dir));
             destination.temp_dir = Some(opened.map_err(|FsError::Open { path, source }| {
+                let shown = printable(dir);
+                if source.kind() == io::ErrorKind::NotFound {
+                    return fatal(&format!("The temp-dir does not exist: {shown}"), 1);
+                }
+                if source.kind() == io::ErrorKind::NotADirectory {
+                    return fatal(&format!("The temp-dir is not a directory: {shown}"), 1);
+                }
                 let shown = printable(path.as_os_str().as_bytes());
-                let text =
-                    format!("rsync: [receiver] mkstemp \"{shown}\" failed: {}", reason(&source));
-                PushError::Fatal { text, exit: 11 }
+                let why = reason(&source);
+                fatal(&format!("rsync: [receiver] mkstemp \"{shown}\" failed: {why}"), 11)
             })?);
         }
         if let Some(dir) = &self.options.write.partial_dir
@@ -235,7 +241,9 @@ impl Session<'_> {
             for dir in &alternates.dirs {
                 let opened = self.open_root(&below(dir));
                 if opened.is_err() {
-                    let text = format!("{option} arg does not exist: {}", printable(dir));
+                    let path = below(dir);
+                    let shown = printable(path.as_os_str().as_bytes());
+                    let text = format!("{option} arg does not exist: {shown}");
                     self.say(Level::Warning, &text);
                 }
                 destination.alternates.push(opened.ok());

@@ -100,7 +100,7 @@ impl Session<'_> {
         {
             self.keep_file(entry, &name, ndx, meta);
             self.complete_group(number, at);
-            self.acknowledge(ndx);
+            self.acknowledge_equal(ndx);
             return Ok(());
         }
         if let Some(meta) = self.partial_basis(&name) {

@@ -113,7 +113,7 @@ impl Session<'_> {
             self.report_equal(entry, flags);
             self.correct(entry, &name, present);
             self.complete_group(number, at);
-            return self.acknowledge(ndx);
+            return self.acknowledge_equal(ndx);
         }
         let mut flags = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
         let like = if before.is_none() { self.in_alternates(&name, kind) } else { None };
@@ -153,7 +153,11 @@ impl Session<'_> {
         }
         self.tell(ndx, flags, None);
         self.complete_group(number, at);
-        self.acknowledge(ndx);
+        // The old option means what was sent, and that is links besides files.
+        match kind {
+            Kind::Symlink => self.acknowledge(ndx),
+            _ => self.acknowledge_equal(ndx),
+        }
     }
 
     fn put_object(
