@@ -187,8 +187,10 @@ fn a_password_file_that_others_can_read_is_refused_before_anything_starts() {
     fs::write(&secret, "pw\n").unwrap();
     fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
     let target = "rsync://127.0.0.1:1/m";
-    let line =
-        format!("driftless: the password file {} must not be other-accessible", secret.display());
+    let line = format!(
+        "driftless: the password file {0} must not be other-accessible; run: chmod 600 {0}",
+        secret.display()
+    );
     refused(
         dir.path(),
         &["live", "source", target, "--password-file", "secret", "--control", "s"],
