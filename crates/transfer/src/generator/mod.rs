@@ -9,6 +9,7 @@ pub(crate) mod basis;
 pub(crate) mod delete;
 pub(crate) mod destination;
 mod directories;
+pub(crate) mod extras;
 pub(crate) mod files;
 pub(crate) mod folders;
 mod fuzzy;

@@ -108,8 +108,8 @@ impl Session<'_> {
         let stays = alike.is_some()
             && self.folder(parent_of(&name)).is_ok_and(|folder| same(folder, leaf_of(&name)));
         if let Some(present) = alike.as_ref().filter(|_| stays) {
-            let flags = self.likeness.differences(entry, present);
-            self.tell(ndx, flags, None);
+            let flags = self.differences(entry, &name, present);
+            self.tell(entry, ndx, flags, None);
             self.report_equal(entry);
             self.correct(entry, &name, present);
             self.complete_group(number, at);
@@ -123,6 +123,7 @@ impl Session<'_> {
             }
             (None, None) => ItemFlags::IS_NEW,
         };
+        flags |= self.extras_of_new(entry);
         if let Some((dir, meta)) = &like
             && self
                 .alternate_folder(usize::from(*dir), parent_of(&name))
@@ -150,7 +151,7 @@ impl Session<'_> {
             self.generator_failed(act, &name, &error);
             return self.give_up_group(number, at);
         }
-        self.tell(ndx, flags, None);
+        self.tell(entry, ndx, flags, None);
         self.complete_group(number, at);
         self.acknowledge(ndx);
     }
@@ -180,6 +181,7 @@ impl Session<'_> {
         match made {
             Ok(()) => {
                 self.dress(&folder, leaf, kind, name, &wanted);
+                self.set_acls(entry, name);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

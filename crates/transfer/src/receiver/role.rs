@@ -247,8 +247,10 @@ fn received_rules(
     let parse = parse_options(setup, options, request);
     let delete = &options.delete;
     let mut given = Vec::new();
-    let comes = delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs;
-    while comes {
+    if !(delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs) {
+        return Ok(Rules::none(&parse));
+    }
+    loop {
         let take =
             |input: &mut &[u8]| filterlist::take_rule(input).map(|rule| rule.map(<[u8]>::to_vec));
         match need(wire, report, take)? {

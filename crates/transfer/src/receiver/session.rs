@@ -23,6 +23,7 @@ use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::delete::Deletions;
 use crate::generator::destination::Destination;
+use crate::generator::extras::Extras;
 use crate::generator::folders::Folders;
 use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
@@ -107,6 +108,7 @@ pub(crate) struct Session<'a> {
     pub(crate) room: Vec<u8>,
     pub(crate) lists: Lists,
     pub(crate) likeness: Likeness,
+    pub(crate) extras: Extras,
     pub(crate) destination: Option<Destination>,
     /// The directories of the destination; `None` before it is known, and where a dry run would
     /// make it.
@@ -181,6 +183,7 @@ impl<'a> Session<'a> {
             room: Vec::new(),
             lists: Lists::new(incremental),
             likeness,
+            extras: Extras::default(),
             destination: None,
             folders: None,
             cursor: 0,
@@ -499,7 +502,7 @@ impl<'a> Session<'a> {
 
     /// Writes an item without request for content, where it is to be reported. Protocol reference,
     /// "Item attributes".
-    pub(crate) fn tell(&mut self, ndx: u32, flags: u16, xname: Option<&[u8]>) {
+    pub(crate) fn tell(&mut self, entry: &Entry, ndx: u32, flags: u16, xname: Option<&[u8]>) {
         const SILENT: u16 =
             ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
         let talk = &self.options.talk;
@@ -509,13 +512,16 @@ impl<'a> Session<'a> {
         }
         let mut item = Item::new(flags);
         item.xname = xname.map(Into::into);
-        self.put_item(ndx, &item);
+        self.put_item(ndx, &item, entry);
     }
 
-    /// Writes an item.
-    pub(crate) fn put_item(&mut self, ndx: u32, item: &Item) {
+    /// Writes an item, with what it asks of extended attributes.
+    pub(crate) fn put_item(&mut self, ndx: u32, item: &Item, entry: &Entry) {
         self.wire.put_ndx(NdxValue::Item(ndx));
         self.wire.link.output.append(|out| item.put(out));
+        if self.has_xattr_list(item) {
+            self.put_xattr_requests(entry);
+        }
     }
 
     /// Tells the sender that an entry is finished, where it waits for that.
