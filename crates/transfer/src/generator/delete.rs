@@ -8,13 +8,13 @@ use std::io;
 use std::rc::Rc;
 
 use driftless_filter::{Chain, ReadFile, Side};
-use driftless_fs::Root;
+use driftless_fs::{DirEntry, Root};
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::DelStats;
 use driftless_tree::flist;
 use driftless_tree::path::printable;
-use driftless_tree::{Kind, Meta, RelPath};
+use driftless_tree::{Kind, RelPath};
 
 use crate::driver::Level;
 use crate::error::PushError;
@@ -114,8 +114,8 @@ impl Session<'_> {
     ) -> Result<(), PushError> {
         match self.deletions.when {
             Some(DeleteWhen::During) => {
-                for (name, meta) in self.unlisted(directory, list)? {
-                    self.delete(&name, &meta)?;
+                for (name, kind) in self.unlisted(directory, list)? {
+                    self.delete(&name, kind)?;
                 }
             }
             Some(DeleteWhen::Delay) => {
@@ -137,7 +137,7 @@ impl Session<'_> {
             Some(DeleteWhen::Delay) => {
                 for name in std::mem::take(&mut self.deletions.delayed) {
                     if let Ok(Some(meta)) = self.look(&name) {
-                        self.delete(&name, &meta)?;
+                        self.delete(&name, meta.kind)?;
                     }
                 }
                 if self.lists_incremental() {
@@ -165,8 +165,8 @@ impl Session<'_> {
             let directory = Directory::new(entry.clone());
             if there {
                 directory.state.borrow_mut().stage = Stage::There;
-                for (name, meta) in self.unlisted(&directory, &list)? {
-                    self.delete(&name, &meta)?;
+                for (name, kind) in self.unlisted(&directory, &list)? {
+                    self.delete(&name, kind)?;
                 }
             }
         }
@@ -178,7 +178,7 @@ impl Session<'_> {
         &mut self,
         directory: &Directory,
         list: &List,
-    ) -> Result<Vec<(Vec<u8>, Meta)>, PushError> {
+    ) -> Result<Vec<(Vec<u8>, Kind)>, PushError> {
         let entry = &directory.entry;
         if entry.dir.no_content || directory.stage() != Stage::There {
             return Ok(Vec::new());
@@ -190,32 +190,35 @@ impl Session<'_> {
             return Ok(Vec::new());
         }
         let dir: &[u8] = if &*entry.name == b"." { b"" } else { &entry.name };
-        let names = match self.names_in(dir) {
-            Ok(names) => names,
+        let present = match self.names_in(dir) {
+            Ok(present) => present,
             Err(error) => {
                 self.generator_failed("opendir", dir, &error);
                 return Ok(Vec::new());
             }
         };
         let mut found = Vec::new();
-        for leaf in names {
-            let name = join(dir, &leaf);
+        for entry in present {
+            let name = join(dir, &entry.name);
             if list.has(&name) {
                 continue;
             }
-            let Ok(Some(meta)) = self.look(&name) else { continue };
-            if !self.is_protected(dir, &name, &meta, false)? {
-                found.push((name, meta));
+            let Some(kind) = self.kind_of(&name, entry.kind) else { continue };
+            if !self.is_protected(dir, &name, kind, false)? {
+                found.push((name, kind));
             }
         }
-        let is_dir = |meta: &Meta| meta.kind == Kind::Dir;
-        found.sort_by(|a, b| flist::compare_names(&b.0, is_dir(&b.1), &a.0, is_dir(&a.1)));
+        found.sort_by(last_first);
         Ok(found)
     }
 
-    fn names_in(&mut self, dir: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let entries = self.folder(dir)?.list()?.entries()?;
-        Ok(entries.into_iter().map(|entry| entry.name).collect())
+    fn names_in(&mut self, dir: &[u8]) -> io::Result<Vec<DirEntry>> {
+        self.folder(dir)?.list()?.entries()
+    }
+
+    /// What a name is, asked only where the listing did not say it; `None` when it is gone.
+    fn kind_of(&mut self, name: &[u8], listed: Option<Kind>) -> Option<Kind> {
+        listed.or_else(|| self.look(name).ok().flatten().map(|meta| meta.kind))
     }
 
     /// Whether a rule protects a name in `dir`; `doomed`: the directory itself is being deleted.
@@ -223,7 +226,7 @@ impl Session<'_> {
         &mut self,
         dir: &[u8],
         name: &[u8],
-        meta: &Meta,
+        kind: Kind,
         doomed: bool,
     ) -> Result<bool, PushError> {
         let Some(rules) = self.receive.rules.clone() else { return Ok(false) };
@@ -260,16 +263,16 @@ impl Session<'_> {
             chains.push((dir[..end].to_vec(), chain));
         }
         let Some((_, chain)) = chains.last() else { return Ok(false) };
-        let is_dir = meta.kind == Kind::Dir;
+        let is_dir = kind == Kind::Dir;
         let verdict =
             if doomed { chain.check_in_deleted(name, is_dir) } else { chain.check(name, is_dir) };
         Ok(verdict.is_excluded())
     }
 
     /// Deletes an object, a directory with what is in it. `false`: it stays, which was said.
-    fn delete(&mut self, name: &[u8], meta: &Meta) -> Result<bool, PushError> {
-        if meta.kind != Kind::Dir {
-            return Ok(self.delete_leaf(name, meta));
+    fn delete(&mut self, name: &[u8], kind: Kind) -> Result<bool, PushError> {
+        if kind != Kind::Dir {
+            return Ok(self.delete_leaf(name, kind));
         }
         let emptied = self.empty_directory(name)?;
         if !emptied {
@@ -292,35 +295,34 @@ impl Session<'_> {
             return Ok(false);
         }
         self.forget_below();
-        self.deleted(name, meta.kind);
+        self.deleted(name, kind);
         Ok(true)
     }
 
     /// Deletes what is in a directory. `false`: something stays.
     fn empty_directory(&mut self, name: &[u8]) -> Result<bool, PushError> {
-        let names = match self.names_in(name) {
-            Ok(names) => names,
+        let present = match self.names_in(name) {
+            Ok(present) => present,
             Err(error) => {
                 self.generator_failed("opendir", name, &error);
                 return Ok(false);
             }
         };
         let mut inside = Vec::new();
-        for leaf in names {
-            let child = join(name, &leaf);
-            if let Ok(Some(meta)) = self.look(&child) {
-                inside.push((child, meta));
+        for entry in present {
+            let child = join(name, &entry.name);
+            if let Some(kind) = self.kind_of(&child, entry.kind) {
+                inside.push((child, kind));
             }
         }
-        let is_dir = |meta: &Meta| meta.kind == Kind::Dir;
-        inside.sort_by(|a, b| flist::compare_names(&b.0, is_dir(&b.1), &a.0, is_dir(&a.1)));
+        inside.sort_by(last_first);
         let mut emptied = true;
         let mut protected = false;
-        for (child, meta) in inside {
-            if self.is_protected(name, &child, &meta, true)? {
+        for (child, kind) in inside {
+            if self.is_protected(name, &child, kind, true)? {
                 protected = true;
             } else {
-                emptied &= self.delete(&child, &meta)?;
+                emptied &= self.delete(&child, kind)?;
             }
         }
         if protected {
@@ -330,7 +332,7 @@ impl Session<'_> {
         Ok(emptied && !protected)
     }
 
-    fn delete_leaf(&mut self, name: &[u8], meta: &Meta) -> bool {
+    fn delete_leaf(&mut self, name: &[u8], kind: Kind) -> bool {
         if self.limit_reached() {
             return false;
         }
@@ -348,7 +350,7 @@ impl Session<'_> {
                 return false;
             }
         }
-        self.deleted(name, meta.kind);
+        self.deleted(name, kind);
         true
     }
 
@@ -398,7 +400,7 @@ impl Session<'_> {
                 self.remove_directory_for_other(&name);
             }
             _ => {
-                self.delete_leaf(&name, &meta);
+                self.delete_leaf(&name, meta.kind);
             }
         }
     }
@@ -491,6 +493,11 @@ impl Session<'_> {
         self.say(Level::Warning, &text);
         self.add_io_error(4);
     }
+}
+
+/// The reverse of the lists' order.
+fn last_first(a: &(Vec<u8>, Kind), b: &(Vec<u8>, Kind)) -> std::cmp::Ordering {
+    flist::compare_names(&b.0, b.1 == Kind::Dir, &a.0, a.1 == Kind::Dir)
 }
 
 fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {

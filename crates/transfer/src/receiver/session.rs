@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use driftless_delta::{FileSum, Layout, Strong};
 use driftless_filter::Rules;
@@ -240,6 +240,9 @@ impl<'a> Session<'a> {
                 if self.finished {
                     return self.say_goodbye();
                 }
+                if self.report.cancelled() || is_late(self.options.limit.stop_at) {
+                    return Err(PushError::Cancelled);
+                }
                 self.ended |= !self.wire.exchange()?;
                 continue;
             }
@@ -249,8 +252,8 @@ impl<'a> Session<'a> {
             if self.ended {
                 return Err(self.left());
             }
-            let report = &*self.report;
-            self.ended = !self.wire.wait(&|| report.cancelled())?;
+            let (report, stop_at) = (&*self.report, self.options.limit.stop_at);
+            self.ended = !self.wire.wait(&|| report.cancelled() || is_late(stop_at))?;
         }
     }
 
@@ -624,6 +627,11 @@ impl<'a> Session<'a> {
         statistics.bytes_received = self.wire.link.bytes_received;
         (self.wire, self.ending)
     }
+}
+
+/// Whether the time limit of the session has passed.
+pub(crate) fn is_late(stop_at: Option<SystemTime>) -> bool {
+    stop_at.is_some_and(|at| SystemTime::now() >= at)
 }
 
 /// What the system says, with its number.
