@@ -18,6 +18,7 @@ pub(crate) mod ids;
 pub(crate) mod likeness;
 pub(crate) mod nodes;
 pub(crate) mod place;
+mod protection;
 pub(crate) mod sums;
 
 use std::io;
