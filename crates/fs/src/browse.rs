@@ -45,15 +45,6 @@ impl Dir {
         meta::of_stat(&rustix::fs::statat(self, name, AtFlags::empty())?)
     }
 
-    /// Opens the regular file `name` for reading.
-    ///
-    /// # Errors
-    /// As for [`Root::open_file`].
-    pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
-        let name = one_component(name)?;
-        SourceFile::open(|flags| openat(self, name, flags, Mode::empty()))
-    }
-
     /// Opens the regular file that the entry `name` leads to.
     ///
     /// # Errors

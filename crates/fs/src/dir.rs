@@ -1,6 +1,7 @@
 //! An open directory: its entries, and what they are.
 
-use crate::meta;
+use crate::source::SourceFile;
+use crate::{meta, source};
 use driftless_tree::{Kind, Meta};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, openat};
 use rustix::io::Errno;
@@ -45,14 +46,25 @@ impl Dir {
     /// The listing broke off; what was appended is then a part of it.
     pub fn read(&self, entries: &mut Vec<DirEntry>) -> io::Result<()> {
         rustix::fs::seek(&self.0, SeekFrom::Start(0))?;
-        let mut buffer = Vec::with_capacity(BUFFER_LEN);
+        self.each(&mut Vec::new(), |name, kind, ino| {
+            entries.push(DirEntry { name: name.to_vec(), kind, ino });
+        })
+    }
+
+    /// Shows all entries from the handle's position on; `buffer` is kept for its memory.
+    pub(crate) fn each(
+        &self,
+        buffer: &mut Vec<u8>,
+        mut take: impl FnMut(&[u8], Option<Kind>, u64),
+    ) -> io::Result<()> {
+        buffer.clear();
+        buffer.reserve(BUFFER_LEN);
         let mut listing = RawDir::new(&self.0, buffer.spare_capacity_mut());
         while let Some(entry) = listing.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                let kind = meta::kind_of(entry.file_type());
-                entries.push(DirEntry { name: name.to_vec(), kind, ino: entry.ino() });
+                take(name, meta::kind_of(entry.file_type()), entry.ino());
             }
         }
         Ok(())
@@ -73,6 +85,27 @@ impl Dir {
     pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         let name = one_component(name)?;
         Ok(rustix::fs::readlinkat(&self.0, name, Vec::new())?.into_bytes())
+    }
+
+    /// Opens the regular file `name` for reading.
+    ///
+    /// # Errors
+    /// As for [`Root::open_file`](crate::Root::open_file).
+    pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
+        let name = one_component(name)?;
+        SourceFile::open(|flags| openat(&self.0, name, flags, Mode::empty()))
+    }
+
+    /// Reads the regular file `name` from its start up to `len` bytes, and then what the file is.
+    ///
+    /// Who knows the attributes from before tells by comparing them whether it got one version.
+    ///
+    /// # Errors
+    /// As for [`Root::open_file`](crate::Root::open_file). A device in the file's place is read
+    /// before it is recognised.
+    pub fn read_file(&self, name: &[u8], len: usize) -> io::Result<(Vec<u8>, Meta)> {
+        let name = one_component(name)?;
+        source::read_once(|flags| openat(&self.0, name, flags, Mode::empty()), len)
     }
 
     /// Opens the directory `name` in it.

@@ -16,12 +16,14 @@
 
 pub mod attributes;
 pub mod browse;
+pub mod charset;
 pub mod copy;
 pub mod dir;
 pub mod fanotify;
 pub mod folder;
 pub mod handle;
 mod meta;
+pub mod names;
 pub mod operator;
 pub mod owner;
 pub mod replace;
@@ -35,6 +37,7 @@ pub mod xattr;
 pub use attributes::Attributes;
 pub use dir::{Dir, DirEntry};
 pub use folder::{Folder, Follow, NewFile};
+pub use names::Names;
 pub use owner::{Owners, Powers};
 pub use replace::Replacement;
 pub use resolve::is_absent;

@@ -2,6 +2,7 @@
 
 use crate::{meta, sys};
 use driftless_tree::{Kind, Meta};
+use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::File;
@@ -30,15 +31,7 @@ pub enum Writers {
 impl SourceFile {
     /// Opens through `open`, which gets the flags.
     pub(crate) fn open(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<Self> {
-        // Not blocking, lest a fifo that was put in the file's place hangs us.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match open(flags | OFlags::NOATIME) {
-            // Only owners may leave the access time alone.
-            Err(Errno::PERM) => open(flags)?,
-            // A socket or a device without driver cannot be opened at all.
-            Err(Errno::NXIO | Errno::NODEV) => return Err(not_regular()),
-            answer => answer?,
-        };
+        let file = open_unasked(open)?;
         let opened = meta::of_stat(&rustix::fs::fstat(&file)?)?;
         match opened.kind {
             Kind::File => Ok(Self { file: File::from(file), opened }),
@@ -66,6 +59,13 @@ impl SourceFile {
         }
     }
 
+    /// Appends as many bytes from the start as there were when it was opened, and says how many: fewer
+    /// when it is shorter.
+    pub fn read_whole(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let len = usize::try_from(self.opened.size).map_err(io::Error::other)?;
+        read_start(self, len, bytes)
+    }
+
     /// Probes whether somebody has the file open for writing, by a read lease that is given back at
     /// once. A writer that comes in between waits for that moment, or fails with `EAGAIN` when it
     /// opens without blocking.
@@ -90,6 +90,51 @@ impl SourceFile {
 impl AsFd for SourceFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// Appends up to `len` bytes from the start, and says how many.
+fn read_start(file: impl AsFd, len: usize, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let before = bytes.len();
+    bytes.reserve(len);
+    while bytes.len() - before < len {
+        let at = (bytes.len() - before) as u64;
+        match rustix::io::pread(&file, spare_capacity(bytes), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The vector may have had more room, and the file more bytes.
+    bytes.truncate(before + len);
+    Ok(bytes.len() - before)
+}
+
+/// See [`crate::Dir::read_file`].
+pub(crate) fn read_once(
+    open: impl Fn(OFlags) -> Result<OwnedFd, Errno>,
+    len: usize,
+) -> io::Result<(Vec<u8>, Meta)> {
+    let file = open_unasked(open)?;
+    let mut bytes = Vec::new();
+    read_start(&file, len, &mut bytes)?;
+    let meta = meta::of_stat(&rustix::fs::fstat(&file)?)?;
+    match meta.kind {
+        Kind::File => Ok((bytes, meta)),
+        _ => Err(not_regular()),
+    }
+}
+
+/// Opens what may be a regular file.
+fn open_unasked(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
+    // Not blocking, lest a fifo that was put in the file's place hangs us.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match open(flags | OFlags::NOATIME) {
+        // Only owners may leave the access time alone.
+        Err(Errno::PERM) => Ok(open(flags)?),
+        // A socket or a device without driver cannot be opened at all.
+        Err(Errno::NXIO | Errno::NODEV) => Err(not_regular()),
+        answer => Ok(answer?),
     }
 }
 

@@ -189,6 +189,75 @@ pub(crate) fn chmod_entry(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<
     }
 }
 
+/// An open conversion between character sets.
+#[derive(Debug)]
+pub(crate) struct Conversion(libc::iconv_t);
+
+// SAFETY: the descriptor belongs to this value alone, and the C library ties it to no thread.
+unsafe impl Send for Conversion {}
+
+impl Conversion {
+    /// # Errors
+    /// `EINVAL` when the C library does not know the pair.
+    pub(crate) fn open(to: &CStr, from: &CStr) -> io::Result<Self> {
+        // SAFETY: both are NUL-terminated strings that outlive the call.
+        let descriptor = unsafe { libc::iconv_open(to.as_ptr(), from.as_ptr()) };
+        if descriptor as isize == -1 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Self(descriptor))
+        }
+    }
+
+    /// Converts all of `input`; returns how many bytes of `output` that took, `None` when it is not
+    /// possible or there is too little room.
+    pub(crate) fn convert(&mut self, input: &[u8], output: &mut [u8]) -> Option<usize> {
+        let (mut from, mut from_len) = (input.as_ptr().cast_mut().cast(), input.len());
+        let (mut to, mut to_len) = (output.as_mut_ptr().cast(), output.len());
+        // SAFETY: with null pointers the call only resets the descriptor, which is open. In the
+        // second call the pointers and lengths describe our two slices, the input is only read; the
+        // third writes what ends the output into the rest of it.
+        let failed = unsafe {
+            libc::iconv(
+                self.0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+            );
+            let result = libc::iconv(self.0, &mut from, &mut from_len, &mut to, &mut to_len);
+            let end = libc::iconv(
+                self.0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                &mut to,
+                &mut to_len,
+            );
+            result == usize::MAX || end == usize::MAX
+        };
+        (!failed && from_len == 0).then(|| output.len() - to_len)
+    }
+}
+
+impl Drop for Conversion {
+    fn drop(&mut self) {
+        // SAFETY: it was opened and is closed only here.
+        unsafe { libc::iconv_close(self.0) };
+    }
+}
+
+/// The name of the character set that the environment's locale has.
+pub(crate) fn locale_charset() -> Vec<u8> {
+    // SAFETY: the empty string is NUL-terminated; the returned name is a NUL-terminated string that
+    // lives until the locale changes, and it is copied at once. Setting the locale's character type
+    // affects nothing that Rust code uses.
+    unsafe {
+        libc::setlocale(libc::LC_CTYPE, c"".as_ptr());
+        let name = libc::nl_langinfo(libc::CODESET);
+        if name.is_null() { Vec::new() } else { CStr::from_ptr(name).to_bytes().to_vec() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

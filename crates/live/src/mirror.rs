@@ -336,6 +336,7 @@ impl Shared {
                 target.password.clone(),
                 self.config.options.clone(),
                 self.config.delete,
+                self.config.settle,
             )),
             Destination::Local(path) => Box::new(LocalTarget::new(
                 path.clone(),

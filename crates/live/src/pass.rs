@@ -2,9 +2,11 @@
 
 use std::io;
 
-use driftless_fs::{Root, is_absent};
+use driftless_fs::{Dir, Names, Root, is_absent};
+use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{Listing, Problem, TreeSource};
-use driftless_tree::flist::{Entry, HardLink};
+use driftless_tree::flist::{Entry, HardLink, Origin};
+use driftless_tree::path::MAX_PATH_LEN;
 use driftless_tree::{Kind, Meta, RelPath, Timestamp};
 
 use crate::batch::entry;
@@ -20,6 +22,9 @@ pub struct PassSource<'a> {
     hard_links: bool,
     /// Files whose ctime is not older may have changed without a trace in size and mtime.
     unknown_since: Option<Timestamp>,
+    /// Of the directory being listed; kept for its memory.
+    names: Names,
+    ahead: Option<ReadAhead>,
     /// Every name listed.
     pub presence: Presence,
 }
@@ -40,53 +45,99 @@ impl<'a> PassSource<'a> {
             links,
             hard_links,
             unknown_since,
+            names: Names::default(),
+            ahead: None,
             presence: Presence::default(),
         }
     }
 
-    fn entry(&self, path: &RelPath, meta: &Meta, link_target: Vec<u8>) -> Entry {
-        let mut listed = entry(path.as_bytes().into(), meta, link_target.into());
+    /// For a target that has none of the files: `ahead` reads them while they are listed.
+    pub fn read_ahead(self, ahead: Option<ReadAhead>) -> Self {
+        Self { ahead, ..self }
+    }
+
+    fn entry(&self, path: &[u8], meta: &Meta, link_target: Vec<u8>) -> Entry {
+        let mut listed = entry(path.into(), meta, link_target.into());
         listed.dir.top = false;
         listed.dir.no_content = false;
         if meta.kind != Kind::Dir && meta.link_count > 1 {
-            self.links.seen(path, meta);
+            if let Ok(path) = RelPath::parse(path) {
+                self.links.seen(&path, meta);
+            }
             if self.hard_links {
                 listed.hard_link = Some(HardLink::Inode { dev: meta.dev, ino: meta.ino });
             }
         }
-        if meta.kind == Kind::File && self.unknown_since.is_some_and(|since| meta.ctime >= since) {
-            listed.size = false_size(meta.size);
+        if meta.kind == Kind::File {
+            if self.unknown_since.is_some_and(|since| meta.ctime >= since) {
+                listed.size = false_size(meta.size);
+            } else {
+                listed.origin = Some(Origin { dev: meta.dev, ino: meta.ino, ctime: meta.ctime });
+            }
         }
         listed
     }
 
     fn read(&mut self, dir: Option<&RelPath>, listing: &mut Listing) -> io::Result<()> {
         let open = self.root.open_dir(dir)?;
-        for found in open.entries()? {
-            let Ok(path) = RelPath::child(dir, &found.name) else { continue };
-            let meta = match open.lstat(&found.name) {
+        let mut names = std::mem::take(&mut self.names);
+        let complete = names.read(&open);
+        if complete.is_ok() {
+            self.look(dir, &open, &names, listing);
+        }
+        self.names = names;
+        self.chains.forget();
+        complete
+    }
+
+    fn look(&mut self, dir: Option<&RelPath>, open: &Dir, names: &Names, listing: &mut Listing) {
+        let mut path = Vec::new();
+        if let Some(dir) = dir {
+            path.extend_from_slice(dir.as_bytes());
+            path.push(b'/');
+        }
+        let above = path.len();
+        listing.entries.reserve(names.len());
+        let ahead = self.ahead.clone();
+        ahead.iter().for_each(ReadAhead::start_directory);
+        for (name, kind) in names.iter() {
+            path.truncate(above);
+            path.extend_from_slice(name);
+            // What is too deep to be named is not mirrored.
+            if path.len() > MAX_PATH_LEN {
+                continue;
+            }
+            // The kind that came with the name saves looking at what is hidden.
+            let mut hidden = |is_dir| !self.chains.includes_raw(dir, &path, is_dir);
+            if kind.is_some_and(|kind| hidden(kind == Kind::Dir)) {
+                continue;
+            }
+            let looked = match &ahead {
+                Some(ahead) if kind == Some(Kind::File) => ahead.look(open, name),
+                _ => open.lstat(name),
+            };
+            let meta = match looked {
                 Ok(meta) => meta,
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => {
-                    listing.problems.push(Problem { name: path.as_bytes().into(), error });
+                    listing.problems.push(Problem { name: path.as_slice().into(), error });
                     continue;
                 }
             };
-            if !self.chains.includes(dir, &path, meta.kind == Kind::Dir) {
+            if kind != Some(meta.kind) && hidden(meta.kind == Kind::Dir) {
                 continue;
             }
             let text = match meta.kind {
-                Kind::Symlink => match open.read_link(&found.name) {
+                Kind::Symlink => match open.read_link(name) {
                     Ok(text) => text,
                     Err(_) => continue,
                 },
                 _ => Vec::new(),
             };
-            self.presence.insert(&path);
             listing.entries.push(self.entry(&path, &meta, text));
         }
-        self.chains.forget();
-        Ok(())
+        let listed = listing.entries.iter().map(|entry| &entry.name[above..]);
+        self.presence.insert_all(dir, listed);
     }
 }
 

@@ -171,11 +171,16 @@ impl Chains {
     /// Whether the name `path`, found directly in the directory `dir` by a walk, is part of the
     /// mirror. Directories above are not asked again.
     pub fn includes(&mut self, dir: Option<&RelPath>, path: &RelPath, is_dir: bool) -> bool {
+        self.includes_raw(dir, path.as_bytes(), is_dir)
+    }
+
+    /// As [`Chains::includes`], for a path that was checked elsewhere.
+    pub fn includes_raw(&mut self, dir: Option<&RelPath>, path: &[u8], is_dir: bool) -> bool {
         if self.rules.is_empty() {
             return true;
         }
         match self.chain(dir) {
-            Some(chain) => !chain.check(path.as_bytes(), is_dir).is_excluded(),
+            Some(chain) => !chain.check(path, is_dir).is_excluded(),
             None => true,
         }
     }

@@ -219,6 +219,10 @@ fn split_off<'a>(input: &mut &'a [u8], len: usize) -> &'a [u8] {
 pub struct Mux {
     /// Protocol data travels without frames, and messages are not sent.
     bare: bool,
+    /// A copy of the protocol data, for who records it.
+    copy: Option<Vec<u8>>,
+    /// Protocol data goes into the copy only.
+    diverted: bool,
     out: Vec<u8>,
     /// Bytes of `out` that were written already.
     sent: usize,
@@ -236,6 +240,30 @@ impl Mux {
     /// before protocol 30.
     pub fn bare() -> Self {
         Self { bare: true, ..Self::default() }
+    }
+
+    /// Keeps a copy of all protocol data from now on, to be fetched with [`Mux::take_copy`].
+    pub fn keep_copy(&mut self) {
+        self.copy.get_or_insert_default();
+    }
+
+    /// Whether a copy is kept.
+    pub fn is_copied(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    /// What was copied since the last call.
+    pub fn take_copy(&mut self) -> Option<Vec<u8>> {
+        self.copy.as_mut().filter(|copy| !copy.is_empty()).map(std::mem::take)
+    }
+
+    /// From now on protocol data goes into the copy only, or, with `false`, to the peer again.
+    ///
+    /// # Panics
+    /// When no copy is kept.
+    pub fn divert(&mut self, diverted: bool) {
+        assert!(self.copy.is_some(), "data is diverted into a copy");
+        self.diverted = diverted;
     }
 
     /// Whether there are no frames, and so no messages.
@@ -257,12 +285,20 @@ impl Mux {
     /// Adds the protocol data that `write` appends to the vector it gets; it must do nothing else
     /// to it.
     pub fn append<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        if self.bare {
-            return write(&mut self.out);
+        if self.diverted
+            && let Some(copy) = &mut self.copy
+        {
+            return write(copy);
         }
-        let start = self.open_frame();
+        let frame = if self.bare { None } else { Some(self.open_frame()) };
+        let from = self.out.len();
         let result = write(&mut self.out);
-        if self.out.len() - start - HEADER_LEN >= DATA_FRAME_LEN {
+        if let Some(copy) = &mut self.copy {
+            copy.extend_from_slice(self.out.get(from..).unwrap_or_default());
+        }
+        if let Some(start) = frame
+            && self.out.len() - start - HEADER_LEN >= DATA_FRAME_LEN
+        {
             self.cut(start);
         }
         result

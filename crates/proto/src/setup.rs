@@ -49,6 +49,11 @@ impl CompatFlags {
         self.has(Self::SYMLINK_TIMES)
     }
 
+    /// The server converts the texts of symbolic links.
+    pub fn symlink_iconv(self) -> bool {
+        self.has(Self::SYMLINK_ICONV)
+    }
+
     /// A list may end with an error flag even at protocol 30.
     pub fn safe_flist(self) -> bool {
         self.has(Self::SAFE_FLIST)

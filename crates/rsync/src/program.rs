@@ -22,7 +22,9 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<Atomic
         Ok(invocation) => invocation,
         Err(usage) => return complain(&usage),
     };
-    if let Some(name) = invocation.not_yet.first() {
+    // To a server this one is only said: it changes nothing, and the client writes.
+    let said = |name: &&str| invocation.mode == Mode::Client || *name != "only-write-batch";
+    if let Some(name) = invocation.not_yet.iter().copied().find(said) {
         let text = format!("--{name} is not supported yet");
         return complain(&Usage { code: 4, text, prefixed: true, with_help: false });
     }

@@ -4,7 +4,7 @@ use driftless_transfer::connect::{Connection, Direction, End};
 use driftless_transfer::report::{Quiet, Role};
 use driftless_transfer::{PushError, Request};
 
-use crate::client::failure;
+use crate::client::{failure, maps};
 use crate::flags::{Environment, Invocation, Mode, interpret};
 use crate::output::exit;
 
@@ -55,6 +55,7 @@ fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushErro
             driftless_transfer::send(session, options, &request, &mut Quiet)
         }
         false => {
+            maps::check(&options.metadata).map_err(|text| PushError::Fatal { text, exit: 1 })?;
             let destination = paths.first().cloned().or_else(|| Some(b".".to_vec()));
             let request = Request { destination, ..Request::default() };
             driftless_transfer::receive(session, options, &request, &mut Quiet)
@@ -62,6 +63,16 @@ fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushErro
     };
     match result {
         Ok(ending) => Ok(ending.exit_code()),
+        // These were told through the session.
+        Err(failure)
+            if sender
+                && matches!(
+                    failure.error,
+                    PushError::Usage(_) | PushError::Rules(_) | PushError::Charset { .. }
+                ) =>
+        {
+            Ok(failure.error.exit_code())
+        }
         Err(failure) => Err(failure.error),
     }
 }

@@ -25,7 +25,7 @@ impl Report for Printer {
         if self.is_server && message.origin == Origin::Here {
             return;
         }
-        let text = String::from_utf8_lossy(message.text);
+        let text = shown(message.text);
         match message.level {
             Level::Info | Level::Motd => println!("{text}"),
             Level::Warning | Level::Error | Level::ErrorXfer => eprintln!("{text}"),
@@ -43,6 +43,15 @@ impl Report for Printer {
             println!("deleted {}", String::from_utf8_lossy(name));
         }
     }
+}
+
+/// Escapes bytes as rsync does.
+fn shown(text: &[u8]) -> String {
+    let byte = |&byte: &u8| match byte {
+        b'\t' | b'\n' | b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\#{byte:03o}"),
+    };
+    text.iter().map(byte).collect()
 }
 
 fn environment() -> Environment {
@@ -140,8 +149,13 @@ fn push(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
     if let Some(words) = args.secluded(&paths) {
         connection.put_secluded_args(&words);
     }
-    let established =
+    let mut established =
         connection.negotiate(End::Client, Direction::Send, options, report).map_err(failed)?;
+    if let Some(name) = invocation.batch.write.as_ref().or(invocation.batch.only_write.as_ref()) {
+        let file = std::fs::File::create(OsString::from_vec(name.clone()))
+            .map_err(|error| failed(error.into()))?;
+        established.record(file, options).map_err(failed)?;
+    }
     let request = Request {
         sources: sources.to_vec(),
         destination: Some(paths[0].clone()),

@@ -98,6 +98,12 @@ pub enum PushError {
         /// In the middle of what.
         phase: &'static str,
     },
+    /// The remote shell ended, and the connection with it.
+    #[error("the remote shell ended with exit code {code}")]
+    ShellEnded {
+        /// Its exit code, which is that of the program over there if it was started.
+        code: u8,
+    },
     /// The peer was silent for too long.
     #[error("the peer was silent for too long {phase}")]
     Timeout {
@@ -124,6 +130,14 @@ pub enum PushError {
     /// A filter rule is none, or its file cannot be read.
     #[error("{0}")]
     Rules(String),
+    /// Names cannot be converted (`--iconv`).
+    #[error("iconv_open(\"{to}\", \"{from}\") failed")]
+    Charset {
+        /// The character set of what is converted.
+        from: String,
+        /// That of what comes of it.
+        to: String,
+    },
     /// `--stop-at` or `--stop-after`.
     #[error("stopping at requested limit")]
     TimeLimit,
@@ -155,10 +169,12 @@ impl PushError {
             | Self::NoPassword { .. }
             | Self::MaxConnections { .. } => 5,
             Self::Shell { .. } => 14,
-            Self::Refused { .. } => 4,
+            Self::Refused { .. } | Self::Charset { .. } => 4,
             Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
             Self::Protocol { exit, .. } | Self::Fatal { exit, .. } => *exit,
             Self::Closed { .. } => 12,
+            // At least that of a stream that broke off.
+            Self::ShellEnded { code } => (*code).max(12),
             Self::Timeout { .. } | Self::TimeLimit => 30,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
             Self::Cancelled => 20,

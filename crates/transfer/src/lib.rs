@@ -8,6 +8,7 @@
 //! Nothing here parses a command line, prints or exits; texts of the peer go to the [`Driver`].
 
 mod attempt;
+mod charset;
 pub mod chmod;
 pub mod connect;
 pub mod driver;

@@ -4,7 +4,8 @@
 //! out in as few writes as possible. While output waits for room, input is read on, since two ends
 //! that both only write hang each other. Nothing here knows what the bytes mean.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use driftless_proto::mux::{HEADER_LEN, Mux};
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     /// The peer closed its side, or the connection broke.
     ended: bool,
     rate: Option<Rate>,
+    /// Gets a copy of what is sent.
+    record: Option<File>,
     timeout: Option<Duration>,
     /// Frames have begun, so that an empty one can be sent.
     framed: bool,
@@ -84,6 +87,7 @@ impl Link {
             scratch: vec![0; READ_SIZE].into(),
             ended: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
+            record: None,
             timeout,
             framed: false,
             framed_input: true,
@@ -115,6 +119,22 @@ impl Link {
             bare.unframed(self.output.ready());
             self.output = bare;
         }
+    }
+
+    /// Copies all protocol data from now on into a file.
+    pub(crate) fn record_into(&mut self, file: File) {
+        self.output.keep_copy();
+        self.record = Some(file);
+    }
+
+    /// Writes what was copied so far.
+    pub(crate) fn write_record(&mut self) -> Result<(), PushError> {
+        if let Some(file) = &mut self.record
+            && let Some(copy) = self.output.take_copy()
+        {
+            file.write_all(&copy)?;
+        }
+        Ok(())
     }
 
     /// Bytes per second that may be written from now on.
@@ -154,6 +174,7 @@ impl Link {
 
     /// Writes while much is pending. `false` when the peer has left and nothing can be written.
     pub(crate) fn relieve(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PushError> {
+        self.write_record()?;
         if self.pending() < FULL {
             if self.last_look.elapsed() >= LOOK_INTERVAL {
                 self.look(cancelled)?;
@@ -282,6 +303,7 @@ impl Link {
             if ready.is_empty() {
                 break;
             }
+            let wanted = ready.len();
             match self.stream.write(ready) {
                 Ok(len) => {
                     self.output.written(len);
@@ -290,6 +312,10 @@ impl Link {
                     self.last_progress = if sign_of_life { self.last_progress } else { now };
                     if let Some(rate) = &mut self.rate {
                         rate.spend(len);
+                    }
+                    // There is no more room: asking would only tell that again.
+                    if len < wanted {
+                        break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

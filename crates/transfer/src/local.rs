@@ -39,6 +39,10 @@ pub fn copy(
             (Err(sent), Err(received)) if sent.error.exit_code() == 12 => {
                 Err(Box::new(SessionFailure { error: received.error, ending: sent.ending }))
             }
+            (Ok(mut sent), Ok(received)) => {
+                sent.io_error |= received.io_error;
+                Ok(sent)
+            }
             (sent, _) => sent,
         }
     })

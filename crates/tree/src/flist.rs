@@ -70,6 +70,19 @@ pub struct Entry {
     pub acl: Option<Box<Acls>>,
     /// Extended attributes, when the session carries them.
     pub xattrs: Option<Box<Xattrs>>,
+    /// The file on this machine that the entry describes exactly. Does not travel.
+    pub origin: Option<Origin>,
+}
+
+/// What tells a version of a file from others of the same size and mtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Device of the file system.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Last change of content or attributes.
+    pub ctime: Timestamp,
 }
 
 impl Entry {
@@ -155,6 +168,12 @@ pub fn compare(a: &Entry, b: &Entry) -> Ordering {
 pub fn compare_names(a: &[u8], a_dir: bool, b: &[u8], b_dir: bool) -> Ordering {
     let mut left = Components::new(a, a_dir);
     let mut right = Components::new(b, b_dir);
+    if let (Some(x), Some(y)) = (left.rest, right.rest) {
+        // Directories that both are in make no difference.
+        let shared = x.iter().zip(y).take_while(|(p, q)| p == q).count();
+        let inside = x[..shared].iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+        (left.rest, right.rest) = (Some(&x[inside..]), Some(&y[inside..]));
+    }
     loop {
         let (x, y) = match (left.next(), right.next()) {
             (None, None) => return Ordering::Equal,
@@ -166,11 +185,10 @@ pub fn compare_names(a: &[u8], a_dir: bool, b: &[u8], b_dir: bool) -> Ordering {
         if by_kind != Ordering::Equal {
             return by_kind;
         }
-        let shared = x.name.len().min(y.name.len());
-        let by_start = x.name[..shared].cmp(&y.name[..shared]);
-        let end: &[u8] = if x.dir_like { b"/" } else { b"" };
-        let by_rest = || x.name[shared..].iter().chain(end).cmp(y.name[shared..].iter().chain(end));
-        let by_name = by_start.then_with(by_rest);
+        let by_name = match x.dir_like {
+            false => x.name.cmp(y.name),
+            true => x.name.iter().chain(b"/").cmp(y.name.iter().chain(b"/")),
+        };
         if by_name != Ordering::Equal {
             return by_name;
         }

@@ -48,15 +48,18 @@ impl RelPath {
         if raw.len() > MAX_PATH_LEN {
             return Err(BadPath::TooLong);
         }
-        for name in raw.split(|&b| b == b'/') {
-            match name {
-                b"" => return Err(BadPath::EmptyComponent),
-                b"." | b".." => return Err(BadPath::DotComponent),
-                _ if name.contains(&0) => return Err(BadPath::Nul),
+        let mut start = 0;
+        for (at, &byte) in raw.iter().enumerate() {
+            match byte {
+                b'/' => {
+                    check_component(&raw[start..at])?;
+                    start = at + 1;
+                }
+                0 => return Err(BadPath::Nul),
                 _ => {}
             }
         }
-        Ok(())
+        check_component(&raw[start..])
     }
 
     /// The bytes, components separated by `/`.
@@ -80,11 +83,16 @@ impl RelPath {
     /// # Errors
     /// As for [`RelPath::parse`].
     pub fn join(&self, rest: &[u8]) -> Result<Self, BadPath> {
-        let mut raw = Vec::with_capacity(self.0.len() + 1 + rest.len());
+        let len = self.0.len() + 1 + rest.len();
+        if len > MAX_PATH_LEN {
+            return Err(BadPath::TooLong);
+        }
+        Self::check(rest)?;
+        let mut raw = Vec::with_capacity(len);
         raw.extend_from_slice(&self.0);
         raw.push(b'/');
         raw.extend_from_slice(rest);
-        Self::parse(&raw)
+        Ok(Self(raw.into()))
     }
 
     /// The directory that holds it; `None` when that is the root.
@@ -127,6 +135,14 @@ impl RelPath {
             return Some(to.clone());
         }
         to.join(self.strip(from)?).ok()
+    }
+}
+
+fn check_component(name: &[u8]) -> Result<(), BadPath> {
+    match name {
+        b"" => Err(BadPath::EmptyComponent),
+        b"." | b".." => Err(BadPath::DotComponent),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustc_hash::FxHashMap;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
@@ -81,18 +82,37 @@ pub(crate) fn stat(at: impl AsFd, name: &[u8]) -> Result<Stat, Errno> {
 /// Reads directories, with a buffer that is kept.
 pub(crate) struct Lister {
     buffer: Vec<u8>,
+    /// Devices whose file system counts subdirectories, and others.
+    counting: FxHashMap<u64, bool>,
 }
+
+/// ext2 to ext4, XFS and tmpfs: a directory's link count is 2 and the number of its subdirectories.
+/// ext4 says 1 where they are too many to count.
+const COUNTING: &[u32] = &[0xef53, 0x5846_5342, 0x0102_1994];
 
 const LIST_BUFFER_LEN: usize = 32 * 1024;
 
 impl Lister {
     pub fn new() -> Self {
-        Self { buffer: Vec::with_capacity(LIST_BUFFER_LEN) }
+        Self { buffer: Vec::with_capacity(LIST_BUFFER_LEN), counting: FxHashMap::default() }
+    }
+
+    /// Whether the file system says without a listing that there is no directory in `dir`.
+    fn has_only_files(&mut self, dir: BorrowedFd<'_>) -> bool {
+        let Ok(stat) = rustix::fs::fstat(dir) else { return false };
+        stat.st_nlink == 2
+            && *self.counting.entry(stat.st_dev).or_insert_with(|| {
+                let magic = rustix::fs::fstatfs(dir).map(|system| system.f_type);
+                magic.is_ok_and(|magic| COUNTING.iter().any(|&counting| magic == counting.into()))
+            })
     }
 
     /// The names of the directories in `dir`, sorted.
     pub fn subdirectories(&mut self, dir: BorrowedFd<'_>) -> Result<Vec<Box<[u8]>>, Errno> {
         let mut names = Vec::new();
+        if self.has_only_files(dir) {
+            return Ok(names);
+        }
         self.each(dir, |name, kind| {
             let is_dir = match kind {
                 FileType::Directory => true,

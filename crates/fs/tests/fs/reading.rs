@@ -1,7 +1,7 @@
 //! Reading below a root.
 
 use crate::{Place, odd_names, path};
-use driftless_fs::{Writers, is_absent};
+use driftless_fs::{Names, Writers, is_absent};
 use driftless_tree::{Kind, Timestamp};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -82,6 +82,53 @@ fn a_listing_has_every_name_and_its_type_and_can_be_repeated() {
             assert_eq!(kind, if entry.name == b"dir" { Kind::Dir } else { Kind::File });
             assert!(entry.kind.is_none_or(|told| told == kind));
         }
+    }
+}
+
+#[test]
+fn names_come_sorted_with_directories_last_and_memory_is_used_again() {
+    let place = Place::new();
+    for dir in ["b", "b/z", "a.x"] {
+        fs::create_dir(place.tree(dir)).unwrap();
+    }
+    for number in 0..3000 {
+        File::create(place.tree(&format!("b/file {number:04}"))).unwrap();
+    }
+    File::create(place.tree("c")).unwrap();
+    let mut names = Names::default();
+    let mut read = |dir: Option<&str>| {
+        let dir = dir.map(path);
+        names.read(&place.root.open_dir(dir.as_ref()).unwrap()).unwrap();
+        names.iter().map(|(name, _)| name.to_vec()).collect::<Vec<_>>()
+    };
+    let mut inside: Vec<_> = (0..3000).map(|n| format!("file {n:04}").into_bytes()).collect();
+    inside.push(b"z".to_vec());
+    assert_eq!(read(Some("b")), inside);
+    assert_eq!(read(None), [b"c".to_vec(), b"a.x".to_vec(), b"b".to_vec()]);
+    assert_eq!(read(Some("b/z")), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn a_file_is_read_with_what_it_is_afterwards() {
+    let place = Place::new();
+    fs::write(place.tree("f"), "12345").unwrap();
+    fs::create_dir(place.tree("dir")).unwrap();
+    symlink("f", place.tree("link")).unwrap();
+    place.root.mknod(&path("fifo"), 0o010_600, (0, 0)).unwrap();
+    let dir = place.root.open_dir(None).unwrap();
+    for (len, expected) in [(0, ""), (3, "123"), (5, "12345"), (9, "12345")] {
+        let (bytes, meta) = dir.read_file(b"f", len).unwrap();
+        assert_eq!(bytes, expected.as_bytes());
+        assert_eq!(meta, dir.lstat(b"f").unwrap());
+    }
+    let opened = dir.open_file(b"f").unwrap();
+    let mut bytes = b"before ".to_vec();
+    fs::write(place.tree("f"), "1234567").unwrap();
+    assert_eq!(opened.read_whole(&mut bytes).unwrap(), 5, "as many as there were");
+    assert_eq!(bytes, b"before 12345");
+    for other in [&b"dir"[..], b"link", b"fifo", b"none", b"../outside/secret"] {
+        assert!(dir.read_file(other, 5).is_err());
+        assert!(dir.open_file(other).is_err());
     }
 }
 

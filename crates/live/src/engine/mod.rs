@@ -5,5 +5,6 @@
 
 pub mod backoff;
 pub mod dirty;
+pub mod nameset;
 pub mod presence;
 pub mod renames;

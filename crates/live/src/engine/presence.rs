@@ -5,14 +5,16 @@
 //! sending a renamed file without its content rests on, and "in here but gone at the source" finds
 //! what to delete below a directory whose events were lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use driftless_tree::RelPath;
+
+use crate::engine::nameset::NameSet;
 
 /// See the module's documentation. The root's own names are kept under `None`.
 #[derive(Debug, Default)]
 pub struct Presence {
-    dirs: BTreeMap<Option<RelPath>, BTreeSet<Box<[u8]>>>,
+    dirs: BTreeMap<Option<RelPath>, NameSet>,
     count: u64,
 }
 
@@ -20,9 +22,18 @@ impl Presence {
     /// The target may hold `path` from now on.
     pub fn insert(&mut self, path: &RelPath) {
         let names = self.dirs.entry(path.parent()).or_default();
-        if names.insert(path.file_name().into()) {
-            self.count += 1;
+        self.count += u64::from(names.insert(path.file_name()));
+    }
+
+    /// The target may hold these `names` in `dir` from now on.
+    pub fn insert_all<'a>(&mut self, dir: Option<&RelPath>, names: impl Iterator<Item = &'a [u8]>) {
+        let held = self.dirs.entry(dir.cloned()).or_default();
+        let before = held.len();
+        match before {
+            0 => *held = NameSet::of(names),
+            _ => names.for_each(|name| _ = held.insert(name)),
         }
+        self.count += (held.len() - before) as u64;
     }
 
     /// The target holds nothing at or below `path` any more.
@@ -57,10 +68,7 @@ impl Presence {
     /// The target may hold everything that `other` says as well.
     pub fn merge(&mut self, other: Presence) {
         for (dir, names) in other.dirs {
-            let mine = self.dirs.entry(dir).or_default();
-            let before = mine.len();
-            mine.extend(names);
-            self.count += (mine.len() - before) as u64;
+            self.insert_all(dir.as_ref(), names.iter());
         }
     }
 
@@ -71,7 +79,7 @@ impl Presence {
 
     /// The names that the target may hold directly in `dir`.
     pub fn names(&self, dir: Option<&RelPath>) -> impl Iterator<Item = &[u8]> {
-        self.dirs.get(&dir.cloned()).into_iter().flatten().map(|name| &**name)
+        self.dirs.get(&dir.cloned()).into_iter().flat_map(NameSet::iter)
     }
 
     /// How many names the target may hold at and below `path`.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{
     Level, ListPush, Outcome, Peer, PushError, PushFailure, Refusal, TransferOptions, TreePush,
     push_list, push_tree,
@@ -55,6 +56,7 @@ pub struct RsyncTarget {
     password: PasswordSource,
     options: TransferOptions,
     delete: bool,
+    settle: Duration,
     refused: Refused,
 }
 
@@ -67,16 +69,17 @@ struct Refused {
 }
 
 impl RsyncTarget {
-    /// A target that is not connected yet.
+    /// A target that is not connected yet. `settle`: how long a file that is open is left alone.
     pub fn new(
         url: DaemonUrl,
         password: PasswordSource,
         options: TransferOptions,
         delete: bool,
+        settle: Duration,
     ) -> Self {
         let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         let peer = Peer { url, default_user: user.unwrap_or("nobody".into()), password: None };
-        Self { peer, password, options, delete, refused: Refused::default() }
+        Self { peer, password, options, delete, settle, refused: Refused::default() }
     }
 
     fn read_password(&mut self) -> Result<(), LaneError> {
@@ -308,17 +311,24 @@ impl Target for RsyncTarget {
             filter_texts: rules,
             ..TreePush::default()
         };
+        let mut ahead = None;
         if push.delete && limit != MaxDelete::Unlimited {
             let rehearsal = TreePush { dry_run: true, ..push.clone() };
-            if let Err(error) = self.guard(rehearsal, view, limit, lane, &mut report) {
-                report.end = Err(error);
-                return report;
+            match self.guard(rehearsal, view, limit, lane, &mut report) {
+                Ok(Found::Nothing) => ahead = Some(ReadAhead::new(self.settle)),
+                Ok(Found::Files) => {}
+                Err(error) => {
+                    report.end = Err(error);
+                    return report;
+                }
             }
         }
         let hard_links = self.options.hard_links;
         let mut source =
-            PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since);
-        let mut driver = PassDriver::new(view, lane, unknown_since.is_some());
+            PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since)
+                .read_ahead(ahead.clone());
+        let mut driver =
+            PassDriver::new(view, lane, self.settle, unknown_since.is_some()).read_ahead(ahead);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         report.traffic.sent += outcome.bytes_sent;
@@ -363,17 +373,17 @@ impl RsyncTarget {
         limit: MaxDelete,
         lane: &Lane,
         report: &mut PassReport,
-    ) -> Result<(), LaneError> {
+    ) -> Result<Found, LaneError> {
         let glance = TreePush { shallow: true, ..push.clone() };
         if self.rehearse(glance, view, lane, report)?.is_all_new() {
-            return Ok(());
+            return Ok(Found::Nothing);
         }
         let Rehearsal { listed, deleted: count, .. } = self.rehearse(push, view, lane, report)?;
         let limit = limit.limit(listed + count);
         if count > limit {
             return Err(LaneError::WouldDelete { count, limit });
         }
-        Ok(())
+        Ok(Found::Files)
     }
 
     /// Runs a session that changes nothing.
@@ -386,7 +396,7 @@ impl RsyncTarget {
     ) -> Result<Rehearsal, LaneError> {
         let hard_links = self.options.hard_links;
         let mut source = PassSource::new(&view.root, &view.rules, &view.links, hard_links, None);
-        let mut driver = PassDriver::new(view, lane, false);
+        let mut driver = PassDriver::new(view, lane, self.settle, false);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         report.traffic.sent += outcome.bytes_sent;
@@ -402,6 +412,14 @@ impl RsyncTarget {
             troubled: complaints || outcome.io_error != 0 || outcome.error_xfer,
         })
     }
+}
+
+/// What a target was found to hold.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    /// None of the source's names, and nothing to delete.
+    Nothing,
+    Files,
 }
 
 /// What a dry run told.

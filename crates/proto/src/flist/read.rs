@@ -14,6 +14,7 @@ use crate::int::{
 use crate::{Decode, Violation};
 
 /// One step of a list.
+#[allow(clippy::large_enum_variant, reason = "handed on one at a time, never collected")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListItem {
     /// An entry, in transmission order.

@@ -41,16 +41,19 @@ pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u6
         PushError::NotRsync { got } => {
             format!("rsync: server sent \"{}\" rather than greeting", printable(got))
         }
-        PushError::Refused { text, .. } => printable(text).to_string(),
-        PushError::ReadOnly => "ERROR: module is read only".to_owned(),
-        PushError::Closed { .. } => format!(
+        PushError::Closed { .. } | PushError::ShellEnded { .. } => format!(
             "rsync: connection unexpectedly closed ({bytes_received} bytes received so far) \
              [{role}]"
         ),
         PushError::Timeout { .. } => {
             format!("[{role}] io timeout after {timeout_secs} seconds -- exiting")
         }
-        PushError::PeerExit { .. } | PushError::Cancelled => String::new(),
+        // The peer said it, and its words were printed as they came.
+        PushError::PeerExit { .. } | PushError::Refused { .. } | PushError::ReadOnly => {
+            String::new()
+        }
+        PushError::Cancelled => String::new(),
+        PushError::Fatal { text, .. } => text.clone(),
         PushError::Usage(text) => format!("rsync: {text}"),
         PushError::Source(source) => format!("rsync: [{role}] {}", system_text(source)),
         PushError::Io(source) => {

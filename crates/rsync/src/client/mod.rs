@@ -1,25 +1,23 @@
 //! The program that a person starts: finds the other side, runs the session, says how it went.
 
+mod daemon;
 pub mod failure;
 mod local;
+pub mod maps;
 pub mod route;
+mod rules;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use driftless_proto::args::put_daemon_path;
-use driftless_transfer::connect::daemon::Reach;
-use driftless_transfer::connect::password::read_password_file;
-use driftless_transfer::connect::proxy::Proxy;
 use driftless_transfer::connect::shell::{Family, RemoteShell, split_command};
-use driftless_transfer::connect::{Connection, Direction, End, Module, sockopts};
+use driftless_transfer::connect::{Connection, Direction, End};
 use driftless_transfer::options::{AddressFamily, FilesFrom};
 use driftless_transfer::remote_args::{ServerArgs, ServerSide};
 use driftless_transfer::report::Role;
 use driftless_transfer::{Ending, PushError, Request};
 use driftless_tree::path::printable;
-use zeroize::Zeroizing;
 
 use self::route::{Far, Route, route};
 use crate::flags::Invocation;
@@ -27,11 +25,6 @@ use crate::output::escape::Charset;
 use crate::output::log::Log;
 use crate::output::printer::{Printer, Seat, Streams};
 use crate::output::{exit, version};
-
-/// A daemon's usual port.
-const DAEMON_PORT: u16 = 873;
-/// Most bytes for a daemon's early program.
-const MAX_EARLY_INPUT: usize = 5 * 1024;
 
 /// What the environment says about connections.
 #[derive(Debug, Clone)]
@@ -58,11 +51,19 @@ struct Failed {
     text: String,
     code: u8,
     role: Role,
+    /// The other side failed, and says so itself.
+    role_is_far: bool,
+    /// With its last line on our standard error, which it has, too.
+    said: bool,
 }
 
 impl Failed {
     fn usage(text: impl Into<String>, role: Role) -> Self {
-        Self { text: text.into(), code: 1, role }
+        Self::new(text, 1, role)
+    }
+
+    fn new(text: impl Into<String>, code: u8, role: Role) -> Self {
+        Self { text: text.into(), code, role, role_is_far: false, said: false }
     }
 }
 
@@ -70,7 +71,7 @@ impl Failed {
 pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>) -> u8 {
     let mut log_complaint = None;
     let log = invocation.output.log_file.as_deref().and_then(|name| {
-        let opened = Log::open(&path(name), around.zone.clone(), around.charset);
+        let opened = Log::open(&path(name), around.zone.clone());
         opened.map_err(|error| log_complaint = Some((name.to_vec(), error))).ok()
     });
     let charset = if invocation.output.eight_bit { Charset::EightBit } else { around.charset };
@@ -84,8 +85,11 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
     let route =
         if invocation.arguments.is_empty() { None } else { Some(route(&invocation.arguments)) };
     let seat = match &route {
-        Some(Ok(Route::Pull { .. } | Route::Local { destination: None, .. })) => Seat::Receives,
-        Some(Ok(Route::Local { .. })) => Seat::Local,
+        Some(Ok(Route::Pull { .. })) => Seat::Receives,
+        Some(Ok(Route::Local { destination, .. })) => {
+            let lists = destination.is_none() || invocation.options.selection.list_only;
+            if lists { Seat::Lists } else { Seat::Local }
+        }
         _ => Seat::Sends,
     };
     let mut printer = Printer::new(streams, &invocation.options, &invocation.output, seat, stop);
@@ -111,6 +115,9 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
                 for line in failed.text.lines() {
                     printer.error(line.as_bytes());
                 }
+            }
+            if failed.said || (failed.role_is_far && printer.has_said_last()) {
+                return failed.code;
             }
             (failed.code, failed.role)
         }
@@ -141,12 +148,14 @@ impl Client<'_> {
             return Err(Failed::usage(help_text(), Role::Client));
         }
         self.check(&route)?;
+        rules::check(&self.invocation.rules, &self.invocation.options)
+            .map_err(|(text, code)| Failed::new(text, code, Role::Client))?;
         match route {
             Route::Local { sources, destination } => self.local(sources, destination, printer),
-            Route::Push { sources, far } => self.push(sources, &far, printer),
-            Route::Pull { far, .. } if far.daemon && far.paths == [b""] => {
+            Route::Push { far, .. } | Route::Pull { far, .. } if far.names_no_module() => {
                 self.list_modules(&far, printer)
             }
+            Route::Push { sources, far } => self.push(sources, &far, printer),
             Route::Pull { far, destination } => self.pull(destination, &far, printer),
         }
     }
@@ -176,6 +185,10 @@ impl Client<'_> {
             let why = why.rsplit_once(" (").map_or(why.as_str(), |(text, _)| text).to_owned();
             let text = format!("rsync: failed to open files-from file {}: {why}", printable(name));
             return Err(Failed::usage(text, Role::Client));
+        }
+        if !matches!(route, Route::Push { .. }) {
+            maps::check(&self.invocation.options.metadata)
+                .map_err(|text| Failed::usage(text, Role::ReceivingSide))?;
         }
         let daemon = far.is_some_and(|far| far.daemon);
         if self.invocation.connect.password_file.is_some() && !daemon {
@@ -222,6 +235,8 @@ impl Client<'_> {
         let rules = self.invocation.rules.clone();
         let request = Request { sources: Vec::new(), destination, rules };
         match driftless_transfer::receive(session, options, &request, printer) {
+            // Where nothing was listed it did not come to a generator.
+            Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),
             Ok(ending) => Ok((Some(ending), Role::Generator)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
@@ -236,17 +251,21 @@ impl Client<'_> {
         destination: Option<Vec<u8>>,
         printer: &mut Printer,
     ) -> Ended {
-        let role = if destination.is_some() { Role::Sender } else { Role::ReceivingSide };
+        let options = &self.invocation.options;
         let rules = self.invocation.rules.clone();
+        let lists = destination.is_none() || options.selection.list_only;
+        let role = Role::Sender;
         let request = Request { sources, destination, rules };
-        match local::run(&self.invocation.options, &request, printer) {
-            Ok((mut ending, code)) => {
-                ending.peer_exit = Some(i32::from(code));
-                Ok((Some(ending), role))
-            }
+        let result = match lists {
+            true => local::list(options, &request, printer),
+            false => driftless_transfer::local::copy(options, &request, printer),
+        };
+        match result {
+            Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
-                Err(self.failed(&failure.error, role, received))
+                // The other side is this process and prints no line of its own.
+                Err(Failed { said: false, ..self.failed(&failure.error, role, received) })
             }
         }
     }
@@ -327,134 +346,15 @@ impl Client<'_> {
         }
     }
 
-    /// Over a socket, or through the remote shell where `-e` was given.
-    fn daemon(&self, far: &Far, role: Role, printer: &mut Printer) -> Result<Connection, Failed> {
-        let connect = &self.invocation.connect;
-        let options = &self.invocation.options;
-        let port = far.port.or(connect.port).unwrap_or(DAEMON_PORT);
-        let failed = |error: PushError| self.failed(&error, role, 0);
-        if self.invocation.rsh_given {
-            let args = [&b"--server"[..], b"--daemon", b"."].map(<[u8]>::to_vec).to_vec();
-            let shell = self.remote_shell(far, args, Some(port), role)?;
-            self.trace(&shell, printer);
-            return Connection::shell(&shell, options).map_err(failed);
-        }
-        let sockets = match &connect.socket_options {
-            None => Vec::new(),
-            Some(text) => sockopts::parse(&String::from_utf8_lossy(text))
-                .map_err(|bad| Failed::usage(bad.to_string(), role))?,
-        };
-        let proxy = match &self.around.proxy {
-            None => None,
-            Some(text) => Some(Proxy::parse(text).ok_or_else(|| Failed {
-                text: "invalid proxy specification: should be HOST:PORT".into(),
-                code: 10,
-                role,
-            })?),
-        };
-        let reach = Reach {
-            family: self.family(),
-            socket_options: sockets,
-            proxy,
-            program: self.around.connect_program.clone(),
-            shell: self.around.shell.clone(),
-        };
-        let host = String::from_utf8_lossy(&far.host).into_owned();
-        reach.connect(&host, port, options, printer).map_err(failed)
-    }
-
-    fn enter(
-        &self,
-        far: &Far,
-        args: &ServerArgs,
-        role: Role,
-        printer: &mut Printer,
-    ) -> Result<Connection, Failed> {
-        let options = &self.invocation.options;
-        let first = far.paths.first().map_or(&b""[..], Vec::as_slice);
-        let module = first.split(|b| *b == b'/').next().unwrap_or_default();
-        if module.is_empty() {
-            let text = "ERROR: The remote path must start with a module name not a /";
-            return Err(Failed::usage(text, role));
-        }
-        let module = String::from_utf8_lossy(module).into_owned();
-        let paths: Vec<Vec<u8>> = far.paths.iter().map(|path| daemon_path(path)).collect();
-        let words = args.for_daemon(&paths);
-        let mut connection = self.daemon(far, role, printer)?;
-        let early = self.early_input(role)?;
-        let from_file = self.password_file(role)?;
-        let password = || {
-            let by_env = self.around.password.clone().map(Zeroizing::new);
-            from_file.clone().or(by_env)
-        };
-        let user = match &far.user {
-            Some(user) => String::from_utf8_lossy(user).into_owned(),
-            None => self.around.user.clone(),
-        };
-        let entrance = Module {
-            name: &module,
-            user: &user,
-            password: &password,
-            early_input: early.as_deref(),
-            args: &words,
-        };
-        let failed = |error: PushError| self.failed(&error, role, 0);
-        connection.enter_module(&entrance, options, printer).map_err(failed)?;
-        if let Some(words) = args.secluded(&paths) {
-            connection.put_secluded_args(&words);
-        }
-        Ok(connection)
-    }
-
-    fn password_file(&self, role: Role) -> Result<Option<Zeroizing<Vec<u8>>>, Failed> {
-        let Some(name) = &self.invocation.connect.password_file else { return Ok(None) };
-        match read_password_file(name) {
-            Ok(password) => Ok(Some(password)),
-            Err(error) => Err(Failed::usage(format!("ERROR: {error}"), role)),
-        }
-    }
-
-    fn early_input(&self, role: Role) -> Result<Option<Vec<u8>>, Failed> {
-        let Some(name) = &self.invocation.connect.early_input else { return Ok(None) };
-        match std::fs::read(name) {
-            Ok(text) if text.len() <= MAX_EARLY_INPUT => Ok(Some(text)),
-            Ok(_) => {
-                let text = format!("{} is > {MAX_EARLY_INPUT} bytes.", name.display());
-                Err(Failed::usage(text, role))
-            }
-            Err(error) => {
-                let why = failure::system_text(&error);
-                let text = format!("failed to open {}: {why}", name.display());
-                Err(Failed::usage(text, role))
-            }
-        }
-    }
-
-    fn list_modules(&self, far: &Far, printer: &mut Printer) -> Ended {
-        let role = Role::ReceivingSide;
-        let connection = self.daemon(far, role, printer)?;
-        let silent = self.invocation.connect.no_motd;
-        let mut lines = Vec::new();
-        let listed = connection
-            .list_modules(&self.invocation.options, printer, |line| lines.push(line.to_vec()));
-        if !silent {
-            for line in &lines {
-                printer.info(line);
-            }
-        }
-        match listed {
-            Ok(()) => {
-                printer.flush();
-                Ok((None, role))
-            }
-            Err(error) => Err(self.failed(&error, role, 0)),
-        }
-    }
-
     fn failed(&self, error: &PushError, role: Role, received: u64) -> Failed {
         let secs = self.invocation.options.timeout.map_or(0, |timeout| timeout.as_secs());
         let text = failure::text(error, role, received, secs);
-        Failed { text, code: error.exit_code(), role }
+        let code = error.exit_code();
+        let said = matches!(error, PushError::PeerExit { .. });
+        let role_is_far = said || matches!(error, PushError::Refused { .. } | PushError::ReadOnly);
+        let far = if role == Role::Sender { Role::ReceivingSide } else { Role::Sender };
+        let role = if role_is_far { far } else { role };
+        Failed { role_is_far, said, ..Failed::new(text, code, role) }
     }
 }
 
@@ -462,17 +362,6 @@ impl Client<'_> {
 fn shown_word(word: &[u8]) -> Vec<u8> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_./=,@+".contains(b);
     if word.iter().all(plain) { word.to_vec() } else { [b"\"", word, b"\""].concat() }
-}
-
-/// `MODULE/PATH` as a daemon takes it.
-fn daemon_path(path: &[u8]) -> Vec<u8> {
-    let (module, rest) = match path.iter().position(|b| *b == b'/') {
-        Some(at) => (&path[..at], &path[at + 1..]),
-        None => return path.to_vec(),
-    };
-    let mut out = Vec::with_capacity(path.len());
-    put_daemon_path(&mut out, module, rest);
-    out
 }
 
 fn path(name: &[u8]) -> std::path::PathBuf {

@@ -47,6 +47,13 @@ pub struct Far {
     pub paths: Vec<Vec<u8>>,
 }
 
+impl Far {
+    /// Whether only the daemon is named: then its modules are listed.
+    pub fn names_no_module(&self) -> bool {
+        self.daemon && self.paths == [b""]
+    }
+}
+
 /// Arguments that make no sense together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]

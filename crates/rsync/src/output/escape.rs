@@ -10,6 +10,8 @@ pub enum Charset {
     Utf8,
     /// And every byte above 127 (`-8`).
     EightBit,
+    /// And bytes above 127 but those that are control characters in Latin-1: a log's.
+    Log,
 }
 
 /// Appends `text` to `out`.
@@ -26,7 +28,11 @@ pub fn put(out: &mut Vec<u8>, text: &[u8], charset: Charset) {
             continue;
         }
         let control = byte < 0x20 && byte != b'\t';
-        let high = byte >= 0x80 && charset != Charset::EightBit;
+        let high = match charset {
+            Charset::Ascii | Charset::Utf8 => byte >= 0x80,
+            Charset::EightBit => false,
+            Charset::Log => (0x80..0xa0).contains(&byte),
+        };
         if control || high || looks_escaped(rest) {
             out.extend_from_slice(format!("\\#{byte:03o}").as_bytes());
         } else {
@@ -71,6 +77,7 @@ mod tests {
         check(name, Charset::EightBit, b"a\\#001b\tc\\#033d\x7fe\x80f");
         check(b"caf\xc3\xa9", Charset::Ascii, b"caf\\#303\\#251");
         check(b"caf\xc3\xa9", Charset::Utf8, b"caf\xc3\xa9");
+        check(b"caf\xc3\xa9\x9f", Charset::Log, b"caf\xc3\xa9\\#237");
         check(b"b\\#123x", Charset::Ascii, b"b\\#134#123x");
         check(b"c\\#12", Charset::Ascii, b"c\\#12");
     }

@@ -15,7 +15,6 @@ use super::listing::time;
 pub struct Log {
     file: File,
     zone: TimeZone,
-    charset: Charset,
     pid: u32,
 }
 
@@ -24,9 +23,9 @@ impl Log {
     ///
     /// # Errors
     /// As the system says.
-    pub fn open(path: &Path, zone: TimeZone, charset: Charset) -> io::Result<Self> {
+    pub fn open(path: &Path, zone: TimeZone) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(Self { file, zone, charset, pid: std::process::id() })
+        Ok(Self { file, zone, pid: std::process::id() })
     }
 
     /// Writes a line. A log that cannot be written does not stop a transfer.
@@ -34,7 +33,7 @@ impl Log {
         let secs = jiff::Timestamp::now().as_second();
         let now = time(Timestamp { secs, nanos: 0 }, &self.zone, ' ');
         let mut line = format!("{now} [{}] ", self.pid).into_bytes();
-        escape::put(&mut line, text, self.charset);
+        escape::put(&mut line, text, Charset::Log);
         line.push(b'\n');
         let _ = self.file.write_all(&line);
     }

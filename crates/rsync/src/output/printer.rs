@@ -20,8 +20,9 @@ use super::format::{Context, Format, Subject, shown_name};
 use super::itemize::is_significant;
 use super::listing::{Columns, columns};
 use super::log::Log;
-use super::progress::{Moment, finished, running};
+use super::meter::Meter;
 use super::stats::{Unreal, figures, log_summary, summary};
+use crate::flags::{Buffering, Output};
 
 /// Where lines go, and how names look there.
 pub struct Streams {
@@ -46,6 +47,8 @@ pub enum Seat {
     Receives,
     /// At both, and at the source's end of the session.
     Local,
+    /// At both, and at the reading end of a listing.
+    Lists,
 }
 
 /// The lines of one session.
@@ -53,6 +56,8 @@ pub struct Printer {
     streams: Streams,
     options: TransferOptions,
     human: u8,
+    /// `--outbuf` wants each line at once.
+    flushes: bool,
     format: Option<Format>,
     log_format: Option<Format>,
     seat: Seat,
@@ -65,39 +70,30 @@ pub struct Printer {
     whole_list: bool,
     /// A line of progress stands there without its end, with so many characters.
     progress_len: usize,
-    file: FileProgress,
-    /// Bytes of content at the times when they were shown, the last few.
-    history: Vec<Moment>,
+    /// Files, and bytes in them, that a dry run would transfer.
+    untransferred: (u64, u64),
+    said_last: bool,
+    meter: Meter,
 }
-
-/// The file whose progress is shown.
-#[derive(Debug, Default)]
-struct FileProgress {
-    started: Option<Instant>,
-    shown: Option<Instant>,
-}
-
-/// How long a line of progress stays before it is written again.
-const REFRESH_MS: u128 = 1000;
-/// Moments that a rate is measured over.
-const HISTORY: usize = 5;
 
 impl Printer {
     /// `format` and `log_format` as the invocation has them; `stop` is set by signals.
     pub fn new(
         streams: Streams,
         options: &TransferOptions,
-        output: &crate::flags::Output,
+        output: &Output,
         seat: Seat,
         stop: Arc<AtomicBool>,
     ) -> Self {
+        let reads = matches!(seat, Seat::Receives | Seat::Lists);
         let log_format = output.log_file_format.as_deref().unwrap_or(b"%i %n%L");
         let has_log = streams.log.is_some() && !log_format.is_empty();
         Self {
             streams,
             options: options.clone(),
             human: output.human,
-            format: output.format.as_deref().filter(|f| !f.is_empty()).map(Format::parse),
+            flushes: matches!(output.buffer, Some(Buffering::None | Buffering::Line)),
+            format: output.format.as_deref().map(Format::parse),
             log_format: has_log.then(|| Format::parse(log_format)),
             seat,
             digest_len: 32,
@@ -106,8 +102,9 @@ impl Printer {
             list_open: false,
             whole_list: false,
             progress_len: 0,
-            file: FileProgress::default(),
-            history: Vec::new(),
+            untransferred: (0, 0),
+            said_last: false,
+            meter: Meter::new(options.talk.info.progress > 1, reads, output.human),
         }
     }
 
@@ -121,8 +118,14 @@ impl Printer {
         self.say(text);
     }
 
+    /// Whether the last line about an error was one that ends a run.
+    pub fn has_said_last(&self) -> bool {
+        self.said_last
+    }
+
     /// Prints a line about something that went wrong.
     pub fn error(&mut self, text: &[u8]) {
+        self.said_last = text.starts_with(b"rsync error: ");
         if let Some(log) = &mut self.streams.log {
             log.line(text);
         }
@@ -143,10 +146,14 @@ impl Printer {
     /// Prints figures and summary of a session that came to its end.
     pub fn finish(&mut self, ending: &Ending) {
         self.break_line();
-        let stats = &ending.statistics;
+        let mut stats = ending.statistics;
+        if self.options.dry_run {
+            (stats.transferred_count, stats.transferred_size) = self.untransferred;
+        }
+        let stats = &stats;
         let talk = &self.options.talk;
         let (level, traces) = (talk.info.stats, talk.debug.deltasum);
-        if self.seat != Seat::Receives && traces > 0 && !self.options.selection.list_only {
+        if !self.reads() && traces > 0 && !self.options.selection.list_only {
             let line = format!(
                 "total: matches={}  hash_hits={}  false_alarms={} data={}",
                 stats.match_count, stats.hash_hits, stats.false_alarms, stats.literal_bytes
@@ -176,6 +183,10 @@ impl Printer {
         let _ = self.streams.out.flush();
     }
 
+    fn reads(&self) -> bool {
+        matches!(self.seat, Seat::Receives | Seat::Lists)
+    }
+
     /// Whether standard output is of any interest.
     fn is_silent(&self) -> bool {
         self.options.talk.quiet
@@ -197,6 +208,9 @@ impl Printer {
         let stream = if to_err { &mut self.streams.err } else { &mut self.streams.out };
         // A reader that is gone stops nothing; the exit code tells how the transfer went.
         let _ = stream.write_all(bytes);
+        if self.flushes {
+            let _ = stream.flush();
+        }
     }
 
     /// Ends what stands on the line without an end.
@@ -210,7 +224,7 @@ impl Printer {
         Context {
             times: self.options.times,
             group: self.options.group,
-            sends: self.seat != Seat::Receives,
+            sends: !self.reads(),
             digest_len: self.digest_len,
             zone: &self.streams.zone,
             now: jiff::Timestamp::now(),
@@ -255,11 +269,8 @@ impl Printer {
         match talk.itemize {
             Itemize::All => true,
             Itemize::Changed => significant || Self::is_plain_change(item) || talk.info.name > 1,
-            // On a sender the other side says the rest in words.
-            Itemize::Off => {
-                Self::is_plain_change(item)
-                    || (significant && talk.info.name > 1 && item.direction == Direction::Received)
-            }
+            // The generator says the rest in words, where it is asked for.
+            Itemize::Off => Self::is_plain_change(item),
         }
     }
 
@@ -292,10 +303,14 @@ impl Printer {
 
 impl Report for Printer {
     fn item(&mut self, item: &Item<'_>) {
+        if self.options.dry_run && item.flags & ItemFlags::TRANSFER != 0 {
+            self.untransferred.0 += 1;
+            self.untransferred.1 = self.untransferred.1.saturating_add(item.entry.size);
+        }
         if !self.waits(item) {
             self.show(item, None);
         }
-        self.file = FileProgress::default();
+        self.meter.next_file();
     }
 
     fn transferred(&mut self, item: &Item<'_>, transfer: &Transferred<'_>) {
@@ -361,7 +376,11 @@ impl Report for Printer {
         {
             return;
         }
+        let lists = self.seat == Seat::Lists;
         match progress {
+            ListProgress::Started { .. } if lists && recursive => {
+                self.say(b"sending incremental file list");
+            }
             ListProgress::Started { incremental: true, direction } => {
                 let act = if direction == Direction::Sent { "sending" } else { "receiving" };
                 self.say(format!("{act} incremental file list").as_bytes());
@@ -377,6 +396,7 @@ impl Report for Printer {
             }
             ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
             ListProgress::Counted(count) if level > 1 && count % 100 == 0 => {
+                self.break_line();
                 self.write(format!(" {count} files...\r").as_bytes());
             }
             ListProgress::Counted(_) => {}
@@ -414,34 +434,8 @@ impl Report for Printer {
         if level == 0 || self.is_silent() || self.options.dry_run {
             return;
         }
-        let now = Instant::now();
-        let whole = level > 1;
-        let since = if whole { self.started } else { *self.file.started.get_or_insert(now) };
-        let (done, total) = match whole {
-            true => (progress.overall.done_bytes, progress.overall.total_bytes),
-            false => (progress.offset, progress.len),
-        };
-        let moment = Moment { at: now.duration_since(since), done };
-        let fresh =
-            self.file.shown.is_none_or(|at| now.duration_since(at).as_millis() >= REFRESH_MS);
-        let first_line = self.file.shown.is_none() && progress.len > 0;
-        if (!progress.finished && fresh) || (progress.finished && first_line) {
-            if self.file.shown.is_none() && !whole {
-                self.history.clear();
-            }
-            self.file.shown = Some(now);
-            let before = self.history.first().copied().unwrap_or(moment);
-            let line = running(moment, before, total, self.human);
-            self.show_progress(&line, false);
-            if self.history.len() == HISTORY {
-                self.history.remove(0);
-            }
-            self.history.push(moment);
-        }
-        if progress.finished {
-            let line = finished(moment, total, &progress.overall, self.human);
-            self.show_progress(&line, !whole);
-            self.file = FileProgress::default();
+        for (line, ends) in self.meter.lines(progress) {
+            self.show_progress(&line, ends);
         }
     }
 

@@ -1,5 +1,7 @@
 //! rsync's face, held against the real program.
 
+mod coverage;
+mod daemons;
 mod options;
 mod server_args;
 mod side_by_side;

@@ -5,19 +5,22 @@
 //! stdio, shell, daemon ─► Connection ──negotiate──► Established ─► send or receive
 //! ```
 
+use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use driftless_proto::args;
+use driftless_proto::batch::BatchHeader;
 use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 use zeroize::Zeroizing;
 
 use crate::connect::handshake::{self, Login, Setup, SetupEnd, chosen_compression, need};
-use crate::connect::shell::{RemoteShell, ShellChild};
+use crate::connect::shell::{self, RemoteShell, ShellChild};
 use crate::connect::stream::Stream;
 use crate::driver::{Content, Driver, Level, Listed, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::link::{Frames, Link};
-use crate::options::{DeleteWhen, TransferOptions};
+use crate::options::{Append, CompressChoice, DeleteWhen, TransferOptions};
 use crate::report::{Message, Origin, Report};
 
 /// Which end of a session we are.
@@ -148,37 +151,55 @@ impl Connection {
     /// # Errors
     /// They have nothing in common, or the peer goes.
     pub fn negotiate(
-        mut self,
+        self,
         end: End,
         direction: Direction,
         options: &TransferOptions,
         report: &mut dyn Report,
     ) -> Result<Established, PushError> {
-        let driver = &mut Listener(report);
-        let link = &mut self.link;
-        let protocol = match self.protocol {
-            Some(protocol) => protocol,
-            None => exchange_versions(link, options, driver)?,
-        };
-        let setup = match &end {
-            End::Client => match handshake::setup(link, protocol, false, options, driver)? {
-                SetupEnd::Agreed(setup) => setup,
-                SetupEnd::Disappointed => unreachable!("nothing was anticipated"),
-            },
-            End::Server { client_info } => {
-                let info = client_info.as_deref();
-                serve_setup(link, protocol, info, direction, options, driver)?
-            }
-        };
+        let Self { mut link, child, protocol } = self;
         let is_server = matches!(end, End::Server { .. });
-        // Before protocol 30 a client sends bare data.
-        let from_client = protocol >= 30;
-        self.link.start_transfer(Frames {
-            output: is_server || from_client,
-            input: !is_server || from_client,
-        });
-        Ok(Established { link: self.link, child: self.child, setup, is_server })
+        match agree(&mut link, protocol, &end, direction, options, report) {
+            Ok(setup) => Ok(Established { link, child, setup, is_server }),
+            Err(error) => {
+                drop(link);
+                Err(shell::blamed(error, child))
+            }
+        }
     }
+}
+
+fn agree(
+    link: &mut Link,
+    protocol: Option<u8>,
+    end: &End,
+    direction: Direction,
+    options: &TransferOptions,
+    report: &mut dyn Report,
+) -> Result<Setup, PushError> {
+    let driver = &mut Listener(report);
+    let protocol = match protocol {
+        Some(protocol) => protocol,
+        None => exchange_versions(link, options, driver)?,
+    };
+    let setup = match end {
+        End::Client => match handshake::setup(link, protocol, false, options, driver)? {
+            SetupEnd::Agreed(setup) => setup,
+            SetupEnd::Disappointed => unreachable!("nothing was anticipated"),
+        },
+        End::Server { client_info } => {
+            let info = client_info.as_deref();
+            serve_setup(link, protocol, info, direction, options, driver)?
+        }
+    };
+    let is_server = matches!(end, End::Server { .. });
+    // Before protocol 30 a client sends bare data.
+    let from_client = protocol >= 30;
+    link.start_transfer(Frames {
+        output: is_server || from_client,
+        input: !is_server || from_client,
+    });
+    Ok(setup)
 }
 
 /// The least protocol that is spoken.
@@ -318,10 +339,48 @@ impl Established {
         (self.setup.checksum.name(), self.setup.compression.name())
     }
 
+    /// Records what this end sends into a batch file, from its first byte on. A session that is
+    /// recorded agrees on MD5 and zlib: nothing in the file says what it was.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn record(&mut self, mut file: File, options: &TransferOptions) -> Result<(), PushError> {
+        let Setup { protocol, compat, seed, .. } = self.setup;
+        let mut start = Vec::with_capacity(32);
+        BatchHeader { stream_flags: stream_flags(options), protocol, compat, seed }.put(&mut start);
+        file.write_all(&start)?;
+        self.link.record_into(file);
+        Ok(())
+    }
+
     /// The longest silence, with what a daemon has lowered it to.
     pub fn timeout(&self) -> Option<Duration> {
         self.link.timeout()
     }
+}
+
+/// Protocol reference, "Batch files".
+fn stream_flags(options: &TransferOptions) -> u32 {
+    let selection = &options.selection;
+    let metadata = &options.metadata;
+    let table = [
+        (selection.recursive, BatchHeader::RECURSE),
+        (options.owner, BatchHeader::OWNER),
+        (options.group, BatchHeader::GROUP),
+        (options.links, BatchHeader::LINKS),
+        (options.devices, BatchHeader::DEVICES),
+        (options.hard_links, BatchHeader::HARD_LINKS),
+        (options.update.checksum, BatchHeader::CHECKSUM),
+        (selection.recursive || selection.dirs(), BatchHeader::DIRS),
+        (options.compress != CompressChoice::Off, BatchHeader::COMPRESS),
+        (metadata.iconv.is_some(), BatchHeader::ICONV),
+        (metadata.acls, BatchHeader::ACLS),
+        (metadata.xattrs > 0, BatchHeader::XATTRS),
+        (options.write.in_place(), BatchHeader::INPLACE),
+        (options.write.append != Append::Off, BatchHeader::APPEND),
+        (options.write.append == Append::Verifying, BatchHeader::APPEND_VERIFY),
+    ];
+    table.iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit)
 }
 
 /// What a handshake asks of its caller.

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::connect::stream::Stream;
+use crate::error::PushError;
 
 /// Which addresses a host is reached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -157,6 +158,14 @@ impl ShellChild {
             Some(Err(_)) => 21,
             None => 0,
         }
+    }
+}
+
+/// What a closed connection means when the shell behind it has failed.
+pub(crate) fn blamed(error: PushError, child: Option<ShellChild>) -> PushError {
+    match (error, child.map(ShellChild::finish)) {
+        (PushError::Closed { .. }, Some(code)) if code != 0 => PushError::ShellEnded { code },
+        (error, _) => error,
     }
 }
 

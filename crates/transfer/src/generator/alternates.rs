@@ -169,7 +169,7 @@ impl Session<'_> {
             }
         }
         self.tell(entry, ndx, 0, None);
-        self.report_equal(entry);
+        self.report_equal(entry, 0);
         true
     }
 
@@ -193,7 +193,7 @@ impl Session<'_> {
             }
         }
         self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
-        self.report_equal(entry);
+        self.report_equal(entry, 0);
         true
     }
 

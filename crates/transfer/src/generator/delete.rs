@@ -196,8 +196,13 @@ impl Session<'_> {
         if kind != Kind::Dir {
             return Ok(self.delete_leaf(name, kind));
         }
+        let skipped_count = self.deletions.skipped_count;
         let emptied = self.empty_directory(name)?;
         if !emptied {
+            if self.deletions.skipped_count > skipped_count {
+                let shown = printable(name);
+                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+            }
             return Ok(false);
         }
         if self.limit_reached() {

@@ -195,6 +195,9 @@ impl Session<'_> {
         if self.options.talk.info.name >= 1 || self.options.talk.itemize != Itemize::Off {
             let count = missing.len();
             let word = if count == 1 { "directory" } else { "directories" };
+            let relative = self.receive.destination.is_some_and(|given| !given.starts_with(b"/"));
+            let here = std::env::current_dir().ok().filter(|_| relative);
+            let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
             let shown = printable(path.as_os_str().as_bytes());
             self.say(Level::Info, &format!("created {count} {word} for {shown}"));
         }
@@ -208,10 +211,16 @@ impl Session<'_> {
         if let Some(dir) = &self.options.temp_dir {
             let opened = self.open_root(&below(dir));
             destination.temp_dir = Some(opened.map_err(|FsError::Open { path, source }| {
+                let shown = printable(dir);
+                if source.kind() == io::ErrorKind::NotFound {
+                    return fatal(&format!("The temp-dir does not exist: {shown}"), 1);
+                }
+                if source.kind() == io::ErrorKind::NotADirectory {
+                    return fatal(&format!("The temp-dir is not a directory: {shown}"), 1);
+                }
                 let shown = printable(path.as_os_str().as_bytes());
-                let text =
-                    format!("rsync: [receiver] mkstemp \"{shown}\" failed: {}", reason(&source));
-                PushError::Fatal { text, exit: 11 }
+                let why = reason(&source);
+                fatal(&format!("rsync: [receiver] mkstemp \"{shown}\" failed: {why}"), 11)
             })?);
         }
         if let Some(dir) = &self.options.write.partial_dir
@@ -232,7 +241,9 @@ impl Session<'_> {
             for dir in &alternates.dirs {
                 let opened = self.open_root(&below(dir));
                 if opened.is_err() {
-                    let text = format!("{option} arg does not exist: {}", printable(dir));
+                    let path = below(dir);
+                    let shown = printable(path.as_os_str().as_bytes());
+                    let text = format!("{option} arg does not exist: {shown}");
                     self.say(Level::Warning, &text);
                 }
                 let folders = opened.ok().map(|root| Folders::new(root, Follow::Nothing));

@@ -13,10 +13,11 @@ use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
+use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::basis::BasisChoice;
 use crate::generator::hardlinks::Membership;
-use crate::options::Append;
+use crate::options::{Append, Itemize};
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
 use crate::sender::answer::strong;
@@ -99,7 +100,7 @@ impl Session<'_> {
         {
             self.keep_file(entry, &name, ndx, meta);
             self.complete_group(number, at);
-            self.acknowledge(ndx);
+            self.acknowledge_equal(ndx);
             return Ok(());
         }
         if let Some(meta) = self.partial_basis(&name) {
@@ -185,7 +186,7 @@ impl Session<'_> {
     fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
         let flags = self.differences(entry, name, present);
         self.tell(entry, ndx, flags, None);
-        self.report_equal(entry);
+        self.report_equal(entry, flags);
         if self.options.update.checksum {
             // Its time is known to belong to the same content, so it counts to the nanosecond.
             self.correct_time(entry, name, present);
@@ -221,9 +222,20 @@ impl Session<'_> {
         self.set_acls(entry, name);
     }
 
-    pub(crate) fn report_equal(&mut self, entry: &Entry) {
-        if self.options.talk.info.name >= 2 && !self.receive.server {
-            self.report.up_to_date(entry);
+    /// Says that the content of an entry stays; `flags` tell what else differs.
+    pub(crate) fn report_equal(&mut self, entry: &Entry, flags: u16) {
+        let talk = &self.options.talk;
+        if talk.info.name < 2 || talk.itemize != Itemize::Off {
+            return;
+        }
+        let differs = flags & !ItemFlags::LOCAL_CHANGE != 0;
+        match (self.receive.server, differs) {
+            (_, true) => self.say(Level::Info, &printable(&entry.name).to_string()),
+            (true, false) => {
+                let text = format!("{} is uptodate", printable(&entry.name));
+                self.say(Level::Info, &text);
+            }
+            (false, false) => self.report.up_to_date(entry),
         }
     }
 

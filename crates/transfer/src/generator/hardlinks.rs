@@ -177,7 +177,7 @@ impl Session<'_> {
             // The other names' turn has corrected it, except in a dry run.
             let differs = before.map_or(0, |present| self.likeness.differences(entry, &present));
             self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE | differs, Some(b""));
-            return self.report_equal(entry);
+            return self.report_equal(entry, differs);
         }
         if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
             && !self.make_way(name, &present, "new regular file")

@@ -110,17 +110,18 @@ impl Session<'_> {
         if let Some(present) = alike.as_ref().filter(|_| stays) {
             let flags = self.differences(entry, &name, present);
             self.tell(entry, ndx, flags, None);
-            self.report_equal(entry);
+            self.report_equal(entry, flags);
             self.correct(entry, &name, present);
             self.complete_group(number, at);
-            return self.acknowledge(ndx);
+            return self.acknowledge_equal(ndx);
         }
         let mut flags = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
         let like = if before.is_none() { self.in_alternates(&name, kind) } else { None };
+        // Where times are not kept, its own becomes that of the transfer.
+        let time = if self.likeness.keeps_times(kind) { 0 } else { ItemFlags::REPORT_TIME };
         flags |= match (&alike, &like) {
-            (Some(present), _) | (None, Some((_, present))) => {
-                self.likeness.differences(entry, present)
-            }
+            (Some(present), _) => self.likeness.differences(entry, present) | time,
+            (None, Some((_, present))) => self.likeness.differences(entry, present),
             (None, None) => ItemFlags::IS_NEW,
         };
         flags |= self.extras_of_new(entry);
@@ -153,7 +154,11 @@ impl Session<'_> {
         }
         self.tell(entry, ndx, flags, None);
         self.complete_group(number, at);
-        self.acknowledge(ndx);
+        // The old option means what was sent, and that is links besides files.
+        match kind {
+            Kind::Symlink => self.acknowledge(ndx),
+            _ => self.acknowledge_equal(ndx),
+        }
     }
 
     fn put_object(

@@ -45,6 +45,13 @@ impl Session<'_> {
         }
     }
 
+    /// Likewise for an entry that needed no content; the old `--remove-sent-files` does not mean it.
+    pub(crate) fn acknowledge_equal(&mut self, ndx: u32) {
+        if self.options.delete.remove_source == RemoveSource::Same {
+            self.acknowledge(ndx);
+        }
+    }
+
     /// Says something, here and to a client at the other end.
     pub(crate) fn say(&mut self, level: Level, text: &str) {
         let (tag, bytes) = (tag_of(level), text.as_bytes());

@@ -188,7 +188,8 @@ impl Answerer {
             }
             offset += chunk.len() as u64;
             (watch.progress)(offset);
-            if !link.relieve(watch.cancelled)? {
+            // After the last of it the session does.
+            if offset < len && !link.relieve(watch.cancelled)? {
                 return Err(PushError::Closed { phase: link.phase });
             }
         }

@@ -49,6 +49,8 @@ impl FileList {
 /// The lists that are still open, oldest first.
 pub(crate) struct Lists {
     open: VecDeque<Rc<FileList>>,
+    /// The first numbers of the open lists, close together for the search.
+    firsts: VecDeque<u32>,
     next_first: u32,
     incremental: bool,
     /// Entries of the lists behind the oldest one.
@@ -58,7 +60,7 @@ pub(crate) struct Lists {
 impl Lists {
     pub(crate) fn new(incremental: bool) -> Self {
         let next_first = u32::from(incremental);
-        Self { open: VecDeque::new(), next_first, incremental, ahead: 0 }
+        Self { open: VecDeque::new(), firsts: VecDeque::new(), next_first, incremental, ahead: 0 }
     }
 
     /// The first number of the next list.
@@ -73,6 +75,7 @@ impl Lists {
         if !self.open.is_empty() {
             self.ahead += list.entries.len();
         }
+        self.firsts.push_back(list.first);
         self.open.push_back(list);
     }
 
@@ -88,13 +91,20 @@ impl Lists {
     /// Forgets the oldest list.
     pub(crate) fn close_oldest(&mut self) {
         self.open.pop_front();
+        self.firsts.pop_front();
         self.ahead -= self.open.front().map_or(0, |list| list.entries.len());
     }
 
     /// The entry of this number, in any open list.
     pub(crate) fn find(&self, ndx: u32) -> Option<Listed<'_>> {
+        // Requests come in order: mostly from the oldest list.
+        if let (Some(oldest), Some(&next)) = (self.open.front(), self.firsts.get(1))
+            && ndx < next.saturating_sub(1)
+        {
+            return oldest.find(ndx);
+        }
         // The number before a list's first is its directory's.
-        let behind = self.open.partition_point(|list| list.first.saturating_sub(1) <= ndx);
+        let behind = self.firsts.partition_point(|first| first.saturating_sub(1) <= ndx);
         let candidate = self.open.get(behind.checked_sub(1)?)?;
         candidate.find(ndx)
     }

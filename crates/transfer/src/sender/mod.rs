@@ -2,9 +2,11 @@
 
 pub(crate) mod answer;
 pub(crate) mod ids;
+mod incoming;
 pub(crate) mod lists;
 mod messages;
 pub(crate) mod partial;
+mod requests;
 pub(crate) mod role;
 mod scan;
 pub(crate) mod session;

@@ -4,19 +4,21 @@ use std::cell::RefCell;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use driftless_filter::{Given, ParseOptions, Rules};
 use driftless_fs::browse::read_unchecked;
 use driftless_proto::flist::ListOptions;
-use driftless_proto::mux::Tag;
+use driftless_proto::mux::{TEXT_LIMIT, Tag};
 use driftless_proto::setup::ChecksumKind;
 use driftless_proto::{files_from, filterlist};
 
+use crate::charset;
 use crate::connect::Established;
 use crate::connect::handshake::Setup;
+use crate::connect::shell;
 use crate::error::PushError;
-use crate::link::Link;
+use crate::link::{Link, Received};
 use crate::options::{FilesFrom, MissingArgs, TransferOptions};
 use crate::push::Outcome;
 use crate::report::{KindCounts, Overall, Report, Statistics};
@@ -29,6 +31,9 @@ use crate::sender::session::{Session, Terms};
 
 /// Longest file of names.
 const MAX_NAMES_LEN: u64 = 1 << 30;
+
+/// Longest wait for a client that is told why it is left.
+const FAREWELL: Duration = Duration::from_secs(60);
 
 /// Most rules that a peer may send.
 const MAX_RULES: usize = 1 << 20;
@@ -55,13 +60,19 @@ pub fn send(
     {
         leave(&mut link, error);
     }
+    if let Err(error) = link.write_record() {
+        result = result.and(Err(error));
+    }
     let mut ending = told.ending(&outcome, &link, setup.protocol);
     drop(link);
-    if let Some(child) = child {
-        let code = child.finish();
-        if code != 0 {
-            ending.peer_exit = Some(i32::from(code));
+    match (result, child) {
+        (Err(error), child) => result = Err(shell::blamed(error, child)),
+        (Ok(()), Some(child)) => {
+            let code = child.finish();
+            ending.peer_exit = (code != 0).then_some(i32::from(code)).or(ending.peer_exit);
+            result = Ok(());
         }
+        (Ok(()), None) => result = Ok(()),
     }
     let is_late = options.limit.stop_at.is_some_and(|at| std::time::SystemTime::now() >= at);
     if is_late && matches!(result, Err(PushError::Cancelled)) {
@@ -115,12 +126,19 @@ fn leave(link: &mut Link, error: &PushError) {
     if matches!(code, 10 | 12 | 19 | 30) || matches!(error, PushError::PeerExit { .. }) {
         return;
     }
-    if let PushError::Usage(text) | PushError::Rules(text) = error {
-        link.output.message(Tag::Error, format!("{text}\n").as_bytes());
+    if let PushError::Usage(_) | PushError::Rules(_) | PushError::Charset { .. } = error {
+        let mut text = error.to_string().into_bytes();
+        text.truncate(TEXT_LIMIT - 2);
+        text.push(b'\n');
+        link.output.message(Tag::Error, &text);
     }
     link.output.number(Tag::ErrorExit, i32::from(code));
-    // Whether it is still there does not matter any more.
-    let _ = link.exchange();
+    // What it still writes must not meet a closed connection before it has read this. Whether it
+    // is still there does not matter any more.
+    link.set_timeout(Some(link.timeout().unwrap_or(FAREWELL).min(FAREWELL)));
+    while let Ok(Received::Bytes) = link.receive(&|| false) {
+        link.input.clear();
+    }
 }
 
 /// One session's part that does not change.
@@ -164,7 +182,8 @@ impl Role<'_> {
         let lists = Lists::new(setup.compat.inc_recurse());
         let terms = Terms {
             is_server,
-            dry_run: options.dry_run || options.talk.only_write_batch && !is_server,
+            dry_run: options.dry_run,
+            diverted: options.talk.only_write_batch && !is_server && link.output.is_copied(),
             xattrs: options.metadata.xattrs > 0,
             in_place: options.write.in_place(),
             append: options.write.append,
@@ -173,19 +192,22 @@ impl Role<'_> {
         let began = Instant::now();
         let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);
         let body = |session: &mut Session<'_>| {
+            session.take_frames_singly(has_unframed_names(session, options));
             let rules = match is_server {
                 true => received_rules(session, options, &parse)?,
                 false => own_rules(session, options, request, &parse)?,
             };
             shared.borrow_mut().filters = Filters::new(rules);
             let names = names(session, options, is_server)?;
+            session.take_frames_singly(false);
+            let charset = charset::to_wire(options)?;
             let list_options = list_options(&setup, options, digests);
             let mut sources = request.sources.as_slice();
             let everything = [b".".to_vec()];
             if sources.is_empty() && is_server {
                 sources = &everything;
             }
-            Walk::new(Rc::clone(&shared), list_options, here.clone()).run(
+            Walk::new(Rc::clone(&shared), list_options, here.clone(), charset).run(
                 sources,
                 names.as_deref(),
                 session,
@@ -276,16 +298,19 @@ fn names(
     match (&options.selection.files_from, is_server) {
         (None, _) => Ok(None),
         (Some(FilesFrom::Stdin), true) | (Some(FilesFrom::Remote(_)), false) => {
-            if session.setup.protocol == 30 {
-                let what = "names outside frames, as protocol 30 has them, are not supported";
-                return Err(session.broken(what.to_owned(), 4));
-            }
             let take = |input: &mut &[u8]| {
                 files_from::take_name(input).map(|name| name.map(<[u8]>::to_vec))
             };
+            let unframed = has_unframed_names(session, options);
+            let next = |session: &mut Session<'_>| match unframed {
+                true => session.need_unframed(take),
+                false => session.need(take),
+            };
+            let mut charset = charset::from_wire(options)?;
             let mut names = Vec::new();
-            while let Some(name) = session.need(take)? {
-                names.push(name);
+            while let Some(name) = next(session)? {
+                let local = charset.as_mut().and_then(|charset| charset.convert(&name).ok());
+                names.push(local.unwrap_or(name));
             }
             Ok(Some(names))
         }
@@ -307,6 +332,16 @@ fn names(
             Ok(Some(lines(&text, from0)))
         }
     }
+}
+
+/// Before protocol 31 names come without frames, in the middle of a session that has them.
+fn has_unframed_names(session: &Session<'_>, options: &TransferOptions) -> bool {
+    let from_peer = match &options.selection.files_from {
+        Some(FilesFrom::Stdin) => session.terms.is_server,
+        Some(FilesFrom::Remote(_)) => !session.terms.is_server,
+        Some(FilesFrom::Local(_)) | None => false,
+    };
+    from_peer && session.setup.protocol < 31 && session.link.framed_input
 }
 
 /// The names in a file: blank lines and comments do not count, unless names end in NUL.

@@ -28,6 +28,9 @@ const MIN_AHEAD: usize = 1000;
 /// Entries that are sent ahead while there is nothing else to do.
 const MAX_AHEAD: usize = 10_000;
 
+/// Entries between two looks at the connection while nothing is asked.
+const EXCHANGE_INTERVAL: usize = 100;
+
 pub(crate) struct Walk<'a> {
     source: &'a mut dyn TreeSource,
     writer: ListWriter,
@@ -98,7 +101,11 @@ impl<'a> Walk<'a> {
                 }
                 Step::Starved => {
                     session.exchange()?;
-                    self.send_next(session);
+                    let enough = session.lists.ahead() + EXCHANGE_INTERVAL;
+                    while !session.lists_complete && session.lists.ahead() < enough {
+                        self.send_next(session);
+                        session.relieve()?;
+                    }
                 }
             }
         }

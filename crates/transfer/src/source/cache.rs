@@ -12,6 +12,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use driftless_tree::flist::{Entry, Origin};
 use driftless_tree::{Meta, Timestamp};
 
 use crate::options::ChecksumKind;
@@ -54,6 +55,12 @@ impl Version {
         Self { dev, ino, size, mtime, ctime }
     }
 
+    /// The version that an entry was made from; `None` when that is not known.
+    pub(crate) fn listed(entry: &Entry) -> Option<Self> {
+        let Origin { dev, ino, ctime } = entry.origin?;
+        Some(Self { dev, ino, size: entry.size, mtime: entry.mtime, ctime })
+    }
+
     /// How long until any further change shows in the timestamps; zero from then on, `None` when
     /// the clock is behind the file's.
     pub(crate) fn until_unmistakable(&self, now: SystemTime) -> Option<Duration> {
@@ -62,7 +69,12 @@ impl Version {
 
     /// Whether nobody has written to it for so long that nobody is in the middle of it.
     pub(crate) fn is_quiet(&self, now: SystemTime) -> bool {
-        self.age(now).is_some_and(|age| age >= QUIET_AGE)
+        self.is_quiet_for(QUIET_AGE, now)
+    }
+
+    /// Whether it has not changed for `age`.
+    pub(crate) fn is_quiet_for(&self, age: Duration, now: SystemTime) -> bool {
+        self.age(now).is_some_and(|found| found >= age)
     }
 
     /// The time since the last change; `None` when the clock is behind the file's.

@@ -73,6 +73,16 @@ impl SourceCache {
                 Refusal::Io(error)
             }
         })?;
+        self.content(file, expected, writers)
+    }
+
+    /// Hands out a file that was opened just now; as [`SourceCache::open`].
+    pub(crate) fn content(
+        &self,
+        file: SourceFile,
+        expected: Expected<'_>,
+        writers: WriterPolicy,
+    ) -> Result<Box<dyn Content>, Refusal> {
         let sum = (writers == WriterPolicy::Ignore).then(|| FileSum::new(Strong::Xxh128));
         let opened = *file.opened();
         let version = Version::of(&opened);
@@ -108,14 +118,20 @@ impl SourceCache {
     }
 }
 
-/// A file that was read completely when it was opened, as one version.
-struct SmallFile(Vec<u8>);
+/// A file that was read completely, as one version, before any of it is sent.
+pub(crate) struct SmallFile(Vec<u8>);
 
 impl SmallFile {
+    /// With its content, which was read as one version.
+    pub(crate) fn new(content: Vec<u8>) -> Self {
+        Self(content)
+    }
+
     fn read(file: &SourceFile) -> Result<Self, Refusal> {
         let opened = file.opened();
-        let bytes = read_chunk(file, 0, opened.size)?;
-        let one_version = bytes.len() as u64 == opened.size && file.meta()?.same_version(opened);
+        let mut bytes = Vec::new();
+        let complete = file.read_whole(&mut bytes)? as u64 == opened.size;
+        let one_version = complete && file.meta()?.same_version(opened);
         if one_version { Ok(Self(bytes)) } else { Err(Refusal::Changed) }
     }
 }

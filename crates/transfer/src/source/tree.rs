@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use driftless_delta::FileSum;
 use driftless_filter::{Chain, ReadFile, RuleError, Rules, Side};
-use driftless_fs::{Dir, DirEntry, Root, SourceFile, is_absent};
-use driftless_tree::flist::{Entry, HardLink};
+use driftless_fs::{Dir, Names, Root, SourceFile, is_absent};
+use driftless_tree::flist::{Entry, HardLink, Origin};
 use driftless_tree::{Kind, Meta, RelPath};
 
 use crate::options::{ChecksumKind, TransferOptions};
@@ -29,6 +29,7 @@ pub fn entry_of(name: &[u8], meta: &Meta, link_target: Vec<u8>, hard_links: bool
         rdev: meta.rdev,
         link_target: link_target.into(),
         hard_link: linked.then_some(HardLink::Inode { dev: meta.dev, ino: meta.ino }),
+        origin: Some(Origin { dev: meta.dev, ino: meta.ino, ctime: meta.ctime }),
         ..Entry::default()
     }
 }
@@ -42,8 +43,8 @@ pub struct DiskTree {
     hard_links: bool,
     digests: Option<ChecksumKind>,
     filter: Option<Filter>,
-    /// Names of the directory being listed; kept for its memory.
-    names: Vec<DirEntry>,
+    /// Of the directory being listed; kept for its memory.
+    names: Names,
 }
 
 impl DiskTree {
@@ -57,7 +58,7 @@ impl DiskTree {
             hard_links: options.hard_links,
             digests: None,
             filter: None,
-            names: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -88,19 +89,19 @@ impl DiskTree {
     fn entry(
         &self,
         dir: &Dir,
-        found: &DirEntry,
+        name: &[u8],
+        told: Option<Kind>,
         path: &[u8],
         chain: Option<&Chain>,
     ) -> io::Result<Option<Entry>> {
         let hidden =
             |kind| chain.is_some_and(|chain| chain.check(path, kind == Kind::Dir).is_excluded());
-        let name = found.name.as_slice();
         // The kind that came with the name saves asking about what is hidden.
-        if found.kind.is_some_and(hidden) {
+        if told.is_some_and(hidden) {
             return Ok(None);
         }
         let meta = dir.lstat(name)?;
-        if !self.wants(meta.kind) || found.kind != Some(meta.kind) && hidden(meta.kind) {
+        if !self.wants(meta.kind) || told != Some(meta.kind) && hidden(meta.kind) {
             return Ok(None);
         }
         let target = match meta.kind {
@@ -130,13 +131,12 @@ impl TreeSource for DiskTree {
         let mut listing = Listing::default();
         let dir_name = dir.map_or(&b"."[..], RelPath::as_bytes);
         let mut names = std::mem::take(&mut self.names);
-        names.clear();
         let opened = self.root.open_dir(dir).and_then(|open| {
-            let complete = open.read(&mut names);
-            Ok((open, complete?))
+            names.read(&open)?;
+            Ok(open)
         });
         let open = match opened {
-            Ok((open, ())) => open,
+            Ok(open) => open,
             Err(error) => {
                 listing.problems.push(problem(dir_name, error));
                 return listing;
@@ -150,15 +150,16 @@ impl TreeSource for DiskTree {
             }
         };
         let mut path = Vec::new();
+        if let Some(dir) = dir {
+            path.extend_from_slice(dir.as_bytes());
+            path.push(b'/');
+        }
+        let above = path.len();
         listing.entries.reserve(names.len());
-        for found in &names {
-            path.clear();
-            if let Some(dir) = dir {
-                path.extend_from_slice(dir.as_bytes());
-                path.push(b'/');
-            }
-            path.extend_from_slice(&found.name);
-            match self.entry(&open, found, &path, chain.as_ref()) {
+        for (name, told) in names.iter() {
+            path.truncate(above);
+            path.extend_from_slice(name);
+            match self.entry(&open, name, told, &path, chain.as_ref()) {
                 Ok(entry) => listing.entries.extend(entry),
                 Err(error) => listing.problems.push(problem(&path, error)),
             }

@@ -1,6 +1,7 @@
 //! A stock client pulls from our server role.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::{Place, Program};
@@ -107,6 +108,7 @@ fn names_come_from_a_file_of_either_side() {
         &["-a", "--files-from=:list0", "-0"],
         &["-a", "--files-from=:list", "--no-relative"],
         &["-a", "--files-from=list", "--protocol=31"],
+        &["-a", "--files-from=list", "--protocol=30"],
         &["-a", "--files-from=list", "--protocol=29"],
     ] {
         place.same_pull(options, &["src"]);
@@ -252,6 +254,9 @@ fn deletions_spare_what_could_not_be_listed() {
         place.same_pull_into(&["-rl", option, "--exclude=*.tmp"], &["src/"], prepare);
         place.same_pull_into(&["-rL", option], &["src/"], prepare);
     }
+    for missing in ["nodir/x", "src/missing"] {
+        place.same_pull_into(&["-rl", "--delete"], &[missing, "other/"], prepare);
+    }
     let options = ["-rl", "--delete-excluded", "--exclude=*.tmp"];
     place.same_pull_into(&options, &["src/"], prepare);
 }
@@ -299,5 +304,44 @@ fn the_clients_texts_are_those_of_a_stock_server() {
             texts.push(lines.map(str::to_owned).collect::<Vec<_>>());
         }
         assert_eq!(texts[1], texts[0], "{options:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_the_rest_is_sent() {
+    let place = Place::with_trees();
+    let shell = "#!/bin/sh\nshift\nexec setpriv --reuid 65534 --clear-groups sh -c \"$*\"\n";
+    fs::write(place.path("sh"), shell).unwrap();
+    // Everybody may pass, but not everybody may look.
+    for (name, mode) in [("", 0o755), ("src/f", 0o600), ("src/a/b", 0o700), ("src/e", 0o711)] {
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let root = place.path("src").display().to_string();
+    let sources = [format!("{root}/"), format!("{root}/e/null"), format!("{root}/a/b/big")];
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    for options in [&["-rlpt"][..], &["-rlptc", "--no-inc-recursive"], &["-rlptX", "--delete"]] {
+        place.same_pull_into(options, &sources, |to| fs::write(to.join("a-old"), "").unwrap());
+    }
+}
+
+#[test]
+fn a_client_is_told_why_it_is_left() {
+    let place = Place::with_trees();
+    fs::write(place.path("src/e/.rsync-filter"), "bogus rule\n").unwrap();
+    for (options, source, text, code) in [
+        (&["-aR"][..], "src/../other/f", "found \"..\" dir in relative path: src/../other/f", 1),
+        (
+            &["-a", "--files-from=:none"],
+            "src",
+            "failed to open files-from file none: No such file or directory",
+            1,
+        ),
+        (&["-a", "--iconv=utf8,bogus"], "src/", "iconv_open(\"UTF-8\", \"bogus\") failed", 4),
+        (&["-aF"], "src/", "Unknown filter rule: <rule from ", 1),
+    ] {
+        let output = place.pull(Program::Ours, options, &[source], "to");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{options:?} {said}");
+        assert!(said.starts_with(text), "{options:?} {said}");
     }
 }

@@ -43,6 +43,9 @@ fn links_rules_and_lists_of_names_decide_what_is_sent() {
         &["-ar", "--files-from=list"],
         &["-a", "--files-from=list0", "-0"],
         &["-a", "--files-from=:list"],
+        &["-a", "--files-from=:list", "--protocol=31"],
+        &["-a", "--files-from=:list", "--protocol=30"],
+        &["-a", "--files-from=:list", "--protocol=29"],
     ] {
         place.same_push(options, &["src"]);
     }
@@ -126,4 +129,36 @@ fn a_shell_that_cannot_be_started_is_told() {
     let output = place.run(&command);
     assert_eq!(output.status.code(), Some(14));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot start ./no-such-shell"));
+}
+
+#[test]
+fn a_recorded_session_is_played_by_the_real_program() {
+    let place = Place::with_trees();
+    let prepare = |to: &Path| {
+        fs::create_dir_all(to.join("a/b")).unwrap();
+        fs::write(to.join("a/b/big"), "old").unwrap();
+    };
+    for option in ["--write-batch=batch", "--only-write-batch=batch"] {
+        for more in [&["-aH"][..], &["-aH", "--no-inc-recursive"], &["-a", "--inplace"]] {
+            for to in ["pushed", "played"] {
+                let _ = fs::remove_dir_all(place.path(to));
+                fs::create_dir(place.path(to)).unwrap();
+                prepare(&place.path(to));
+            }
+            let options = [more, &[option, "--checksum-choice=md5"]].concat();
+            let output = place.push(Program::Ours, &options, &["src/"], "pushed");
+            assert!(output.status.success(), "{options:?} {output:?}");
+            let mut play = std::process::Command::new("rsync");
+            play.args(more).args(["--read-batch=batch", "played/"]);
+            let output = place.run(&play);
+            assert!(output.status.success(), "{options:?} {output:?}");
+            let same = driftless_testkit::compare::CompareOptions::default();
+            let differs = |to: &str| {
+                driftless_testkit::compare::differences(&place.path("src"), &place.path(to), &same)
+                    .unwrap()
+            };
+            assert_eq!(differs("played"), [] as [&str; 0], "{options:?}");
+            assert_eq!(differs("pushed").is_empty(), option == "--write-batch=batch");
+        }
+    }
 }

@@ -51,3 +51,25 @@ fn many_directories_stay_ahead_of_the_receiving_side() {
     place.same_push(&["-aH"], &["src"]);
     place.same_pull(&["-a", "--timeout=20"], &["src/"]);
 }
+
+#[test]
+fn names_are_converted_on_the_way() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let latin = |name: &[u8]| place.path("src").join(std::ffi::OsStr::from_bytes(name));
+    fs::create_dir_all(latin(b"gr\xfc\xdfe/\xe4")).unwrap();
+    for name in [&b"gr\xfc\xdfe/\xf6"[..], b"gr\xfc\xdfe/z", b"\xe9t\xe9", b"b"] {
+        fs::write(latin(name), name).unwrap();
+    }
+    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(b"\xe9t\xe9"), latin(b"l")).unwrap();
+    age(&place.path("src"));
+    for more in [&["-a"][..], &["-aH", "--no-inc-recursive"]] {
+        place.same_pull(&[more, &["--iconv=utf8,latin1"]].concat(), &["src/"]);
+        assert!(place.path("ours/grüße/ö").exists());
+        place.same_push(&[more, &["--iconv=latin1,utf8"]].concat(), &["src/"]);
+        assert!(place.path("ours/été").exists());
+    }
+    // What the other side has no form for is left out, and told.
+    fs::write(place.path("src/日"), "x").unwrap();
+    place.same_push(&["-a", "--iconv=ascii,utf8"], &["src/"]);
+}

@@ -44,13 +44,16 @@ fn advice(error: &PushError) -> &'static str {
         PushError::PeerExit { .. } | PushError::Protocol { .. } => "see the daemon's log",
         PushError::Source(_) => "check the source directory",
         PushError::Closed { .. }
+        | PushError::Fatal { .. }
         | PushError::Timeout { .. }
         | PushError::Io(_)
         | PushError::Shell { .. }
+        | PushError::ShellEnded { .. }
         | PushError::Proxy { .. }
         | PushError::Usage(_)
         | PushError::Rules(_)
         | PushError::TimeLimit
+        | PushError::Charset { .. }
         | PushError::Cancelled
         | PushError::List(_) => "it is tried again",
     }

@@ -1,6 +1,8 @@
 //! Answers a full pass, and collects what it did not bring over.
 
-use driftless_transfer::source::{Expected, WriterPolicy};
+use std::time::Duration;
+
+use driftless_transfer::source::{Expected, ListedFiles, ReadAhead, SourceCache, WriterPolicy};
 use driftless_transfer::{
     Content, Driver, ItemChange, Level, Listed, Problem, Refusal, SentOutcome,
 };
@@ -24,11 +26,27 @@ pub(super) struct PassDriver<'a> {
     pub(super) deleted: u64,
     /// Names below the root that the target did not have.
     pub(super) new: u64,
+    files: ListedFiles,
 }
 
 impl<'a> PassDriver<'a> {
-    pub(super) fn new(view: &'a View, lane: &'a Lane, false_sizes: bool) -> Self {
-        Self { view, lane, false_sizes, failed: Vec::new(), texts: Vec::new(), deleted: 0, new: 0 }
+    pub(super) fn new(view: &'a View, lane: &'a Lane, settle: Duration, false_sizes: bool) -> Self {
+        let cache = SourceCache::clone(&view.cache);
+        Self {
+            view,
+            lane,
+            false_sizes,
+            failed: Vec::new(),
+            texts: Vec::new(),
+            deleted: 0,
+            new: 0,
+            files: ListedFiles::new(view.root.clone(), cache, WriterPolicy::Refuse, settle),
+        }
+    }
+
+    /// With what is read while the pass lists it.
+    pub(super) fn read_ahead(self, ahead: Option<ReadAhead>) -> Self {
+        Self { files: self.files.with(ahead), ..self }
     }
 
     pub(super) fn report(self, prefix: &[u8], report: &mut PassReport) {
@@ -56,19 +74,21 @@ impl<'a> PassDriver<'a> {
 
 impl Driver for PassDriver<'_> {
     fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
-        let Some(path) = item.path() else { return Err(Refusal::Vanished) };
-        let open =
-            |expected| self.view.cache.open(&self.view.root, &path, expected, WriterPolicy::Refuse);
         if !self.false_sizes {
-            return open(Expected::Entry(item.entry));
+            return self.files.open(item.entry);
         }
+        if let Some(content) = self.files.quiet(item.entry) {
+            return Ok(content);
+        }
+        let Some(path) = item.path() else { return Err(Refusal::Vanished) };
         let meta = self.view.root.lstat(&path).map_err(|error| {
             if driftless_fs::is_absent(&error) { Refusal::Vanished } else { Refusal::Io(error) }
         })?;
         if meta.kind != Kind::File || meta.mtime != item.entry.mtime {
             return Err(Refusal::Changed);
         }
-        open(Expected::Meta(&meta))
+        let expected = Expected::Meta(&meta);
+        self.view.cache.open(&self.view.root, &path, expected, WriterPolicy::Refuse)
     }
 
     fn applied(&mut self, _item: &Listed<'_>) {}

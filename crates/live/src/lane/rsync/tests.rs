@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use driftless_fs::Root;
 use driftless_testkit::compare::{CompareOptions, differences};
@@ -36,7 +36,7 @@ impl Bench {
         let lane = Lane::new("target".into(), Instant::now());
         let url = DaemonUrl::parse(&daemon.url("m")).unwrap();
         let options = TransferOptions::default();
-        let target = RsyncTarget::new(url, PasswordSource::None, options, true);
+        let target = RsyncTarget::new(url, PasswordSource::None, options, true, Duration::ZERO);
         Self { source, daemon, view, lane, target }
     }
 

@@ -11,6 +11,7 @@ mod attrs;
 mod content;
 mod disk;
 mod filters;
+mod roots;
 pub(crate) mod state;
 mod supply;
 pub(crate) mod walk;

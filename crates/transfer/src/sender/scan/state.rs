@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use driftless_delta::FileSum;
 use driftless_filter::Chain;
@@ -47,6 +48,7 @@ pub(crate) struct State<'a> {
 }
 
 /// What looking at a name gave.
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are entries, on their way")]
 pub(crate) enum Found {
     Listed(Entry),
     /// Hidden by rules, another file system, or of no known type.
@@ -177,6 +179,9 @@ impl State<'_> {
             entry.rdev = (0, 0);
             entry.hard_link = None;
             entry.size = dir.open_device(leaf).map_or(0, |(_, len)| len);
+            // That of the device is not that of its content.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            entry.mtime.secs = now.as_secs() as i64;
         }
         Found::Listed(entry)
     }

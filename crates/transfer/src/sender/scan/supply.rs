@@ -134,7 +134,9 @@ impl Driver for Supply<'_> {
             if error.kind() == io::ErrorKind::InvalidInput {
                 return Refusal::Changed;
             }
-            state.fail("send_files failed to open", &path, &error);
+            let text = [b"rsync: [sender] send_files failed to open \"", &path[..], b"\": "];
+            let text = [&text.concat(), describe(&error).as_bytes()].concat();
+            state.say(Level::ErrorXfer, text);
             Refusal::Io(error)
         })
     }

@@ -7,25 +7,22 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use driftless_fs::DirEntry;
+use driftless_fs::Names;
+use driftless_fs::charset::Charset;
 use driftless_proto::flist::{ListOptions, ListWriter};
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
-use driftless_tree::flist::{DirFlags, Entry, HardLink, compare};
+use driftless_tree::Kind;
+use driftless_tree::flist::{Entry, HardLink, compare};
 use driftless_tree::path::MAX_PATH_LEN;
-use driftless_tree::{Kind, Meta};
 
 use crate::driver::Level;
 use crate::error::PushError;
-use crate::options::MissingArgs;
 use crate::report::{Direction, ListProgress};
 use crate::sender::ids::Ids;
 use crate::sender::lists::FileList;
-use crate::sender::scan::args::{self, Argument};
-use crate::sender::scan::disk::{Origin, join};
 use crate::sender::scan::state::{Found, Shared, State};
 use crate::sender::session::{Session, Step};
-use crate::source::tree::entry_of;
 
 /// Entries that the peer must know beyond the list it works on.
 const MIN_AHEAD: usize = 1000;
@@ -34,27 +31,30 @@ const MIN_AHEAD: usize = 1000;
 const MAX_AHEAD: usize = 10_000;
 
 /// An entry and the number of its origin.
-type Seed = (Entry, u32);
+pub(super) type Seed = (Entry, u32);
 
 pub(crate) struct Walk<'a> {
-    shared: Shared<'a>,
+    pub(super) shared: Shared<'a>,
     writer: ListWriter,
-    options: ListOptions,
+    pub(super) options: ListOptions,
+    /// Names travel in UTF-8. The numbers of entries then follow the order in which they are sent.
+    charset: Option<Charset>,
     /// The working directory, where relative arguments begin.
-    here: Vec<u8>,
+    pub(super) here: Vec<u8>,
     ids: Ids,
     /// Number of the first entry of each hard-link group.
     groups: HashMap<(u64, u64), u32>,
     /// Directories not yet listed, the next one last.
     pending: Vec<Pending>,
     /// What arguments add to directories that have lists of their own.
-    extras: HashMap<Box<[u8]>, Vec<Seed>>,
+    pub(super) extras: HashMap<Box<[u8]>, Vec<Seed>>,
     /// Parents of arguments that are listed.
-    implied: HashSet<Vec<u8>>,
+    pub(super) implied: HashSet<Vec<u8>>,
     dir_count: u32,
     /// The error state that the peer knows.
     told_io_error: u32,
-    names: Vec<DirEntry>,
+    /// Of the directory that is listed.
+    names: Names,
 }
 
 struct Pending {
@@ -65,9 +65,15 @@ struct Pending {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(shared: Shared<'a>, options: ListOptions, here: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        shared: Shared<'a>,
+        options: ListOptions,
+        here: Vec<u8>,
+        charset: Option<Charset>,
+    ) -> Self {
         Self {
             shared,
+            charset,
             writer: ListWriter::new(options.clone()),
             options,
             here,
@@ -78,7 +84,7 @@ impl<'a> Walk<'a> {
             implied: HashSet::new(),
             dir_count: 0,
             told_io_error: 0,
-            names: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -131,229 +137,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What the arguments themselves give, with the content of those that stand for it.
-    fn arguments(
-        &mut self,
-        sources: &[Vec<u8>],
-        names: Option<&[Vec<u8>]>,
-        session: &mut Session<'_>,
-    ) -> Result<Vec<Seed>, PushError> {
-        let relative = self.shared.borrow().options.selection.relative;
-        let mut list = Vec::new();
-        let dot_dot = |text: &[u8]| {
-            let text = String::from_utf8_lossy(text).into_owned();
-            PushError::Usage(format!("found \"..\" dir in relative path: {text}"))
-        };
-        match names {
-            None => {
-                for source in sources {
-                    let argument = match relative {
-                        true => args::relative(source, b"").map_err(|_| dot_dot(source))?,
-                        false => args::plain(source),
-                    };
-                    self.argument(&argument, &mut list)?;
-                    session.pass_on_texts();
-                }
-            }
-            Some(names) => {
-                let dir = sources.first().map_or(&b"."[..], Vec::as_slice);
-                for name in names {
-                    let clean = args::sanitized(name);
-                    let argument = match relative {
-                        true => args::relative(&clean, dir).map_err(|_| dot_dot(name))?,
-                        false => args::plain(&join(dir, &clean)),
-                    };
-                    self.argument(&argument, &mut list)?;
-                    session.pass_on_texts();
-                }
-            }
-        }
-        Ok(list)
-    }
-
-    fn argument(&mut self, argument: &Argument, list: &mut Vec<Seed>) -> Result<(), PushError> {
-        let shared = self.shared.clone();
-        let state = &mut *shared.borrow_mut();
-        let name = argument.name();
-        let full = join(&self.here, &argument.path());
-        if name.len() > MAX_PATH_LEN {
-            state.io_error |= 1;
-            state.say(Level::ErrorXfer, [b"path is too long: ", &full[..]].concat());
-            return Ok(());
-        }
-        let root = match state.disk.root(&argument.base) {
-            Err(error) if argument.parents.is_empty() => {
-                state.io_error |= u32::from(!driftless_fs::is_absent(&error));
-                state.fail("change_dir", &join(&self.here, &argument.base), &error);
-                return Ok(());
-            }
-            root => root,
-        };
-        let opened = root.and_then(|root| {
-            let dir = root.open_dir_unlisted(None, false)?;
-            let meta = match &argument.leaf {
-                Some(leaf) => dir.lstat(leaf)?,
-                None => dir.meta()?,
-            };
-            Ok((dir, meta))
-        });
-        let (dir, meta) = match opened {
-            Ok(opened) => opened,
-            Err(error) if driftless_fs::is_absent(&error) => {
-                self.missing(argument, &full, &error, state, list);
-                return Ok(());
-            }
-            Err(error) => {
-                state.io_error |= 1;
-                state.fail("link_stat", &full, &error);
-                return Ok(());
-            }
-        };
-        let number = self.origin(argument, &meta, state)?;
-        let rules = state.origins[number as usize].rules;
-        let mut entry = match &argument.leaf {
-            None => entry_of(&name, &meta, Vec::new(), false),
-            Some(leaf) => match state.examine(&dir, leaf, &name, number, meta) {
-                Found::Listed(entry) => entry,
-                Found::Passed | Found::Failed => return Ok(()),
-            },
-        };
-        let is_dir = entry.kind() == Some(Kind::Dir);
-        if name != b"." && state.filters.hides(rules, &name, is_dir) {
-            return Ok(());
-        }
-        let selection = &state.options.selection;
-        let is_content = is_dir && (selection.recursive || argument.leaf.is_none());
-        if is_dir && !selection.recursive && !selection.dirs() {
-            if state.options.talk.info.nonreg > 0 {
-                state.say(Level::Info, [b"skipping directory ", &name[..]].concat());
-            }
-            return Ok(());
-        }
-        entry.dir = DirFlags { top: is_content, no_content: is_dir && !is_content };
-        let chain = state.filters.enter(rules, b".").map_err(bad_rules)?;
-        let leaf = argument.leaf.as_deref();
-        // The argument's own file system is the one that is not left.
-        let found = state.complete(&dir, leaf, entry, &meta, chain.as_ref(), number);
-        let Found::Listed(entry) = found else { return Ok(()) };
-        self.parents(argument, number, state, list);
-        let lists_children = is_content && (name == b"." || !state.options.selection.recursive);
-        self.place(argument, (entry, number), state, list);
-        if lists_children
-            && (self.options.compat.inc_recurse() || !state.options.selection.recursive)
-        {
-            self.children(number, &name, state, list)?;
-        }
-        Ok(())
-    }
-
-    /// A source that is not there.
-    fn missing(
-        &mut self,
-        argument: &Argument,
-        full: &[u8],
-        error: &std::io::Error,
-        state: &mut State<'_>,
-        list: &mut Vec<Seed>,
-    ) {
-        match state.options.selection.missing_args {
-            MissingArgs::Ignore => {}
-            MissingArgs::Error => state.fail("link_stat", full, error),
-            MissingArgs::Delete => {
-                let entry = Entry { name: argument.name().into(), ..Entry::default() };
-                let place = Meta { dev: 0, ..NOTHING };
-                let Ok(number) = self.origin(argument, &place, state) else { return };
-                self.parents(argument, number, state, list);
-                self.place(argument, (entry, number), state, list);
-            }
-        }
-    }
-
-    /// The number of the argument's origin.
-    fn origin(
-        &mut self,
-        argument: &Argument,
-        meta: &Meta,
-        state: &mut State<'_>,
-    ) -> Result<u32, PushError> {
-        let root = join(&self.here, &argument.root);
-        let rules = state.filters.tree_at(&root).map_err(bad_rules)?;
-        let origin = Origin {
-            base: argument.base.clone(),
-            prefix: argument.prefix.clone(),
-            shown: join(&self.here, &argument.base),
-            source_dir: argument.shown_root(),
-            rules,
-            dev: meta.dev,
-        };
-        // Names of `--files-from` come from few directories, one after the other.
-        let at = match state.origins.iter().rposition(|known| *known == origin) {
-            Some(at) if state.origins.len() - at <= KNOWN_ORIGINS => at,
-            _ => {
-                state.origins.push(origin);
-                state.origins.len() - 1
-            }
-        };
-        Ok(at as u32)
-    }
-
-    /// Lists the directories above an argument with `-R`.
-    fn parents(
-        &mut self,
-        argument: &Argument,
-        number: u32,
-        state: &mut State<'_>,
-        list: &mut Vec<Seed>,
-    ) {
-        if !self.lists_parents(state) {
-            return;
-        }
-        for name in &argument.parents {
-            if !self.implied.insert(name.clone()) {
-                continue;
-            }
-            let path = join(&argument.root, name);
-            let opened = state.disk.root(&path).and_then(|root| {
-                let dir = root.open_dir_unlisted(None, false)?;
-                let meta = dir.meta()?;
-                Ok((dir, meta))
-            });
-            // What is missing here is missed in the argument.
-            let Ok((dir, meta)) = opened else { continue };
-            let mut entry = entry_of(name, &meta, Vec::new(), false);
-            entry.dir = DirFlags { top: true, no_content: true };
-            let found = state.complete(&dir, None, entry, &meta, None, number);
-            let Found::Listed(entry) = found else { continue };
-            self.put_below(name, (entry, number), list);
-        }
-    }
-
-    /// From protocol 30 on the receiving side wants them in any case, and looks away by itself.
-    fn lists_parents(&self, state: &State<'_>) -> bool {
-        state.options.selection.implied_dirs || self.options.protocol >= 30
-    }
-
-    fn place(&mut self, argument: &Argument, seed: Seed, state: &State<'_>, list: &mut Vec<Seed>) {
-        if argument.parents.is_empty() || !self.lists_parents(state) {
-            list.push(seed);
-        } else {
-            let name = seed.0.name.to_vec();
-            self.put_below(&name, seed, list);
-        }
-    }
-
-    /// With incremental lists a name belongs into the list of its directory.
-    fn put_below(&mut self, name: &[u8], seed: Seed, list: &mut Vec<Seed>) {
-        match name.iter().rposition(|&b| b == b'/') {
-            Some(slash) if self.options.compat.inc_recurse() => {
-                self.extras.entry(name[..slash].into()).or_default().push(seed);
-            }
-            _ => list.push(seed),
-        }
-    }
-
     /// Adds what is in a directory, as far as it is not hidden.
-    fn children(
+    pub(super) fn children(
         &mut self,
         number: u32,
         name: &[u8],
@@ -363,43 +148,37 @@ impl<'a> Walk<'a> {
         let origin = &state.origins[number as usize];
         let rules = origin.rules;
         let mut names = std::mem::take(&mut self.names);
-        names.clear();
-        let opened = state.disk.open_dir(origin, name).map(|dir| {
-            let complete = dir.read(&mut names);
-            (dir, complete)
-        });
-        let dir = match opened {
-            Ok((dir, complete)) => {
-                if let Err(error) = complete {
-                    let path = state.origins[number as usize].full_path(name);
-                    state.io_error |= 1;
-                    state.fail("readdir", &path, &error);
-                }
-                dir
-            }
+        let dir = match state.disk.open_dir(origin, name) {
+            Ok(dir) => dir,
             Err(error) => {
                 let path = state.origins[number as usize].full_path(name);
                 state.unlisted("opendir", &path, &error);
                 return Ok(());
             }
         };
+        if let Err(error) = names.read(&dir) {
+            let path = state.origins[number as usize].full_path(name);
+            state.io_error |= 1;
+            state.fail("readdir", &path, &error);
+            return Ok(());
+        }
         let chain = state.filters.enter(rules, name).map_err(bad_rules)?;
         let recursive = state.options.selection.recursive;
         let mut path = Vec::new();
         list.reserve(names.len());
-        for found in &names {
+        for (leaf, kind) in names.iter() {
             path.clear();
             if name != b"." {
                 path.extend_from_slice(name);
                 path.push(b'/');
             }
-            path.extend_from_slice(&found.name);
+            path.extend_from_slice(leaf);
             if path.len() > MAX_PATH_LEN {
                 state.io_error |= 1;
                 state.say(Level::ErrorXfer, [b"path is too long: ", &path[..]].concat());
                 continue;
             }
-            let looked = state.look(&dir, &found.name, found.kind, &path, number, chain.as_ref());
+            let looked = state.look(&dir, leaf, kind, &path, number, chain.as_ref());
             if let Found::Listed(mut entry) = looked {
                 entry.dir.no_content |= entry.kind() == Some(Kind::Dir) && !recursive;
                 list.push((entry, number));
@@ -472,7 +251,10 @@ impl<'a> Walk<'a> {
         directory: Option<Seed>,
         session: &mut Session<'_>,
     ) -> Result<(), PushError> {
-        seeds.sort_by(|(a, _), (b, _)| compare(a, b));
+        match &self.charset {
+            None => seeds.sort_by(|(a, _), (b, _)| compare(a, b)),
+            Some(_) => self.drop_unconvertible(&mut seeds),
+        }
         let began = session.link.written_so_far();
         let first = session.lists.next_first();
         let known_directories = self.pending.len();
@@ -493,7 +275,9 @@ impl<'a> Walk<'a> {
                 }
             }
             self.count(&entry, session);
-            session.link.output.append(|out| self.writer.entry(&entry, out));
+            let converted = self.converted(&entry);
+            let wire = converted.as_ref().unwrap_or(&entry);
+            session.link.output.append(|out| self.writer.entry(wire, out));
             entry.user = None;
             entry.group = None;
             entries.push(entry);
@@ -550,9 +334,13 @@ impl<'a> Walk<'a> {
             return;
         }
         let content = (!entry.dir.no_content).then_some(number);
-        // Equal names are next to each other.
-        let same = self.pending[known_directories..].last_mut();
-        match same.filter(|pending| pending.entry.name == entry.name) {
+        // In a sorted list equal names are next to each other.
+        let known = &mut self.pending[known_directories..];
+        let same = match self.charset {
+            None => known.last_mut().filter(|pending| pending.entry.name == entry.name),
+            Some(_) => known.iter_mut().find(|pending| pending.entry.name == entry.name),
+        };
+        match same {
             Some(pending) => pending.sources.extend(content),
             None => self.pending.push(Pending {
                 index,
@@ -560,6 +348,39 @@ impl<'a> Walk<'a> {
                 sources: content.into_iter().collect(),
             }),
         }
+    }
+
+    /// Leaves out names that have no form on the wire.
+    fn drop_unconvertible(&mut self, seeds: &mut Vec<Seed>) {
+        let Some(charset) = &mut self.charset else { return };
+        let state = &mut *self.shared.borrow_mut();
+        let converts_links = self.options.compat.symlink_iconv();
+        seeds.retain(|(entry, number)| {
+            let (what, name) = if charset.convert(&entry.name).is_err() {
+                ("filename: ", entry.name.to_vec())
+            } else if converts_links && charset.convert(&entry.link_target).is_err() {
+                let path = state.origins[*number as usize].full_path(&entry.name);
+                ("symlink data for: ", [b"\"", &path[..], b"\""].concat())
+            } else {
+                return true;
+            };
+            state.io_error |= 1;
+            let start = format!("[sender] cannot convert {what}").into_bytes();
+            let why = b" (Invalid or incomplete multibyte or wide character)";
+            state.say(Level::ErrorXfer, [&start[..], &name, why].concat());
+            false
+        });
+    }
+
+    /// The entry as it travels; `None` where that is no different.
+    fn converted(&mut self, entry: &Entry) -> Option<Entry> {
+        let charset = self.charset.as_mut()?;
+        let mut wire = entry.clone();
+        wire.name = charset.convert(&entry.name).ok()?.into();
+        if self.options.compat.symlink_iconv() {
+            wire.link_target = charset.convert(&entry.link_target).ok()?.into();
+        }
+        Some(wire)
     }
 
     fn link(&mut self, entry: &mut Entry, ndx: u32) {
@@ -590,29 +411,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Origins among which a repeated one is looked for.
-const KNOWN_ORIGINS: usize = 4;
-
-/// The attributes of what is not there.
-const NOTHING: Meta = {
-    use driftless_tree::Timestamp;
-    const NEVER: Timestamp = Timestamp { secs: 0, nanos: 0 };
-    Meta {
-        kind: Kind::File,
-        mode: 0,
-        dev: 0,
-        ino: 0,
-        link_count: 0,
-        uid: 0,
-        gid: 0,
-        size: 0,
-        mtime: NEVER,
-        atime: NEVER,
-        ctime: NEVER,
-        rdev: (0, 0),
-    }
-};
-
-fn bad_rules(error: driftless_filter::RuleError) -> PushError {
+pub(super) fn bad_rules(error: driftless_filter::RuleError) -> PushError {
     PushError::Rules(error.to_string())
 }
