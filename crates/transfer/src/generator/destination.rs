@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use driftless_fs::{Follow, FsError, Root, operator};
+use driftless_fs::{Folder, Follow, FsError, Root, operator};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
@@ -33,7 +33,7 @@ pub(crate) struct Destination {
     /// Where backups go; opened, or made, when the first one is.
     pub(crate) backup: Option<PathBuf>,
     pub(crate) backup_root: Option<Root>,
-    pub(crate) alternates: Vec<Option<Root>>,
+    pub(crate) alternates: Vec<Option<Folders>>,
 }
 
 /// What stands at the destination's path.
@@ -246,7 +246,8 @@ impl Session<'_> {
                     let text = format!("{option} arg does not exist: {shown}");
                     self.say(Level::Warning, &text);
                 }
-                destination.alternates.push(opened.ok());
+                let folders = opened.ok().map(|root| Folders::new(root, Follow::Nothing));
+                destination.alternates.push(folders);
             }
         }
         Ok(())
@@ -275,16 +276,10 @@ impl Session<'_> {
     }
 
     /// A directory of an alternate directory.
-    pub(crate) fn alternate_folder(
-        &mut self,
-        at: usize,
-        dir: &[u8],
-    ) -> io::Result<driftless_fs::Folder> {
-        let roots = self.destination.as_ref().map(|destination| &destination.alternates);
-        let root = roots.and_then(|roots| roots.get(at)?.as_ref());
-        let root = root.ok_or_else(absent)?;
-        let path = crate::receiver::lists::path_of(dir);
-        root.folder(path.as_ref(), Follow::Nothing)
+    pub(crate) fn alternate_folder(&mut self, at: usize, dir: &[u8]) -> io::Result<Folder> {
+        let alternates = self.destination.as_mut().map(|destination| &mut destination.alternates);
+        let folders = alternates.and_then(|all| all.get_mut(at)?.as_mut()).ok_or_else(absent)?;
+        folders.get(dir).cloned()
     }
 }
 

@@ -148,19 +148,20 @@ impl Session<'_> {
         let entry = &directory.entry;
         let implied = self.is_only_implied(entry);
         let flags = match &before {
-            Some(before) => self.likeness.differences(entry, before),
+            Some(before) => self.differences(entry, &entry.name, before),
             None => match self.in_alternates(&entry.name, Kind::Dir) {
                 Some((_, like)) => {
                     self.likeness.differences(entry, &like) | ItemFlags::LOCAL_CHANGE
                 }
-                None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE,
+                None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE | self.extras_of_new(entry),
             },
         };
         if !implied {
-            self.tell(ndx, flags, None);
+            self.tell(entry, ndx, flags, None);
         }
         if stage == Stage::There && !self.is_dry() {
             self.dress_directory(directory, new, before.as_ref(), implied);
+            self.set_acls(entry, &entry.name);
         }
         if !new {
             self.delete_in(directory, list)?;
@@ -201,7 +202,7 @@ impl Session<'_> {
             wanted.mode = None;
         }
         let mut state = directory.state.borrow_mut();
-        let keeps = self.likeness.keeps_times(Kind::Dir) && !(implied && !new);
+        let keeps = self.likeness.keeps_times(Kind::Dir) && (new || !implied);
         state.late_time = keeps && wanted.mtime.is_some();
         wanted.mtime = None;
         if final_mode & OWNER_ALL != OWNER_ALL && !self.likeness.superuser() {
