@@ -518,7 +518,6 @@ pub const FORMS: &[&str] = &[
     "-ai --link-dest=../s s/ @new",
     "-ai --copy-dest=../s s/ @new",
     "-ai --delete s/nosuch/ @d",
-    "-ai --iconv=utf8,latin1 s/new @d",
     "-r s/deep/",
     "-aii --link-dest=../s s/ @new",
     "-aix s/ @d",
