@@ -178,6 +178,7 @@ fn decorate(place: &Place, root: &str, seed: u8) {
         }
         driftless_testkit::plant::set_mtime(&path, 1_600_000_000, 0);
     }
+    driftless_testkit::plant::set_mtime(&place.path(root), 1_600_000_000, 0);
 }
 
 /// All attributes of a file, sorted.
