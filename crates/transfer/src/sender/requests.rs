@@ -183,6 +183,7 @@ impl Session<'_> {
         self.outcome.transferred_count += 1;
         self.outcome.literal_bytes += sent.literal_bytes;
         self.outcome.matched_bytes += sent.matched_bytes;
+        self.outcome.match_count += sent.match_count;
         if !sent.intact {
             self.spoiled.insert(ndx);
         }
