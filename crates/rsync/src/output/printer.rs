@@ -372,6 +372,9 @@ impl Report for Printer {
 
     fn listing(&mut self, progress: ListProgress) {
         let level = self.options.talk.info.flist;
+        if let ListProgress::Started { incremental, .. } = progress {
+            self.whole_list = !incremental;
+        }
         let (recursive, listed) = (self.options.selection.recursive, self.options.selection.dirs());
         if let ListProgress::Started { direction, .. } = progress
             && let Some(log) = &mut self.streams.log
@@ -397,7 +400,7 @@ impl Report for Printer {
             ListProgress::Started { incremental: false, direction } => {
                 let act = if direction == Direction::Sent { "building" } else { "receiving" };
                 self.write(format!("{act} file list ... ").as_bytes());
-                (self.list_open, self.whole_list) = (true, true);
+                self.list_open = true;
                 if level > 1 && direction == Direction::Sent {
                     self.break_line();
                     self.write(b" 0 files...\r");
