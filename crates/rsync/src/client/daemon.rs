@@ -11,7 +11,7 @@ use driftless_transfer::report::Role;
 use zeroize::Zeroizing;
 
 use super::route::Far;
-use super::{Client, Ended, Failed, failure};
+use super::{Client, Ended, Failed, failure, prompt};
 use crate::output::printer::Printer;
 
 /// A daemon's usual port.
@@ -76,7 +76,7 @@ impl Client<'_> {
         let from_file = self.password_file(role)?;
         let password = || {
             let by_env = self.around.password.clone().map(Zeroizing::new);
-            from_file.clone().or(by_env)
+            from_file.clone().or(by_env).or_else(prompt::password)
         };
         let user = match &far.user {
             Some(user) => String::from_utf8_lossy(user).into_owned(),

@@ -4,6 +4,7 @@ mod daemon;
 pub mod failure;
 mod local;
 pub mod maps;
+mod prompt;
 pub mod route;
 mod rules;
 
