@@ -187,8 +187,10 @@ fn a_password_file_that_others_can_read_is_refused_before_anything_starts() {
     fs::write(&secret, "pw\n").unwrap();
     fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
     let target = "rsync://127.0.0.1:1/m";
-    let line =
-        format!("driftless: the password file {} must not be other-accessible", secret.display());
+    let line = format!(
+        "driftless: the password file {0} must not be other-accessible; run: chmod 600 {0}",
+        secret.display()
+    );
     refused(
         dir.path(),
         &["live", "source", target, "--password-file", "secret", "--control", "s"],
@@ -334,8 +336,13 @@ fn completions_and_manual_pages_come_from_the_same_options() {
     for shell in ["bash", "zsh", "fish"] {
         let script = printed(&["completions", shell]);
         assert!(script.contains("exclude-from"), "{shell}");
-        assert!(!script.contains("acls"), "{shell}");
+        assert!(script.contains("copy-unsafe-links"), "{shell}");
     }
+    // An option that mirrors do not have is offered for rsync only.
+    let fish = printed(&["completions", "fish"]);
+    let offered = |line: &&str| line.contains("-l acls");
+    assert!(fish.lines().any(|line| offered(&line) && line.contains("subcommand rsync")));
+    assert!(!fish.lines().any(|line| offered(&line) && line.contains("subcommand live")));
     let page = printed(&["man", "live"]);
     assert!(page.contains(r"\-\-exclude\-from") && !page.contains("acls"), "{page}");
     assert!(printed(&["man"]).contains(r"driftless\-flush"));

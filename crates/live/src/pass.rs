@@ -8,10 +8,11 @@ use driftless_transfer::{Listing, Problem, TreeSource};
 use driftless_tree::flist::{Entry, HardLink, Origin};
 use driftless_tree::path::MAX_PATH_LEN;
 use driftless_tree::{Kind, Meta, RelPath, Timestamp};
+use rustc_hash::FxHashMap;
 
 use crate::batch::entry;
 use crate::engine::presence::Presence;
-use crate::links::Links;
+use crate::links::{InodeId, Links};
 use crate::rules::{Chains, SourceRules};
 
 /// Walks a source for one pass, and remembers what it listed.
@@ -27,6 +28,8 @@ pub struct PassSource<'a> {
     ahead: Option<ReadAhead>,
     /// Every name listed.
     pub presence: Presence,
+    /// The names listed as one inode.
+    pub groups: FxHashMap<InodeId, Vec<RelPath>>,
 }
 
 impl<'a> PassSource<'a> {
@@ -48,6 +51,7 @@ impl<'a> PassSource<'a> {
             names: Names::default(),
             ahead: None,
             presence: Presence::default(),
+            groups: FxHashMap::default(),
         }
     }
 
@@ -56,16 +60,19 @@ impl<'a> PassSource<'a> {
         Self { ahead, ..self }
     }
 
-    fn entry(&self, path: &[u8], meta: &Meta, link_target: Vec<u8>) -> Entry {
+    fn entry(&mut self, path: &[u8], meta: &Meta, link_target: Vec<u8>) -> Entry {
         let mut listed = entry(path.into(), meta, link_target.into());
         listed.dir.top = false;
         listed.dir.no_content = false;
         if meta.kind != Kind::Dir && meta.link_count > 1 {
-            if let Ok(path) = RelPath::parse(path) {
-                self.links.seen(&path, meta);
-            }
             if self.hard_links {
                 listed.hard_link = Some(HardLink::Inode { dev: meta.dev, ino: meta.ino });
+            }
+            if let Ok(path) = RelPath::parse(path) {
+                self.links.seen(&path, meta);
+                if self.hard_links {
+                    self.groups.entry((meta.dev, meta.ino)).or_default().push(path);
+                }
             }
         }
         if meta.kind == Kind::File {
@@ -134,7 +141,8 @@ impl<'a> PassSource<'a> {
                 },
                 _ => Vec::new(),
             };
-            listing.entries.push(self.entry(&path, &meta, text));
+            let listed = self.entry(&path, &meta, text);
+            listing.entries.push(listed);
         }
         let listed = listing.entries.iter().map(|entry| &entry.name[above..]);
         self.presence.insert_all(dir, listed);

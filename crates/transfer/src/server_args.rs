@@ -67,6 +67,11 @@ fn for_tree(options: &TransferOptions, tree: &TreePush) -> TransferOptions {
     let mut options = options.clone();
     options.dry_run = tree.dry_run;
     options.selection.recursive = !tree.shallow;
+    // Not together with hard links: a daemon of 3.5.0 waits for ever when the member of a group
+    // that it asked for does not come over (we refuse it, it changes while it is read, or the
+    // target cannot write it), its old version exists there, and further members follow. Nothing
+    // fails in a dry run.
+    options.selection.inc_recursive = tree.dry_run || !options.hard_links;
     options.selection.dirs_given = tree.shallow.then_some(true);
     options.update.checksum = tree.checksum;
     options.update.size_only = tree.size_only;
@@ -148,6 +153,17 @@ mod tests {
             &TransferOptions::default(),
             PushKind::Tree(&tree),
             "--server -logDtpre.iLsfxCIvu --max-delete=-1 --delete -@-1 . module/",
+        );
+        let linked = TransferOptions { hard_links: true, ..TransferOptions::default() };
+        check(
+            &linked,
+            PushKind::Tree(&TreePush::default()),
+            "--server -lHogDtpre.LsfxCIvu -@-1 . module/",
+        );
+        check(
+            &linked,
+            PushKind::Tree(&TreePush { dry_run: true, ..TreePush::default() }),
+            "--server -nlHogDtpre.iLsfxCIvu -@-1 . module/",
         );
     }
 

@@ -14,7 +14,7 @@ mod batch_session;
 mod judge;
 mod pass_session;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use driftless_transfer::connect::password::read_password_file;
@@ -249,6 +249,10 @@ impl Target for RsyncTarget {
             texts: Vec::new(),
             deleted: Vec::new(),
         };
+        // Whoever fails is not waited for.
+        if lane.failures() == 0 {
+            driver.attend();
+        }
         let (outcome, error) = split(push_list(&self.peer, &options, push, &mut driver));
         let ListDriver { states, texts, deleted, .. } = driver;
         let mut judge = Judge {
@@ -262,6 +266,7 @@ impl Target for RsyncTarget {
             prefix: prefix(&self.peer.url),
             protects,
             deletion_ignored: false,
+            late: HashSet::new(),
         };
         judge.read(&texts);
         if judge.deletion_ignored {
@@ -335,7 +340,7 @@ impl Target for RsyncTarget {
         report.traffic.received += outcome.bytes_received;
         report.traffic.files += outcome.transferred_count;
         report.presence = source.presence;
-        driver.report(&prefix(&self.peer.url), &mut report);
+        driver.report(&prefix(&self.peer.url), source.groups.values(), &mut report);
         if let Some(error) = error {
             report.end = Err(self.lane_error(&error, outcome.listed_count > 0));
         }

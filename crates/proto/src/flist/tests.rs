@@ -121,6 +121,23 @@ fn a_later_hard_link_of_the_same_list_is_abbreviated() {
     assert_eq!(read(&options, &wire), Ok((vec![first, later], 0)));
 }
 
+/// What follows a link was written relative to attributes that the reader never saw, and arrived
+/// with the wrong time.
+#[test]
+fn a_hard_link_that_changed_since_its_first_name_was_listed_spoils_nothing() {
+    let options = ListOptions { hard_links: true, ..options(32, 0x1ff) };
+    let first = Entry { hard_link: Some(HardLink::First), uid: 3, ..entry("a", 0o100_644, 7, 11) };
+    let later = Entry {
+        hard_link: Some(HardLink::Follows { ndx: 1 }),
+        uid: 4,
+        ..entry("b", 0o100_600, 9, 22)
+    };
+    let last = Entry { uid: 4, ..entry("c", 0o100_600, 1, 22) };
+    let wire = write(&options, &[first.clone(), later.clone(), last.clone()], 0);
+    let seen = Entry { name: later.name, hard_link: later.hard_link, ..first.clone() };
+    assert_eq!(read(&options, &wire), Ok((vec![first, seen, last], 0)));
+}
+
 #[test]
 fn a_hard_link_into_an_earlier_list_is_sent_whole() {
     let options = ListOptions { hard_links: true, ..options(32, 0x1ff) };

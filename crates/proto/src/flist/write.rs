@@ -1,5 +1,7 @@
 //! Writes file lists.
 
+use std::collections::HashMap;
+
 use driftless_tree::Kind;
 use driftless_tree::flist::{Entry, HardLink};
 
@@ -18,13 +20,26 @@ pub struct ListWriter {
     first_ndx: u32,
     /// Entries of the current list so far.
     count: u32,
+    /// What was sent of the entries of the current list that begin a hard-link group, by number.
+    groups: HashMap<u32, Sent>,
+}
+
+/// What the next entry of a list may be told to have in common with this one.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    mode: u32,
+    mtime: i64,
+    atime: i64,
+    uid: u32,
+    gid: u32,
+    rdev_major: u32,
 }
 
 impl ListWriter {
     /// At the start of the first list.
     pub fn new(options: ListOptions) -> Self {
         let first_ndx = options.first_ndx();
-        Self { options, previous: Previous::default(), first_ndx, count: 0 }
+        Self { options, previous: Previous::default(), first_ndx, count: 0, groups: HashMap::new() }
     }
 
     /// The number of the current list's first entry; a hard-link reference of an entry is this
@@ -67,6 +82,7 @@ impl ListWriter {
         // One number stays free between lists: it denotes the directory of the next one.
         self.first_ndx += self.count + 1;
         self.count = 0;
+        self.groups.clear();
     }
 
     fn flags(&self, entry: &Entry, shared: usize, suffix_len: usize) -> u32 {
@@ -180,6 +196,27 @@ impl ListWriter {
         }
     }
 
+    /// What the entry counts as for the next one. An abbreviated one counts as the first of its
+    /// group, from which the reader took everything: its own may be a later look at the inode.
+    fn sent(&mut self, entry: &Entry, link: Option<HardLink>) -> Sent {
+        let own = Sent {
+            mode: entry.mode,
+            mtime: entry.mtime.secs,
+            atime: entry.atime.unwrap_or(0),
+            uid: entry.uid,
+            gid: entry.gid,
+            rdev_major: self.rdev(entry).0,
+        };
+        match link {
+            Some(HardLink::First) => {
+                self.groups.insert(self.first_ndx + self.count, own);
+                own
+            }
+            Some(HardLink::Follows { ndx }) => self.groups.get(&ndx).copied().unwrap_or(own),
+            Some(HardLink::Inode { .. }) | None => own,
+        }
+    }
+
     fn put_metadata(&self, out: &mut Vec<u8>, bits: u32, entry: &Entry) {
         let protocol = self.options.protocol;
         let absent = |bit| bits & bit == 0;
@@ -253,24 +290,24 @@ impl ListWriter {
     }
 
     fn remember(&mut self, entry: &Entry, shared: usize) {
-        let (rdev_major, _) = self.rdev(entry);
         let link = self.hard_link(entry);
+        let sent = self.sent(entry, link);
         let previous = &mut self.previous;
         previous.name.truncate(shared);
         previous.name.extend_from_slice(entry.name.get(shared..).unwrap_or_default());
-        previous.mode = entry.mode;
-        previous.mtime = entry.mtime.secs;
+        previous.mode = sent.mode;
+        previous.mtime = sent.mtime;
         if self.options.atimes && entry.kind() != Some(Kind::Dir) {
-            previous.atime = entry.atime.unwrap_or(0);
+            previous.atime = sent.atime;
         }
         if self.options.owner {
-            previous.uid = entry.uid;
+            previous.uid = sent.uid;
         }
         if self.options.group {
-            previous.gid = entry.gid;
+            previous.gid = sent.gid;
         }
         if self.options.carries_rdev(entry.kind()) {
-            previous.rdev_major = rdev_major;
+            previous.rdev_major = sent.rdev_major;
         }
         if let Some(HardLink::Inode { dev, .. }) = link {
             previous.dev = dev;

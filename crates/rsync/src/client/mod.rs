@@ -111,6 +111,7 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
             (ending.map_or(0, |ending| ending.exit_code()), role)
         }
         Err(failed) => {
+            printer.flush();
             if !failed.text.is_empty() {
                 for line in failed.text.lines() {
                     printer.error(line.as_bytes());

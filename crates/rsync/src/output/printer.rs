@@ -12,7 +12,7 @@ use driftless_transfer::report::{
 };
 use driftless_transfer::{Ending, Level};
 use driftless_tree::Kind;
-use driftless_tree::flist::Entry;
+use driftless_tree::flist::{self, Entry};
 use jiff::tz::TimeZone;
 
 use super::escape::{self, Charset};
@@ -73,6 +73,8 @@ pub struct Printer {
     /// Files, and bytes in them, that a dry run would transfer.
     untransferred: (u64, u64),
     said_last: bool,
+    /// Lines of a listing whose lists come one by one, in another order than they are printed in.
+    held: Vec<(Entry, Vec<u8>)>,
     meter: Meter,
 }
 
@@ -104,6 +106,7 @@ impl Printer {
             progress_len: 0,
             untransferred: (0, 0),
             said_last: false,
+            held: Vec::new(),
             meter: Meter::new(options.talk.info.progress > 1, reads, output.human),
         }
     }
@@ -138,13 +141,19 @@ impl Printer {
         let _ = self.streams.err.flush();
     }
 
-    /// Hands on what is printed so far.
+    /// Hands on what is printed so far, or held back.
     pub fn flush(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.sort_by(|(a, _), (b, _)| flist::compare(a, b));
+        for (_, line) in held {
+            self.say(&line);
+        }
         let _ = self.streams.out.flush();
     }
 
     /// Prints figures and summary of a session that came to its end.
     pub fn finish(&mut self, ending: &Ending) {
+        self.flush();
         self.break_line();
         let mut stats = ending.statistics;
         if self.options.dry_run {
@@ -425,6 +434,10 @@ impl Report for Printer {
         if self.options.links && entry.kind() == Some(Kind::Symlink) {
             line.extend_from_slice(b" -> ");
             line.extend_from_slice(&entry.link_target);
+        }
+        if self.seat == Seat::Receives && self.options.selection.recursive && !self.whole_list {
+            let place = Entry { name: entry.name.clone(), mode: entry.mode, ..Entry::default() };
+            return self.held.push((place, line));
         }
         self.say(&line);
     }

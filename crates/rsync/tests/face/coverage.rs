@@ -16,6 +16,7 @@ const NOT_RUN: &[&str] = &[
     "address",
     "sockopts",
     "early-input",
+    "iconv",
     "version",
     "help",
 ];

@@ -518,7 +518,6 @@ pub const FORMS: &[&str] = &[
     "-ai --link-dest=../s s/ @new",
     "-ai --copy-dest=../s s/ @new",
     "-ai --delete s/nosuch/ @d",
-    "-ai --iconv=utf8,latin1 s/new @d",
     "-r s/deep/",
     "-aii --link-dest=../s s/ @new",
     "-aix s/ @d",
@@ -596,6 +595,16 @@ pub const SMALL: &[&str] = &[
     "-aR s/deep/er",
     "--info=foo s d",
     "-a --out-format= s/ d",
+    "-r h:s/",
+    "-av h:s/",
+    "-a --list-only s/ h:d",
+    "-r --list-only h:s/ d",
+    "-a --delete-missing-args --list-only s/nosuch s/fresh",
+    "-aU s/fresh",
+    "-a --exclude=deep s/",
+    "-rv s/",
+    "--include-from=/dev/null -a --exclude=* s/ d",
+    "-aC s/ d --exclude=.* -n -v",
 ];
 
 #[test]

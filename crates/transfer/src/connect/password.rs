@@ -21,14 +21,20 @@ pub enum PasswordError {
         /// Why.
         source: io::Error,
     },
-    /// Others could read it: `chmod o= FILE`.
-    #[error("the password file {} must not be other-accessible", .path.display())]
+    /// Others could read it.
+    #[error(
+        "the password file {} must not be other-accessible; run: chmod 600 {}",
+        .path.display(), .path.display()
+    )]
     OtherAccessible {
         /// Which.
         path: PathBuf,
     },
     /// Somebody else than root could change it.
-    #[error("the password file {} must be owned by root when running as root", .path.display())]
+    #[error(
+        "the password file {} must be owned by root when running as root; run: chown root {}",
+        .path.display(), .path.display()
+    )]
     Owner {
         /// Which.
         path: PathBuf,

@@ -23,13 +23,14 @@ use crate::sender::answer::Answerer;
 use crate::sender::lists::Lists;
 
 /// Where the closing of the session stands: how many D were answered after the last list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Phase {
     Items,
     Redo,
     Delayed,
     /// D3 was answered: deletions may still be reported.
     Late,
+    /// D4 was answered, and nobody reads our answers any more.
     Goodbye,
 }
 

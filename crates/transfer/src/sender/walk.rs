@@ -3,7 +3,8 @@
 //!
 //! Lists go out depth-first and ahead of the receiving side, which may not serve anything before it
 //! knows enough of them. Memory holds the lists still open, the directories not yet listed, and a
-//! number for each inode of several names.
+//! number for each inode of several names. Where nothing recurses incrementally there is one list,
+//! and memory holds all of it.
 
 use std::collections::HashMap;
 use std::io;
@@ -39,8 +40,9 @@ pub(crate) struct Walk<'a> {
     /// Directories below the root are listed without content.
     shallow: bool,
     ids: Ids,
-    /// Number of the first entry of each hard-link group.
-    groups: HashMap<(u64, u64), u32>,
+    /// Number of the first entry of each hard-link group. An inode's number may be used again
+    /// during the walk, by a file of another kind.
+    groups: HashMap<(u64, u64, Option<Kind>), u32>,
     /// Directories not yet listed, the next one last.
     pending: Vec<Pending>,
     /// Directories listed so far.
@@ -167,9 +169,11 @@ impl<'a> Walk<'a> {
         });
     }
 
-    /// One list with everything, where nothing recurses incrementally.
+    /// One list with everything, where nothing recurses incrementally. It goes out while the source
+    /// is walked; both ends sort it afterwards.
     fn send_everything(&mut self, root: Entry, session: &mut Session<'_>) -> Result<(), PushError> {
-        let mut entries = vec![root];
+        let mut entries = Vec::new();
+        self.send_entry(root, &mut entries, session);
         let mut directories = vec![None];
         let mut io_error = 0;
         while let Some(dir) = directories.pop() {
@@ -185,24 +189,15 @@ impl<'a> Walk<'a> {
                         directories.push(Some(path));
                     }
                 }
-                entries.push(entry);
+                self.send_entry(entry, &mut entries, session);
             }
-        }
-        flist::sort(&mut entries);
-        for (at, entry) in entries.iter_mut().enumerate() {
-            self.prepare(entry, at as u32);
-            if !self.options.numeric_ids {
-                self.ids.note(entry);
-            }
-            session.outcome.listed_count += 1;
-            session.outcome.total_size += entry.size;
-            session.link.output.append(|out| self.writer.entry(entry, out));
             session.relieve()?;
         }
         session.link.output.append(|out| {
             self.writer.end(io_error, out);
             self.ids.put_lists(&self.options, out);
         });
+        flist::sort(&mut entries);
         session.outcome.io_error |= io_error;
         session.lists.push(FileList {
             first: 0,
@@ -215,12 +210,30 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Writes the next entry of the only list. A group's numbers count the order of writing.
+    fn send_entry(
+        &mut self,
+        mut entry: Entry,
+        entries: &mut Vec<Entry>,
+        session: &mut Session<'_>,
+    ) {
+        self.prepare(&mut entry, entries.len() as u32);
+        if !self.options.numeric_ids {
+            self.ids.note(&entry);
+        }
+        session.outcome.listed_count += 1;
+        session.outcome.total_size += entry.size;
+        session.link.output.append(|out| self.writer.entry(&entry, out));
+        entries.push(entry);
+    }
+
     fn prepare(&mut self, entry: &mut Entry, ndx: u32) {
         if let Some(HardLink::Inode { dev, ino }) = entry.hard_link {
-            entry.hard_link = Some(match self.groups.get(&(dev, ino)) {
+            let group = (dev, ino, entry.kind());
+            entry.hard_link = Some(match self.groups.get(&group) {
                 Some(&ndx) => HardLink::Follows { ndx },
                 None => {
-                    self.groups.insert((dev, ino), ndx);
+                    self.groups.insert(group, ndx);
                     HardLink::First
                 }
             });

@@ -4,13 +4,16 @@
 //! * What is kept belongs to exactly one version of a file. A version whose ctime is so recent that
 //!   a later change could carry the same timestamps is never kept.
 //! * Of several askers for a chunk one reads it, the others wait for that read.
+//! * A reader that is so far ahead of another of the same version that content would be dropped
+//!   before the other comes to it waits for it, in all no longer than reading the file takes:
+//!   neither a slow session nor a dead one holds up another for more than that.
 //!
 //! Small files are not kept: the kernel's page cache serves them as well.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use driftless_tree::flist::{Entry, Origin};
 use driftless_tree::{Meta, Timestamp};
@@ -22,6 +25,13 @@ pub(crate) const CHUNK_LEN: u64 = 256 * 1024;
 
 /// Bytes kept when the caller does not say.
 pub const DEFAULT_CAPACITY: usize = 64 * 1024 * 1024;
+
+/// Bytes per second that a disk reads, at a guess: what a reader may lose by waiting for others is
+/// what they would lose by reading again.
+const READ_RATE: f64 = 200e6;
+
+/// Longest wait at one chunk.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Digests kept.
 const MAX_DIGESTS: usize = 4096;
@@ -100,6 +110,16 @@ struct Shared {
     state: Mutex<State>,
     /// A chunk's read has ended, well or not.
     loaded: Condvar,
+    /// A reader got on, or left.
+    moved: Condvar,
+}
+
+/// A reader, or somebody who is about to be one.
+#[derive(Debug, Clone, Copy)]
+struct Reader {
+    version: Version,
+    /// Where it reads.
+    at: u64,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +131,9 @@ struct State {
     used: usize,
     digests: HashMap<(Version, ChecksumKind), Box<[u8]>>,
     digest_order: VecDeque<(Version, ChecksumKind)>,
+    /// Of files that are longer than what is kept.
+    readers: HashMap<u64, Reader>,
+    next_reader: u64,
 }
 
 impl Default for SourceCache {
@@ -122,7 +145,12 @@ impl Default for SourceCache {
 impl SourceCache {
     /// Keeps at most `capacity` bytes of content.
     pub fn with_capacity(capacity: usize) -> Self {
-        let shared = Shared { capacity, state: Mutex::default(), loaded: Condvar::new() };
+        let shared = Shared {
+            capacity,
+            state: Mutex::default(),
+            loaded: Condvar::new(),
+            moved: Condvar::new(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -173,6 +201,29 @@ impl SourceCache {
         state.chunks.insert(key, Some(Arc::clone(chunk)));
     }
 
+    /// Whoever reads this version waits a little for the holder, who is about to read it; `None`
+    /// for a file that is kept as a whole.
+    pub fn attend(&self, meta: &Meta) -> Option<Attendance> {
+        self.attend_version(Version::of(meta))
+    }
+
+    pub(crate) fn attend_version(&self, version: Version) -> Option<Attendance> {
+        if version.size <= self.reach() {
+            return None;
+        }
+        let mut state = self.state();
+        let id = state.next_reader;
+        state.next_reader += 1;
+        state.readers.insert(id, Reader { version, at: 0 });
+        let patience = Duration::from_secs_f64(version.size as f64 / READ_RATE);
+        Some(Attendance { cache: self.clone(), id, version, patience })
+    }
+
+    /// How far a reader may be ahead of another: some content is of other files.
+    fn reach(&self) -> u64 {
+        self.shared.capacity as u64 / 4 * 3
+    }
+
     pub(crate) fn digest(&self, version: Version, kind: ChecksumKind) -> Option<Vec<u8>> {
         self.state().digests.get(&(version, kind)).map(|digest| digest.to_vec())
     }
@@ -204,6 +255,44 @@ impl Drop for Turn<'_> {
         }
         drop(state);
         self.cache.shared.loaded.notify_all();
+    }
+}
+
+/// The place of one reader in one version of a file, until it is dropped.
+#[derive(Debug)]
+pub struct Attendance {
+    cache: SourceCache,
+    id: u64,
+    version: Version,
+    /// How long it still waits for others.
+    patience: Duration,
+}
+
+impl Attendance {
+    /// The reader is to read at `at`: waits for those too far behind. A moment at most, so that
+    /// the session can look after its connection between two chunks.
+    pub(crate) fn move_to(&mut self, at: u64) {
+        let mut state = self.cache.state();
+        if let Some(reader) = state.readers.get_mut(&self.id) {
+            reader.at = at;
+        }
+        self.cache.shared.moved.notify_all();
+        let Some(wanted) = at.checked_sub(self.cache.reach()) else { return };
+        let began = Instant::now();
+        let wait = self.patience.min(LONGEST_WAIT);
+        let behind = |state: &mut State| {
+            state.readers.values().any(|other| other.version == self.version && other.at < wanted)
+        };
+        let waited = self.cache.shared.moved.wait_timeout_while(state, wait, behind);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.patience = self.patience.saturating_sub(began.elapsed());
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.cache.state().readers.remove(&self.id);
+        self.cache.shared.moved.notify_all();
     }
 }
 
@@ -252,6 +341,56 @@ mod tests {
         };
         assert!(again(0), "dropped");
         assert!(!again(2), "kept");
+    }
+
+    /// Reads a file of twenty times the capacity in chunks of a hundredth; `reads` counts the disk.
+    fn read_all(cache: &SourceCache, mut place: Attendance, reads: &AtomicUsize, slow: bool) {
+        place.patience = Duration::from_secs(60);
+        for at in (0..200_000).step_by(100) {
+            if slow && at % 1000 == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            place.move_to(at);
+            let read = || {
+                reads.fetch_add(1, Ordering::SeqCst);
+                Ok((vec![0; 100], true))
+            };
+            cache.chunk((place.version, at), read).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_ahead_waits_for_those_behind() {
+        let cache = SourceCache::with_capacity(10_000);
+        let version = Version { size: 200_000, ..version(1) };
+        let places = [0; 3].map(|_| cache.attend_version(version).unwrap());
+        let reads = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for (number, place) in places.into_iter().enumerate() {
+                let (cache, reads) = (&cache, &reads);
+                scope.spawn(move || read_all(cache, place, reads, number == 1));
+            }
+        });
+        assert_eq!(reads.load(Ordering::SeqCst), 2_000, "each chunk once");
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_a_reader_that_is_stuck() {
+        let cache = SourceCache::with_capacity(10_000);
+        let version = Version { size: 200_000, ..version(1) };
+        let _stuck = cache.attend_version(version).unwrap();
+        let mut place = cache.attend_version(version).unwrap();
+        let patience = place.patience;
+        for at in (0..200_000).step_by(100) {
+            place.move_to(at);
+        }
+        assert!(!patience.is_zero() && place.patience.is_zero());
+    }
+
+    #[test]
+    fn files_that_are_kept_as_a_whole_need_no_waiting() {
+        let cache = SourceCache::with_capacity(10_000);
+        assert!(cache.attend_version(Version { size: 7_500, ..version(1) }).is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use driftless_tree::{Meta, RelPath};
 
 use crate::driver::{Content, Refusal};
 use crate::options::ChecksumKind;
-use crate::source::cache::{CHUNK_LEN, SourceCache, Version};
+use crate::source::cache::{Attendance, CHUNK_LEN, SourceCache, Version};
 
 /// What the file was when it was listed.
 #[derive(Debug, Clone, Copy)]
@@ -103,8 +103,10 @@ impl SourceCache {
         if small {
             return Ok(Box::new(SmallFile::read(&file)?));
         }
+        let cached = becomes_unmistakable(&version, now);
         Ok(Box::new(LargeFile {
-            cached: becomes_unmistakable(&version, now),
+            cached,
+            attendance: if cached { self.attend_version(version) } else { None },
             cache: self.clone(),
             file,
             opened,
@@ -161,6 +163,8 @@ struct LargeFile {
     writers: Writers,
     /// The version is unmistakable, so it is shared.
     cached: bool,
+    /// Where it stands among those who share it, when it is too long to be kept.
+    attendance: Option<Attendance>,
     /// Where `chunk` begins.
     at: u64,
     chunk: Arc<Vec<u8>>,
@@ -197,6 +201,9 @@ impl LargeFile {
         let (file, opened) = (&self.file, &self.opened);
         let read = || read_chunk(file, at, opened.size.saturating_sub(at).min(CHUNK_LEN));
         self.chunk = if self.cached {
+            if let Some(attendance) = &mut self.attendance {
+                attendance.move_to(at);
+            }
             self.cache.chunk((self.version, at), || {
                 let bytes = read()?;
                 Ok((bytes, file.meta()?.same_version(opened)))

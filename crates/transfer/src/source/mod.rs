@@ -7,7 +7,7 @@ pub mod listed;
 pub mod tree;
 
 pub use ahead::ReadAhead;
-pub use cache::SourceCache;
+pub use cache::{Attendance, SourceCache};
 pub use content::{Expected, WriterPolicy};
 pub use listed::ListedFiles;
 pub use tree::{DiskTree, entry_of};

@@ -69,7 +69,8 @@ fn a_full_pass_is_asked_for_in_the_stock_words() {
     let tree = TreePush::default;
     check_tree("-a", plain(), tree());
     check_tree(
-        "-aH --numeric-ids --modify-window=-1 --delete --force -M--remove-source-files",
+        "-aH --no-inc-recursive --numeric-ids --modify-window=-1 --delete --force \
+         -M--remove-source-files",
         TransferOptions { hard_links: true, numeric_ids: true, modify_window: -1, ..plain() },
         TreePush { delete: true, force: true, acknowledgements: true, ..tree() },
     );

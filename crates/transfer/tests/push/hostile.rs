@@ -19,7 +19,7 @@ use crate::daemon::{Daemon, options};
 use crate::tree::Recorder;
 
 /// Listens once and runs `serve` with the connection.
-fn fake(serve: impl FnOnce(TcpStream) + Send + 'static) -> (Peer, JoinHandle<()>) {
+pub fn fake(serve: impl FnOnce(TcpStream) + Send + 'static) -> (Peer, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || serve(listener.accept().unwrap().0));
@@ -27,7 +27,7 @@ fn fake(serve: impl FnOnce(TcpStream) + Send + 'static) -> (Peer, JoinHandle<()>
     (Peer { url, default_user: "u".to_owned(), password: None }, thread)
 }
 
-fn source() -> tempfile::TempDir {
+pub fn source() -> tempfile::TempDir {
     let source = tempfile::tempdir().unwrap();
     fs::create_dir(source.path().join("d")).unwrap();
     fs::write(source.path().join("d/f"), "some content").unwrap();
@@ -35,7 +35,7 @@ fn source() -> tempfile::TempDir {
     source
 }
 
-fn push(
+pub fn push(
     peer: &Peer,
     source: &tempfile::TempDir,
     options: &TransferOptions,
@@ -53,7 +53,7 @@ fn push(
 
 /// A session of ours with the real daemon, as the daemon's bytes with the point in our bytes that
 /// each followed. The seed is fixed and all ids are numbers, so the replay is exact.
-fn record(source: &tempfile::TempDir, options: &TransferOptions) -> Vec<u8> {
+pub fn record(source: &tempfile::TempDir, options: &TransferOptions) -> Vec<u8> {
     let daemon = Daemon::start("");
     let said = Arc::new(Mutex::new(Vec::new()));
     let (from, port) = (Arc::clone(&said), daemon.port);

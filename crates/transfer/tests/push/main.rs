@@ -4,5 +4,6 @@ mod args;
 mod daemon;
 mod hostile;
 mod list;
+mod liveness;
 mod setup;
 mod tree;

@@ -168,6 +168,87 @@ fn a_wide_tree_with_hard_links_across_directories_keeps_moving() {
     assert_eq!(push(&daemon, source.path(), &options(), deleting()).item_count, 0);
 }
 
+/// Refuses the content of these names.
+struct Refusing(Recorder, &'static [&'static str]);
+
+impl Driver for Refusing {
+    fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
+        if self.1.contains(&name(item).as_str()) {
+            Err(Refusal::HeldBack)
+        } else {
+            self.0.open(item)
+        }
+    }
+
+    fn applied(&mut self, item: &Listed<'_>) {
+        self.0.applied(item);
+    }
+
+    fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
+        self.0.sent(item, outcome);
+    }
+
+    fn deleted(&mut self, name: &[u8], is_dir: bool) {
+        self.0.deleted(name, is_dir);
+    }
+
+    fn message(&mut self, level: Level, text: &[u8]) {
+        self.0.message(level, text);
+    }
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Pushes a group of hard links of which some cannot be had.
+#[track_caller]
+fn check_refused(group: &[&str], existing: &[&str], refused: &'static [&'static str]) {
+    let daemon = Daemon::start("");
+    let source = tempfile::tempdir().unwrap();
+    let plant = |root: &Path, path: &str, content: &str| {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), content).unwrap();
+    };
+    plant(source.path(), "other", "new");
+    plant(source.path(), group[0], "new content");
+    for path in &group[1..] {
+        fs::create_dir_all(source.path().join(path).parent().unwrap()).unwrap();
+        fs::hard_link(source.path().join(group[0]), source.path().join(path)).unwrap();
+    }
+    existing.iter().for_each(|path| plant(&daemon.module(), path, "old"));
+    let mut driver = Refusing(Recorder::new(source.path()), refused);
+    let mut tree = DiskTree::new(Root::open(source.path()).unwrap(), &options());
+    let outcome = push_tree(&daemon.peer(), &options(), deleting(), &mut tree, &mut driver);
+    assert!(outcome.unwrap().clean_end);
+    assert!(driver.0.sent.iter().any(|(_, outcome)| outcome.starts_with("Refused")));
+    for path in group {
+        let there = fs::read(daemon.module().join(path)).ok();
+        let old = existing.contains(path).then(|| b"old".to_vec());
+        assert!(there == old || there == Some(b"new content".to_vec()), "{path}: {there:?}");
+    }
+    assert_eq!(fs::read(daemon.module().join("other")).unwrap(), b"new");
+    push(&daemon, source.path(), &options(), deleting());
+    daemon.assert_same(source.path());
+}
+
+/// With incremental recursion the daemon waited for ever for the rest of the group.
+#[test]
+fn a_group_of_hard_links_that_cannot_be_had_does_not_hold_up_the_session() {
+    check_refused(&["a", "b"], &["a", "b"], &["a"]);
+    check_refused(&["a", "b"], &["a"], &["a", "b"]);
+    check_refused(&["d/a", "e/b"], &["d/a", "e/b"], &["d/a"]);
+    check_refused(&["d/a", "e/b", "f/c"], &["e/b"], &["e/b"]);
+}
+
+/// The daemon asks for the next member, and reports it, when it takes no content any more.
+#[test]
+fn a_member_of_a_group_that_is_asked_for_too_late_is_refused() {
+    check_refused(&["d/a", "e/b", "f/c"], &[], &["d/a", "e/b", "f/c"]);
+    check_refused(&["d/a", "e/b", "f/c"], &["f/c"], &["d/a", "e/b", "f/c"]);
+    check_refused(&["d/a", "e/b", "f/c"], &[], &["f/c"]);
+}
+
 #[test]
 fn one_list_serves_where_recursion_is_not_incremental() {
     let daemon = Daemon::start("");

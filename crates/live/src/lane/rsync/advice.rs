@@ -12,14 +12,13 @@ pub fn explain(error: &PushError) -> String {
 
 /// As [`explain`], for a password file.
 pub fn explain_password(error: &PasswordError) -> String {
-    let next = match error {
-        PasswordError::OtherAccessible { path } => format!("run: chmod 600 {}", path.display()),
-        PasswordError::Owner { path } => format!("run: chown root {}", path.display()),
+    match error {
+        // They tell the command.
+        PasswordError::OtherAccessible { .. } | PasswordError::Owner { .. } => chain(error),
         PasswordError::Read { .. } | PasswordError::Empty { .. } => {
-            "put the password alone into its first line".into()
+            format!("{}; put the password alone into its first line", chain(error))
         }
-    };
-    format!("{}; {next}", chain(error))
+    }
 }
 
 fn advice(error: &PushError) -> &'static str {

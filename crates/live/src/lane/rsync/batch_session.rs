@@ -1,7 +1,8 @@
 //! Answers a partial session, and notes what it said of each item.
 
-use driftless_transfer::source::{Expected, WriterPolicy};
+use driftless_transfer::source::{Attendance, Expected, WriterPolicy};
 use driftless_transfer::{Content, Driver, Level, Listed, Refusal, SentOutcome};
+use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
 use super::refusal;
@@ -16,6 +17,8 @@ pub(super) struct ItemState {
     pub(super) acknowledged: bool,
     pub(super) sent: bool,
     pub(super) failure: Option<Failure>,
+    /// It is about to be read: lanes that send it too wait a little, so that all read it once.
+    pub(super) attendance: Option<Attendance>,
 }
 
 /// Answers a partial session.
@@ -30,6 +33,19 @@ pub(super) struct ListDriver<'a> {
 }
 
 impl ListDriver<'_> {
+    /// Tells the other lanes which files are going to be read. Before the daemons compute their
+    /// signatures: the first lane to have one would be too far ahead of the last otherwise.
+    pub(super) fn attend(&mut self) {
+        for &at in self.items {
+            let item = &self.batch.items[at];
+            if let (Act::Object { content: true }, Some(meta)) = (item.act, &item.meta)
+                && meta.kind == Kind::File
+            {
+                self.states[at].attendance = self.view.cache.attend(meta);
+            }
+        }
+    }
+
     fn state(&mut self, item: &Listed<'_>) -> Option<&mut ItemState> {
         let at = *self.items.get(item.index)?;
         self.states.get_mut(at)
@@ -42,6 +58,8 @@ impl ListDriver<'_> {
 
 impl Driver for ListDriver<'_> {
     fn open(&mut self, item: &Listed<'_>) -> Result<Box<dyn Content>, Refusal> {
+        // The content attends by itself. It is opened before this goes, in the same breath.
+        let _attendance = self.state(item).and_then(|state| state.attendance.take());
         let Some(planned) = self.planned(item) else { return Err(Refusal::Vanished) };
         // The daemon may ask for a former name when the target has neither.
         let planned = match (planned.act, planned.group) {
@@ -71,6 +89,8 @@ impl Driver for ListDriver<'_> {
 
     fn sent(&mut self, item: &Listed<'_>, outcome: SentOutcome) {
         let Some(state) = self.state(item) else { return };
+        // It was not opened when it is refused for good.
+        state.attendance = None;
         match outcome {
             SentOutcome::Sent => {
                 state.sent = true;

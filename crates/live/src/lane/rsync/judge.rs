@@ -1,7 +1,7 @@
 //! What a partial session proved, item by item (stock-lane reference, "what proves that a path is
 //! applied"): acknowledged, no text that names it, and content that may differ really sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use driftless_transfer::Level;
 use driftless_tree::path::printable;
@@ -25,6 +25,8 @@ pub(super) struct Judge<'a> {
     /// The session carried rules, so names that stay are names that rules protect.
     pub(super) protects: bool,
     pub(super) deletion_ignored: bool,
+    /// Directories in which the daemon may have made links after it had set their times.
+    pub(super) late: HashSet<Option<RelPath>>,
 }
 
 impl Judge<'_> {
@@ -52,6 +54,17 @@ impl Judge<'_> {
                 self.unmatched.push(why);
             }
         }
+        self.late = self.late_directories();
+    }
+
+    /// The directories of hard-link groups of which a member failed.
+    fn late_directories(&self) -> HashSet<Option<RelPath>> {
+        let members = || self.batch.items.iter().zip(&self.states);
+        let failed = members().filter(|(_, state)| state.failure.is_some());
+        let groups: HashSet<u32> = failed.filter_map(|(item, _)| item.group).collect();
+        let of_failed = |item: &&Item| item.group.is_some_and(|group| groups.contains(&group));
+        let items = self.batch.items.iter().filter(of_failed);
+        items.filter_map(|item| Some(item.path.as_ref()?.parent())).collect()
     }
 
     /// The item that a name is about: itself, or the deleted directory that it was in.
@@ -77,6 +90,7 @@ impl Judge<'_> {
                 return ItemEnd::Failed(Failure::lasting("the target refuses deletions"));
             }
             Act::Missing => self.clean || self.is_deleted(item),
+            Act::Directory if self.late.contains(&item.path) => return ItemEnd::Unproved,
             Act::Directory => self.clean,
             Act::FormerName => self.clean || state.acknowledged,
             Act::Object { .. } if self.acknowledged => state.acknowledged,

@@ -8,6 +8,7 @@ use driftless_transfer::{
 };
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, RelPath};
+use rustc_hash::FxHashMap;
 
 use super::refusal;
 use crate::lane::report::{Failure, PassReport};
@@ -49,7 +50,13 @@ impl<'a> PassDriver<'a> {
         Self { files: self.files.with(ahead), ..self }
     }
 
-    pub(super) fn report(self, prefix: &[u8], report: &mut PassReport) {
+    /// `groups` are the names that were listed as one inode.
+    pub(super) fn report<'g>(
+        self,
+        prefix: &[u8],
+        groups: impl Iterator<Item = &'g Vec<RelPath>>,
+        report: &mut PassReport,
+    ) {
         report.failed.extend(self.failed);
         for (level, text) in self.texts {
             let error = matches!(level, Level::Warning | Level::Error | Level::ErrorXfer);
@@ -69,6 +76,25 @@ impl<'a> PassDriver<'a> {
                 None => report.unmatched.push(why),
             }
         }
+        spread(groups, &mut report.failed);
+    }
+}
+
+/// The daemon asks for one member of a hard-link group, and takes the others from it. When it cannot
+/// have that one, it says nothing of them, or makes them when the times of their directories were
+/// set already: what failed for one name failed for all.
+fn spread<'g>(
+    groups: impl Iterator<Item = &'g Vec<RelPath>>,
+    failed: &mut Vec<(RelPath, Failure)>,
+) {
+    if failed.is_empty() {
+        return;
+    }
+    let known: FxHashMap<RelPath, Failure> = failed.iter().cloned().collect();
+    for names in groups {
+        let Some(failure) = names.iter().find_map(|name| known.get(name)) else { continue };
+        let others = names.iter().filter(|name| !known.contains_key(*name));
+        failed.extend(others.map(|name| (name.clone(), failure.clone())));
     }
 }
 
