@@ -316,6 +316,12 @@ impl<'a> Session<'a> {
         Ok(self.examine_next()? || self.close_lists()? || self.advance()?)
     }
 
+    /// Whether nothing but members of hard-link groups holds lists open. A sender that waits for
+    /// these lists would wait for ever.
+    fn only_groups_wait(&self) -> bool {
+        self.pending.is_empty() && self.lists.held.iter().any(|held| held.unfinished > 0)
+    }
+
     pub(crate) fn lists_incremental(&self) -> bool {
         self.setup.compat.inc_recurse()
     }
@@ -352,6 +358,7 @@ impl<'a> Session<'a> {
             && self.lists_incremental()
             && !self.lists.complete
             && self.lists.ahead < GROUP_SIGHT
+            && !self.only_groups_wait()
         {
             return Ok(false);
         }
