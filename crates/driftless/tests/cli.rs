@@ -336,8 +336,13 @@ fn completions_and_manual_pages_come_from_the_same_options() {
     for shell in ["bash", "zsh", "fish"] {
         let script = printed(&["completions", shell]);
         assert!(script.contains("exclude-from"), "{shell}");
-        assert!(!script.contains("acls"), "{shell}");
+        assert!(script.contains("copy-unsafe-links"), "{shell}");
     }
+    // An option that mirrors do not have is offered for rsync only.
+    let fish = printed(&["completions", "fish"]);
+    let offered = |line: &&str| line.contains("-l acls");
+    assert!(fish.lines().any(|line| offered(&line) && line.contains("subcommand rsync")));
+    assert!(!fish.lines().any(|line| offered(&line) && line.contains("subcommand live")));
     let page = printed(&["man", "live"]);
     assert!(page.contains(r"\-\-exclude\-from") && !page.contains("acls"), "{page}");
     assert!(printed(&["man"]).contains(r"driftless\-flush"));

@@ -4,9 +4,11 @@
 //! are not followed.
 
 use crate::dir::{Dir, one_component};
+use crate::folder::Folder;
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// The longest value that is read; the kernel's own limit is 64 KiB.
 const MAX_VALUE_LEN: usize = 128 << 20;
@@ -28,44 +30,101 @@ pub enum Of<'a> {
 impl Dir {
     /// The names of all extended attributes that may be seen; empty where the file system has none.
     pub fn xattr_names(&self, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
-        let (path, follow) = self.proc_path(of)?;
-        let list = read_growing(|buffer| match follow {
-            true => rustix::fs::listxattr(path.as_slice(), buffer),
-            false => rustix::fs::llistxattr(path.as_slice(), buffer),
-        });
-        let list = match list {
-            Err(Errno::NOTSUP) => return Ok(Vec::new()),
-            list => list?,
-        };
-        let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
-        Ok(names.map(<[u8]>::to_vec).collect())
+        names(self.as_fd(), of)
     }
 
     /// The value of one extended attribute; `None` when it is not there.
     pub fn xattr(&self, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let (path, follow) = self.proc_path(of)?;
-        let value = read_growing(|buffer| match follow {
-            true => rustix::fs::getxattr(path.as_slice(), name, buffer),
-            false => rustix::fs::lgetxattr(path.as_slice(), name, buffer),
-        });
-        match value {
-            Ok(value) => Ok(Some(value)),
-            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        value(self.as_fd(), of, name)
+    }
+}
+
+impl Folder {
+    /// As [`Dir::xattr_names`].
+    pub fn xattr_names(&self, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
+        names(self.as_fd(), of)
     }
 
-    fn proc_path(&self, of: Of<'_>) -> io::Result<(Vec<u8>, bool)> {
-        let mut path = format!("/proc/self/fd/{}", self.as_fd().as_raw_fd()).into_bytes();
-        let (name, follow) = match of {
-            Of::Dir => return Ok((path, true)),
-            Of::Entry(name) => (name, false),
-            Of::Target(name) => (name, true),
-        };
-        path.push(b'/');
-        path.extend_from_slice(one_component(name)?);
-        Ok((path, follow))
+    /// As [`Dir::xattr`].
+    pub fn xattr(&self, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        value(self.as_fd(), of, name)
     }
+
+    /// Sets an extended attribute, whether it is there or not.
+    pub fn set_xattr(&self, of: Of<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
+        let (path, follow) = proc_path(self.as_fd(), of)?;
+        let (path, flags) = (path.as_slice(), XattrFlags::empty());
+        let set = match follow {
+            true => rustix::fs::setxattr(path, name, value, flags),
+            false => rustix::fs::lsetxattr(path, name, value, flags),
+        };
+        Ok(set?)
+    }
+
+    /// Removes an extended attribute, if it is there.
+    pub fn remove_xattr(&self, of: Of<'_>, name: &[u8]) -> io::Result<()> {
+        let (path, follow) = proc_path(self.as_fd(), of)?;
+        let removed = match follow {
+            true => rustix::fs::removexattr(path.as_slice(), name),
+            false => rustix::fs::lremovexattr(path.as_slice(), name),
+        };
+        match removed {
+            Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+            answer => Ok(answer?),
+        }
+    }
+}
+
+/// Sets an extended attribute of an open file.
+pub fn set_open_xattr(file: &std::fs::File, name: &[u8], value: &[u8]) -> io::Result<()> {
+    Ok(rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())?)
+}
+
+/// Removes an extended attribute of an open file, if it is there.
+pub fn remove_open_xattr(file: &std::fs::File, name: &[u8]) -> io::Result<()> {
+    match rustix::fs::fremovexattr(file, name) {
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+        answer => Ok(answer?),
+    }
+}
+
+fn names(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let (path, follow) = proc_path(dir, of)?;
+    let list = read_growing(|buffer| match follow {
+        true => rustix::fs::listxattr(path.as_slice(), buffer),
+        false => rustix::fs::llistxattr(path.as_slice(), buffer),
+    });
+    let list = match list {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        list => list?,
+    };
+    let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
+    Ok(names.map(<[u8]>::to_vec).collect())
+}
+
+fn value(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let (path, follow) = proc_path(dir, of)?;
+    let value = read_growing(|buffer| match follow {
+        true => rustix::fs::getxattr(path.as_slice(), name, buffer),
+        false => rustix::fs::lgetxattr(path.as_slice(), name, buffer),
+    });
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn proc_path(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<(Vec<u8>, bool)> {
+    let mut path = format!("/proc/self/fd/{}", dir.as_raw_fd()).into_bytes();
+    let (name, follow) = match of {
+        Of::Dir => return Ok((path, true)),
+        Of::Entry(name) => (name, false),
+        Of::Target(name) => (name, true),
+    };
+    path.push(b'/');
+    path.extend_from_slice(one_component(name)?);
+    Ok((path, follow))
 }
 
 /// Calls `read` with ever larger buffers until all fits.

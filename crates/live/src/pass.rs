@@ -65,13 +65,14 @@ impl<'a> PassSource<'a> {
         listed.dir.top = false;
         listed.dir.no_content = false;
         if meta.kind != Kind::Dir && meta.link_count > 1 {
-            let path = RelPath::parse(path).ok();
-            if let Some(path) = &path {
-                self.links.seen(path, meta);
-            }
             if self.hard_links {
                 listed.hard_link = Some(HardLink::Inode { dev: meta.dev, ino: meta.ino });
-                self.groups.entry((meta.dev, meta.ino)).or_default().extend(path);
+            }
+            if let Ok(path) = RelPath::parse(path) {
+                self.links.seen(&path, meta);
+                if self.hard_links {
+                    self.groups.entry((meta.dev, meta.ino)).or_default().push(path);
+                }
             }
         }
         if meta.kind == Kind::File {

@@ -1,9 +1,10 @@
-//! The roles of a transfer: what a sender does with a session, a list and a disk.
+//! The roles of a transfer: what a sender and a receiving side do with a session, lists and a disk.
 //!
 //! ```text
 //! options ─► server_args ─┐
 //! connect (url, password) ─► session ─► sender (list, answers) ─► Driver (the caller)
-//!                                                └── source (content, tree) ─► fs
+//!                              │                  └── source (content, tree) ─► fs
+//!                              └──────► receiver (lists, content) ─► generator ─► fs
 //! ```
 //! Nothing here parses a command line, prints or exits; texts of the peer go to the [`Driver`].
 

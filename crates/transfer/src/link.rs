@@ -181,6 +181,9 @@ impl Link {
             }
             return Ok(true);
         }
+        if cancelled() {
+            return Err(PushError::Cancelled);
+        }
         self.last_progress = Instant::now();
         while self.pending() >= FULL / 4 && !self.ended {
             self.write_some()?;

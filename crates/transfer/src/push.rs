@@ -156,6 +156,8 @@ pub struct Outcome {
     pub literal_bytes: u64,
     /// File bytes that the receiving side had.
     pub matched_bytes: u64,
+    /// Blocks that the receiving side had.
+    pub match_count: u64,
     /// Sum of the sizes in the list.
     pub total_size: u64,
     /// The protocol spoken, 0 before it was known.

@@ -5,159 +5,32 @@
 use std::time::{Duration, SystemTime};
 
 use driftless_filter::Given;
-use driftless_transfer::TransferOptions;
 use driftless_transfer::options::{
-    Append, Backup, ChecksumKind, CompressChoice, ConnectOptions, DeleteWhen, FilesFrom,
-    InfoLevels, Itemize, LogFormat, RemoveSource,
+    Append, Backup, ChecksumKind, CompressChoice, DeleteWhen, FilesFrom, InfoLevels, Itemize,
+    LogFormat, RemoveSource,
 };
 use driftless_tree::path::printable;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
-use super::parse::parse;
-use super::typed::{Batches, LevelHelp, Output, Recurse, Typed};
+use super::invocation::Environment;
+use super::typed::{Batches, Recurse, Typed};
 use super::values::integer;
 use super::{Usage, stop_at};
-
-/// What the surroundings of the process add to the command line.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    /// Of the process; masks modes of `--chmod` that name no class.
-    pub umask: u32,
-    /// Now.
-    pub now: Timestamp,
-    /// Local time.
-    pub zone: TimeZone,
-    /// `RSYNC_RSH`
-    pub rsh: Option<Vec<u8>>,
-    /// `RSYNC_OLD_ARGS`
-    pub old_args: Option<Vec<u8>>,
-    /// `RSYNC_PROTECT_ARGS`
-    pub protect_args: Option<Vec<u8>>,
-    /// `RSYNC_PARTIAL_DIR`
-    pub partial_dir: Option<Vec<u8>>,
-    /// `RSYNC_ICONV`
-    pub iconv: Option<Vec<u8>>,
-    /// `RSYNC_MAX_ALLOC`
-    pub max_alloc: Option<Vec<u8>>,
-}
-
-/// What the program is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Print the help.
-    Help,
-    /// Print the version, also as JSON.
-    Version {
-        /// `-VV`
-        json: bool,
-    },
-    /// Print the words of `--info` or `--debug`.
-    LevelHelp(LevelHelp),
-    /// Copy or list.
-    Client,
-    /// Be the other side.
-    Server {
-        /// The server has the source.
-        sender: bool,
-    },
-    /// Serve modules; the words belong to the daemon's own options.
-    Daemon,
-}
-
-/// A command line that makes sense by itself. Whether its arguments do is for the client to see.
-#[derive(Debug, Clone)]
-pub struct Invocation {
-    /// What the program is to do; all else counts for clients and servers.
-    pub mode: Mode,
-    /// The transfer.
-    pub options: TransferOptions,
-    /// The connection. `rsh` of a server holds what the client says of itself.
-    pub connect: ConnectOptions,
-    /// `-e` was given, not `RSYNC_RSH` alone: it makes `HOST::MODULE` go through the shell.
-    pub rsh_given: bool,
-    /// What is printed.
-    pub output: Output,
-    /// Filters, with those that options bring.
-    pub rules: Vec<Given>,
-    /// What is no option: sources and destination.
-    pub arguments: Vec<Vec<u8>>,
-    /// `HOST` of `--files-from=HOST:FILE`; empty in `:FILE`.
-    pub files_from_host: Option<Vec<u8>>,
-    /// Batch files.
-    pub batch: Batches,
-    /// A server is to read more arguments from its standard input and then
-    /// [interpret](interpret) them behind these.
-    pub wants_secluded: bool,
-    /// Names of options that were given and have no effect yet.
-    pub not_yet: Vec<&'static str>,
-}
 
 /// The directory of `--delay-updates` where no other is named.
 const DELAYED: &[u8] = b".~tmp~";
 
-/// Reads a command line, without the program's name.
-///
-/// # Errors
-/// The first thing that is wrong, in rsync's words.
-pub fn interpret(words: &[Vec<u8>], environment: &Environment) -> Result<Invocation, Usage> {
-    let mut typed = Typed::new(environment.umask);
-    if words == [b"-h"] {
-        typed.help = true;
-    }
-    let server = words.first().is_some_and(|word| word == b"--server");
-    let arguments = match typed.help {
-        true => Vec::new(),
-        false => parse(&mut typed, words, server)?,
-    };
-    let mode = mode(&typed)?;
-    let rsh_given = typed.connect.rsh.is_some();
-    let mut finish = Finish { typed, environment, server, argument_count: arguments.len() };
-    let mut files_from_host = None;
-    if matches!(mode, Mode::Client | Mode::Server { .. }) {
-        files_from_host = finish.files_from();
-        finish.all()?;
-    }
-    let Typed { options, connect, output, rules, batch, not_yet, secluded_args, .. } = finish.typed;
-    let wants_secluded = server && secluded_args == Some(true);
-    Ok(Invocation {
-        mode,
-        options,
-        connect,
-        rsh_given,
-        output,
-        rules,
-        arguments,
-        files_from_host,
-        batch,
-        wants_secluded,
-        not_yet,
-    })
-}
-
-fn mode(typed: &Typed) -> Result<Mode, Usage> {
-    Ok(match () {
-        () if typed.version > 0 => Mode::Version { json: typed.version > 1 && !typed.server },
-        () if typed.help => Mode::Help,
-        () if typed.level_help.is_some() => {
-            Mode::LevelHelp(typed.level_help.expect("it is there, see above"))
-        }
-        () if typed.daemon_option => Mode::Daemon,
-        () if typed.server => Mode::Server { sender: typed.sender },
-        () if typed.sender => return Err(Usage::help()),
-        () => Mode::Client,
-    })
-}
-
-struct Finish<'a> {
-    typed: Typed,
-    environment: &'a Environment,
-    server: bool,
-    argument_count: usize,
+/// What was typed, on its way to its meaning.
+pub(super) struct Finish<'a> {
+    pub(super) typed: Typed,
+    pub(super) environment: &'a Environment,
+    /// This is the other end.
+    pub(super) server: bool,
+    /// Words that are no options.
+    pub(super) argument_count: usize,
 }
 
 impl Finish<'_> {
-    fn all(&mut self) -> Result<(), Usage> {
+    pub(super) fn all(&mut self) -> Result<(), Usage> {
         self.protocol()?;
         self.arguments()?;
         self.batches()?;
@@ -513,7 +386,7 @@ impl Finish<'_> {
     }
 
     /// Returns the host that the list of files is read on, if it is remote.
-    fn files_from(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn files_from(&mut self) -> Option<Vec<u8>> {
         let name = self.typed.files_from.as_ref()?;
         let (host, from) = match name.as_slice() {
             b"-" => (None, FilesFrom::Stdin),

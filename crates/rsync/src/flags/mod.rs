@@ -10,6 +10,7 @@ mod defs;
 mod effects;
 mod finish;
 mod help;
+mod invocation;
 mod parse;
 mod stop_at;
 mod typed;
@@ -17,8 +18,8 @@ mod values;
 mod works;
 
 pub use defs::{FLAGS, Flag, Group, Take};
-pub use finish::{Environment, Invocation, Mode, interpret};
 pub use help::{help, level_help};
+pub use invocation::{Environment, Invocation, Mode, interpret};
 pub use typed::{Batches, Buffering, LevelHelp, Output};
 pub use works::{NOT_YET, works};
 

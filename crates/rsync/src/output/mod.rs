@@ -8,6 +8,7 @@ pub mod format;
 pub mod itemize;
 pub mod listing;
 pub mod log;
+mod meter;
 pub mod number;
 pub mod printer;
 pub mod progress;

@@ -12,7 +12,7 @@ use driftless_transfer::report::{
 };
 use driftless_transfer::{Ending, Level};
 use driftless_tree::Kind;
-use driftless_tree::flist::Entry;
+use driftless_tree::flist::{self, Entry};
 use jiff::tz::TimeZone;
 
 use super::escape::{self, Charset};
@@ -20,7 +20,7 @@ use super::format::{Context, Format, Subject, shown_name};
 use super::itemize::is_significant;
 use super::listing::{Columns, columns};
 use super::log::Log;
-use super::progress::{Moment, finished, running};
+use super::meter::Meter;
 use super::stats::{Unreal, figures, log_summary, summary};
 use crate::flags::{Buffering, Output};
 
@@ -73,22 +73,10 @@ pub struct Printer {
     /// Files, and bytes in them, that a dry run would transfer.
     untransferred: (u64, u64),
     said_last: bool,
-    file: FileProgress,
-    /// Bytes of content at the times when they were shown, the last few.
-    history: Vec<Moment>,
+    /// Lines of a listing whose lists come one by one, in another order than they are printed in.
+    held: Vec<(Entry, Vec<u8>)>,
+    meter: Meter,
 }
-
-/// The file whose progress is shown.
-#[derive(Debug, Default)]
-struct FileProgress {
-    started: Option<Instant>,
-    shown: Option<Instant>,
-}
-
-/// How long a line of progress stays before it is written again.
-const REFRESH_MS: u128 = 1000;
-/// Moments that a rate is measured over.
-const HISTORY: usize = 5;
 
 impl Printer {
     /// `format` and `log_format` as the invocation has them; `stop` is set by signals.
@@ -99,6 +87,7 @@ impl Printer {
         seat: Seat,
         stop: Arc<AtomicBool>,
     ) -> Self {
+        let reads = matches!(seat, Seat::Receives | Seat::Lists);
         let log_format = output.log_file_format.as_deref().unwrap_or(b"%i %n%L");
         let has_log = streams.log.is_some() && !log_format.is_empty();
         Self {
@@ -117,8 +106,8 @@ impl Printer {
             progress_len: 0,
             untransferred: (0, 0),
             said_last: false,
-            file: FileProgress::default(),
-            history: Vec::new(),
+            held: Vec::new(),
+            meter: Meter::new(options.talk.info.progress > 1, reads, output.human),
         }
     }
 
@@ -152,13 +141,19 @@ impl Printer {
         let _ = self.streams.err.flush();
     }
 
-    /// Hands on what is printed so far.
+    /// Hands on what is printed so far, or held back.
     pub fn flush(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.sort_by(|(a, _), (b, _)| flist::compare(a, b));
+        for (_, line) in held {
+            self.say(&line);
+        }
         let _ = self.streams.out.flush();
     }
 
     /// Prints figures and summary of a session that came to its end.
     pub fn finish(&mut self, ending: &Ending) {
+        self.flush();
         self.break_line();
         let mut stats = ending.statistics;
         if self.options.dry_run {
@@ -324,9 +319,7 @@ impl Report for Printer {
         if !self.waits(item) {
             self.show(item, None);
         }
-        if self.options.talk.info.progress < 2 {
-            self.file = FileProgress::default();
-        }
+        self.meter.next_file();
     }
 
     fn transferred(&mut self, item: &Item<'_>, transfer: &Transferred<'_>) {
@@ -379,6 +372,9 @@ impl Report for Printer {
 
     fn listing(&mut self, progress: ListProgress) {
         let level = self.options.talk.info.flist;
+        if let ListProgress::Started { incremental, .. } = progress {
+            self.whole_list = !incremental;
+        }
         let (recursive, listed) = (self.options.selection.recursive, self.options.selection.dirs());
         if let ListProgress::Started { direction, .. } = progress
             && let Some(log) = &mut self.streams.log
@@ -404,7 +400,7 @@ impl Report for Printer {
             ListProgress::Started { incremental: false, direction } => {
                 let act = if direction == Direction::Sent { "building" } else { "receiving" };
                 self.write(format!("{act} file list ... ").as_bytes());
-                (self.list_open, self.whole_list) = (true, true);
+                self.list_open = true;
                 if level > 1 && direction == Direction::Sent {
                     self.break_line();
                     self.write(b" 0 files...\r");
@@ -442,6 +438,10 @@ impl Report for Printer {
             line.extend_from_slice(b" -> ");
             line.extend_from_slice(&entry.link_target);
         }
+        if self.seat == Seat::Receives && self.options.selection.recursive && !self.whole_list {
+            let place = Entry { name: entry.name.clone(), mode: entry.mode, ..Entry::default() };
+            return self.held.push((place, line));
+        }
         self.say(&line);
     }
 
@@ -450,45 +450,8 @@ impl Report for Printer {
         if level == 0 || self.is_silent() || self.options.dry_run {
             return;
         }
-        let now = Instant::now();
-        let whole = level > 1;
-        let since = if whole { self.started } else { *self.file.started.get_or_insert(now) };
-        let (done, total) = match whole {
-            true if progress.finished => {
-                (progress.overall.done_bytes, progress.overall.total_bytes)
-            }
-            true => (
-                progress.overall.done_bytes.saturating_add(progress.offset),
-                progress.overall.total_bytes,
-            ),
-            false => (progress.offset, progress.len),
-        };
-        let moment = Moment { at: now.duration_since(since), done };
-        let fresh =
-            self.file.shown.is_none_or(|at| now.duration_since(at).as_millis() >= REFRESH_MS);
-        let first_line = self.file.shown.is_none() && progress.len > 0;
-        if (!progress.finished && fresh) || (progress.finished && first_line) {
-            if self.file.shown.is_none() && !whole {
-                self.history.clear();
-            }
-            self.file.shown = Some(now);
-            let before = self.history.first().copied().unwrap_or(moment);
-            // A receiver's first line of a file says that nothing has come yet.
-            let untouched = progress.finished && self.reads();
-            let shown = if untouched { Moment { done: 0, ..moment } } else { moment };
-            let line = running(shown, before, total, self.human);
-            self.show_progress(&line, false);
-            if self.history.len() == HISTORY {
-                self.history.remove(0);
-            }
-            self.history.push(moment);
-        }
-        if progress.finished {
-            let line = finished(moment, total, &progress.overall, self.human);
-            self.show_progress(&line, !whole);
-            if !whole {
-                self.file = FileProgress::default();
-            }
+        for (line, ends) in self.meter.lines(progress) {
+            self.show_progress(&line, ends);
         }
     }
 

@@ -124,7 +124,7 @@ impl Bench {
             "--no-times",
             "-aiR",
             "--max-delete",
-            "--remove-source",
+            "--remove-s",
             "--temp-dir",
         ];
         let keeps_times = words.iter().any(|word| word.starts_with("-a"))
@@ -511,6 +511,24 @@ pub const FORMS: &[&str] = &[
     "-ai --exclude-from=nosuch s/ @d",
     "-ai -f zz s/ @d",
     "-a -n --stats s/ @new",
+    "-aiR --no-implied-dirs s/deep/er @d",
+    "-ai --temp-dir=nosuch s/ @d",
+    "-ai --link-dest=nosuch s/ @d",
+    "-ai --compare-dest=../s s/ @d",
+    "-ai --link-dest=../s s/ @new",
+    "-ai --copy-dest=../s s/ @new",
+    "-ai --delete s/nosuch/ @d",
+    "-r s/deep/",
+    "-aii --link-dest=../s s/ @new",
+    "-aix s/ @d",
+    "-ai --fuzzy --delete-delay s/ @d",
+    "-ai --remove-sent-files s/ @d",
+    "-aiv --existing --delete s/ @d",
+    "-aHi --link-dest=../d s/ @new",
+    "-aii --files-from=s/new/inner s/ @d",
+    "-ai --files-from=- s/ @d",
+    "-aiI --size-only s/ @d",
+    "-aiXA s/ @d",
 ];
 
 #[test]
@@ -577,6 +595,16 @@ pub const SMALL: &[&str] = &[
     "-aR s/deep/er",
     "--info=foo s d",
     "-a --out-format= s/ d",
+    "-r h:s/",
+    "-av h:s/",
+    "-a --list-only s/ h:d",
+    "-r --list-only h:s/ d",
+    "-a --delete-missing-args --list-only s/nosuch s/fresh",
+    "-aU s/fresh",
+    "-a --exclude=deep s/",
+    "-rv s/",
+    "--include-from=/dev/null -a --exclude=* s/ d",
+    "-aC s/ d --exclude=.* -n -v",
 ];
 
 #[test]

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::connect::stream::Stream;
 use crate::error::PushError;
@@ -150,6 +151,20 @@ pub(crate) fn start(mut command: Command) -> io::Result<(Stream, ShellChild)> {
 pub struct ShellChild(Option<Child>);
 
 impl ShellChild {
+    /// As [`ShellChild::finish`], for no longer than `limit`; `None` when it goes on running.
+    fn finish_within(mut self, limit: Duration) -> Option<u8> {
+        const STEP: Duration = Duration::from_millis(10);
+        let mut child = self.0.take()?;
+        let end = Instant::now() + limit;
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Some(exit_code(status)),
+                Ok(None) if Instant::now() < end => std::thread::sleep(STEP),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
     /// Waits for the end of the shell; close the connection before. Returns rsync's exit code for
     /// it, 0 when all is well.
     pub fn finish(mut self) -> u8 {
@@ -161,13 +176,20 @@ impl ShellChild {
     }
 }
 
-/// What a closed connection means when the shell behind it has failed.
+/// What a closed connection means when the shell behind it has failed. After any other error the
+/// shell is left to itself: it may be what does not answer.
 pub(crate) fn blamed(error: PushError, child: Option<ShellChild>) -> PushError {
-    match (error, child.map(ShellChild::finish)) {
-        (PushError::Closed { .. }, Some(code)) if code != 0 => PushError::ShellEnded { code },
-        (error, _) => error,
+    if !matches!(error, PushError::Closed { .. }) {
+        return error;
+    }
+    match child.and_then(|child| child.finish_within(PATIENCE)) {
+        Some(code) if code != 0 => PushError::ShellEnded { code },
+        _ => error,
     }
 }
+
+/// Longest wait for a shell that has closed its connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The status of a remote shell as rsync's exit code: the shell hands through that of the remote
 /// program.

@@ -46,7 +46,7 @@ enum Level {
 
 impl Session<'_> {
     /// Takes a regular file from the alternate directories where that is possible.
-    pub(crate) fn from_alternate(
+    pub(crate) fn take_from_alternate(
         &mut self,
         entry: &Entry,
         name: &Rc<[u8]>,
@@ -139,13 +139,13 @@ impl Session<'_> {
         }
         match self.options.update.alternates.as_ref().map(|alternates| alternates.kind) {
             Some(AlternateKind::Compare) => {
-                self.tell(ndx, 0, None);
+                self.tell(entry, ndx, 0, None);
                 NodeFound::Settled
             }
             Some(AlternateKind::Link)
                 if self.is_dry() || self.put_alternate_link(name, dir, false).is_ok() =>
             {
-                self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
+                self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
                 NodeFound::Settled
             }
             _ => NodeFound::Equal,
@@ -168,7 +168,7 @@ impl Session<'_> {
                 self.generator_failed("unlink", name, &error);
             }
         }
-        self.tell(ndx, 0, None);
+        self.tell(entry, ndx, 0, None);
         self.report_equal(entry, 0);
         true
     }
@@ -192,7 +192,7 @@ impl Session<'_> {
                 Err(_) => return self.copy_alternate(entry, name, ndx, found, before, displaces),
             }
         }
-        self.tell(ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
+        self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
         self.report_equal(entry, 0);
         true
     }
@@ -243,7 +243,7 @@ impl Session<'_> {
                 self.correct(entry, name, &present);
             }
         }
-        self.tell(ndx, flags, None);
+        self.tell(entry, ndx, flags, None);
         true
     }
 }

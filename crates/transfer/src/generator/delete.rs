@@ -7,23 +7,20 @@
 use std::io;
 use std::rc::Rc;
 
-use driftless_filter::{Chain, ReadFile, Side};
-use driftless_fs::Root;
+use driftless_filter::Chain;
+use driftless_fs::DirEntry;
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::DelStats;
+use driftless_tree::Kind;
 use driftless_tree::flist;
 use driftless_tree::path::printable;
-use driftless_tree::{Kind, Meta, RelPath};
 
 use crate::driver::Level;
 use crate::error::PushError;
 use crate::options::{DeleteWhen, TransferOptions};
 use crate::receiver::Session;
 use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of};
-
-/// The longest file of rules that is read.
-const MAX_RULES_LEN: u64 = 4 << 20;
 
 /// When and how much is deleted, and what waits.
 #[derive(Debug)]
@@ -39,7 +36,7 @@ pub(crate) struct Deletions {
     delayed: Vec<Vec<u8>>,
     delayed_dirs: Vec<Rc<Directory>>,
     /// The rules of directories on the way to the last one asked about, the root's first.
-    chains: Vec<(Vec<u8>, Chain)>,
+    pub(crate) chains: Vec<(Vec<u8>, Chain)>,
 }
 
 impl Deletions {
@@ -70,33 +67,6 @@ impl Deletions {
     }
 }
 
-/// Files of rules at the destination.
-struct DestinationFiles<'r> {
-    root: &'r Root,
-}
-
-impl ReadFile for DestinationFiles<'_> {
-    fn read(&mut self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        // What lies outside is not ours to read: the name may be the peer's.
-        let Ok(path) = RelPath::parse(path) else { return Ok(None) };
-        let file = match self.root.open_file(&path) {
-            Ok(file) => file,
-            Err(_) => return Ok(None),
-        };
-        let len = file.opened().size.min(MAX_RULES_LEN);
-        let mut text = vec![0; len as usize];
-        let mut filled = 0;
-        while filled < text.len() {
-            match file.read_at(filled as u64, &mut text[filled..])? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        text.truncate(filled);
-        Ok(Some(text))
-    }
-}
-
 impl Session<'_> {
     /// `--delete-before`: everything goes before anything comes.
     pub(crate) fn start_deletions(&mut self) -> Result<(), PushError> {
@@ -114,8 +84,8 @@ impl Session<'_> {
     ) -> Result<(), PushError> {
         match self.deletions.when {
             Some(DeleteWhen::During) => {
-                for (name, meta) in self.unlisted(directory, list)? {
-                    self.delete(&name, &meta)?;
+                for (name, kind) in self.unlisted(directory, list)? {
+                    self.delete(&name, kind)?;
                 }
             }
             Some(DeleteWhen::Delay) => {
@@ -137,7 +107,7 @@ impl Session<'_> {
             Some(DeleteWhen::Delay) => {
                 for name in std::mem::take(&mut self.deletions.delayed) {
                     if let Ok(Some(meta)) = self.look(&name) {
-                        self.delete(&name, &meta)?;
+                        self.delete(&name, meta.kind)?;
                     }
                 }
                 if self.lists_incremental() {
@@ -165,8 +135,8 @@ impl Session<'_> {
             let directory = Directory::new(entry.clone());
             if there {
                 directory.state.borrow_mut().stage = Stage::There;
-                for (name, meta) in self.unlisted(&directory, &list)? {
-                    self.delete(&name, &meta)?;
+                for (name, kind) in self.unlisted(&directory, &list)? {
+                    self.delete(&name, kind)?;
                 }
             }
         }
@@ -178,7 +148,7 @@ impl Session<'_> {
         &mut self,
         directory: &Directory,
         list: &List,
-    ) -> Result<Vec<(Vec<u8>, Meta)>, PushError> {
+    ) -> Result<Vec<(Vec<u8>, Kind)>, PushError> {
         let entry = &directory.entry;
         if entry.dir.no_content || directory.stage() != Stage::There {
             return Ok(Vec::new());
@@ -190,86 +160,41 @@ impl Session<'_> {
             return Ok(Vec::new());
         }
         let dir: &[u8] = if &*entry.name == b"." { b"" } else { &entry.name };
-        let names = match self.names_in(dir) {
-            Ok(names) => names,
+        let present = match self.names_in(dir) {
+            Ok(present) => present,
             Err(error) => {
                 self.generator_failed("opendir", dir, &error);
                 return Ok(Vec::new());
             }
         };
         let mut found = Vec::new();
-        for leaf in names {
-            let name = join(dir, &leaf);
+        for entry in present {
+            let name = join(dir, &entry.name);
             if list.has(&name) {
                 continue;
             }
-            let Ok(Some(meta)) = self.look(&name) else { continue };
-            if !self.is_protected(dir, &name, &meta, false)? {
-                found.push((name, meta));
+            let Some(kind) = self.kind_of(&name, entry.kind) else { continue };
+            if !self.is_protected(dir, &name, kind, false)? {
+                found.push((name, kind));
             }
         }
-        let is_dir = |meta: &Meta| meta.kind == Kind::Dir;
-        found.sort_by(|a, b| flist::compare_names(&b.0, is_dir(&b.1), &a.0, is_dir(&a.1)));
+        found.sort_by(last_first);
         Ok(found)
     }
 
-    fn names_in(&mut self, dir: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let entries = self.folder(dir)?.list()?.entries()?;
-        Ok(entries.into_iter().map(|entry| entry.name).collect())
+    fn names_in(&mut self, dir: &[u8]) -> io::Result<Vec<DirEntry>> {
+        self.folder(dir)?.list()?.entries()
     }
 
-    /// Whether a rule protects a name in `dir`; `doomed`: the directory itself is being deleted.
-    fn is_protected(
-        &mut self,
-        dir: &[u8],
-        name: &[u8],
-        meta: &Meta,
-        doomed: bool,
-    ) -> Result<bool, PushError> {
-        let Some(rules) = self.receive.rules.clone() else { return Ok(false) };
-        let Some(root) = self.folders.as_ref().map(|folders| folders.root().clone()) else {
-            return Ok(false);
-        };
-        let mut files = DestinationFiles { root: &root };
-        let fatal = |error: driftless_filter::RuleError| PushError::Fatal {
-            text: error.to_string(),
-            exit: 11,
-        };
-        let chains = &mut self.deletions.chains;
-        let leads_to = |at: &[u8]| {
-            at.is_empty() || dir == at || dir.starts_with(at) && dir.get(at.len()) == Some(&b'/')
-        };
-        while chains.last().is_some_and(|(at, _)| !leads_to(at)) {
-            chains.pop();
-        }
-        if chains.is_empty() {
-            let chain = Chain::root(rules, Side::Receiver, &mut files).map_err(fatal)?;
-            chains.push((Vec::new(), chain));
-        }
-        let Some((known, _)) = chains.last() else { return Ok(false) };
-        let rest = dir.get(known.len()..).unwrap_or_default();
-        let ends = rest.iter().enumerate().filter(|&(at, &b)| b == b'/' && at > 0);
-        let mut ends: Vec<usize> = ends.map(|(at, _)| known.len() + at).collect();
-        if !rest.is_empty() {
-            ends.push(dir.len());
-        }
-        for end in ends {
-            let Ok(path) = RelPath::parse(&dir[..end]) else { break };
-            let Some((_, above)) = chains.last() else { break };
-            let chain = above.enter(&path, &mut files).map_err(fatal)?;
-            chains.push((dir[..end].to_vec(), chain));
-        }
-        let Some((_, chain)) = chains.last() else { return Ok(false) };
-        let is_dir = meta.kind == Kind::Dir;
-        let verdict =
-            if doomed { chain.check_in_deleted(name, is_dir) } else { chain.check(name, is_dir) };
-        Ok(verdict.is_excluded())
+    /// What a name is, asked only where the listing did not say it; `None` when it is gone.
+    fn kind_of(&mut self, name: &[u8], listed: Option<Kind>) -> Option<Kind> {
+        listed.or_else(|| self.look(name).ok().flatten().map(|meta| meta.kind))
     }
 
     /// Deletes an object, a directory with what is in it. `false`: it stays, which was said.
-    fn delete(&mut self, name: &[u8], meta: &Meta) -> Result<bool, PushError> {
-        if meta.kind != Kind::Dir {
-            return Ok(self.delete_leaf(name, meta));
+    fn delete(&mut self, name: &[u8], kind: Kind) -> Result<bool, PushError> {
+        if kind != Kind::Dir {
+            return Ok(self.delete_leaf(name, kind));
         }
         let skipped_count = self.deletions.skipped_count;
         let emptied = self.empty_directory(name)?;
@@ -297,35 +222,34 @@ impl Session<'_> {
             return Ok(false);
         }
         self.forget_below();
-        self.deleted(name, meta.kind);
+        self.deleted(name, kind);
         Ok(true)
     }
 
     /// Deletes what is in a directory. `false`: something stays.
     fn empty_directory(&mut self, name: &[u8]) -> Result<bool, PushError> {
-        let names = match self.names_in(name) {
-            Ok(names) => names,
+        let present = match self.names_in(name) {
+            Ok(present) => present,
             Err(error) => {
                 self.generator_failed("opendir", name, &error);
                 return Ok(false);
             }
         };
         let mut inside = Vec::new();
-        for leaf in names {
-            let child = join(name, &leaf);
-            if let Ok(Some(meta)) = self.look(&child) {
-                inside.push((child, meta));
+        for entry in present {
+            let child = join(name, &entry.name);
+            if let Some(kind) = self.kind_of(&child, entry.kind) {
+                inside.push((child, kind));
             }
         }
-        let is_dir = |meta: &Meta| meta.kind == Kind::Dir;
-        inside.sort_by(|a, b| flist::compare_names(&b.0, is_dir(&b.1), &a.0, is_dir(&a.1)));
+        inside.sort_by(last_first);
         let mut emptied = true;
         let mut protected = false;
-        for (child, meta) in inside {
-            if self.is_protected(name, &child, &meta, true)? {
+        for (child, kind) in inside {
+            if self.is_protected(name, &child, kind, true)? {
                 protected = true;
             } else {
-                emptied &= self.delete(&child, &meta)?;
+                emptied &= self.delete(&child, kind)?;
             }
         }
         if protected {
@@ -335,7 +259,7 @@ impl Session<'_> {
         Ok(emptied && !protected)
     }
 
-    fn delete_leaf(&mut self, name: &[u8], meta: &Meta) -> bool {
+    fn delete_leaf(&mut self, name: &[u8], kind: Kind) -> bool {
         if self.limit_reached() {
             return false;
         }
@@ -353,7 +277,7 @@ impl Session<'_> {
                 return false;
             }
         }
-        self.deleted(name, meta.kind);
+        self.deleted(name, kind);
         true
     }
 
@@ -403,7 +327,7 @@ impl Session<'_> {
                 self.remove_directory_for_other(&name);
             }
             _ => {
-                self.delete_leaf(&name, &meta);
+                self.delete_leaf(&name, meta.kind);
             }
         }
     }
@@ -496,6 +420,11 @@ impl Session<'_> {
         self.say(Level::Warning, &text);
         self.add_io_error(4);
     }
+}
+
+/// The reverse of the lists' order.
+fn last_first(a: &(Vec<u8>, Kind), b: &(Vec<u8>, Kind)) -> std::cmp::Ordering {
+    flist::compare_names(&b.0, b.1 == Kind::Dir, &a.0, a.1 == Kind::Dir)
 }
 
 fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {

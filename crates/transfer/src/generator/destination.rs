@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use driftless_fs::{Follow, FsError, Root, operator};
+use driftless_fs::{Folder, Follow, FsError, Root, operator};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
@@ -33,7 +33,7 @@ pub(crate) struct Destination {
     /// Where backups go; opened, or made, when the first one is.
     pub(crate) backup: Option<PathBuf>,
     pub(crate) backup_root: Option<Root>,
-    pub(crate) alternates: Vec<Option<Root>>,
+    pub(crate) alternates: Vec<Option<Folders>>,
 }
 
 /// What stands at the destination's path.
@@ -211,10 +211,16 @@ impl Session<'_> {
         if let Some(dir) = &self.options.temp_dir {
             let opened = self.open_root(&below(dir));
             destination.temp_dir = Some(opened.map_err(|FsError::Open { path, source }| {
+                let shown = printable(dir);
+                if source.kind() == io::ErrorKind::NotFound {
+                    return fatal(&format!("The temp-dir does not exist: {shown}"), 1);
+                }
+                if source.kind() == io::ErrorKind::NotADirectory {
+                    return fatal(&format!("The temp-dir is not a directory: {shown}"), 1);
+                }
                 let shown = printable(path.as_os_str().as_bytes());
-                let text =
-                    format!("rsync: [receiver] mkstemp \"{shown}\" failed: {}", reason(&source));
-                PushError::Fatal { text, exit: 11 }
+                let why = reason(&source);
+                fatal(&format!("rsync: [receiver] mkstemp \"{shown}\" failed: {why}"), 11)
             })?);
         }
         if let Some(dir) = &self.options.write.partial_dir
@@ -235,10 +241,13 @@ impl Session<'_> {
             for dir in &alternates.dirs {
                 let opened = self.open_root(&below(dir));
                 if opened.is_err() {
-                    let text = format!("{option} arg does not exist: {}", printable(dir));
+                    let path = below(dir);
+                    let shown = printable(path.as_os_str().as_bytes());
+                    let text = format!("{option} arg does not exist: {shown}");
                     self.say(Level::Warning, &text);
                 }
-                destination.alternates.push(opened.ok());
+                let folders = opened.ok().map(|root| Folders::new(root, Follow::Nothing));
+                destination.alternates.push(folders);
             }
         }
         Ok(())
@@ -267,16 +276,10 @@ impl Session<'_> {
     }
 
     /// A directory of an alternate directory.
-    pub(crate) fn alternate_folder(
-        &mut self,
-        at: usize,
-        dir: &[u8],
-    ) -> io::Result<driftless_fs::Folder> {
-        let roots = self.destination.as_ref().map(|destination| &destination.alternates);
-        let root = roots.and_then(|roots| roots.get(at)?.as_ref());
-        let root = root.ok_or_else(absent)?;
-        let path = crate::receiver::lists::path_of(dir);
-        root.folder(path.as_ref(), Follow::Nothing)
+    pub(crate) fn alternate_folder(&mut self, at: usize, dir: &[u8]) -> io::Result<Folder> {
+        let alternates = self.destination.as_mut().map(|destination| &mut destination.alternates);
+        let folders = alternates.and_then(|all| all.get_mut(at)?.as_mut()).ok_or_else(absent)?;
+        folders.get(dir).cloned()
     }
 }
 

@@ -119,6 +119,7 @@ impl Session<'_> {
     fn make_directory(&mut self, directory: &Directory) -> io::Result<()> {
         let entry = &directory.entry;
         let mode = match self.options.perms {
+            _ if self.is_made_plain(entry) => 0o777,
             // Private until it has its owner.
             true => OWNER_ALL,
             false => entry.mode & 0o777 | OWNER_ALL,
@@ -148,24 +149,31 @@ impl Session<'_> {
         let entry = &directory.entry;
         let implied = self.is_only_implied(entry);
         let flags = match &before {
-            Some(before) => self.likeness.differences(entry, before),
+            Some(before) => self.differences(entry, &entry.name, before),
             None => match self.in_alternates(&entry.name, Kind::Dir) {
                 Some((_, like)) => {
                     self.likeness.differences(entry, &like) | ItemFlags::LOCAL_CHANGE
                 }
-                None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE,
+                None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE | self.extras_of_new(entry),
             },
         };
         if !implied {
-            self.tell(ndx, flags, None);
+            self.tell(entry, ndx, flags, None);
         }
-        if stage == Stage::There && !self.is_dry() {
+        let plain = new && self.is_made_plain(entry);
+        if stage == Stage::There && !self.is_dry() && !plain {
             self.dress_directory(directory, new, before.as_ref(), implied);
+            self.set_acls(entry, &entry.name);
         }
         if !new {
             self.delete_in(directory, list)?;
         }
         Ok(())
+    }
+
+    /// Whether a directory that is missing is made as by `mkdir`: `--no-implied-dirs`.
+    fn is_made_plain(&self, entry: &Entry) -> bool {
+        self.options.selection.relative && self.is_only_implied(entry)
     }
 
     /// Whether a directory is listed only because something below it is, without attributes that
@@ -201,7 +209,7 @@ impl Session<'_> {
             wanted.mode = None;
         }
         let mut state = directory.state.borrow_mut();
-        let keeps = self.likeness.keeps_times(Kind::Dir) && !(implied && !new);
+        let keeps = self.likeness.keeps_times(Kind::Dir) && (new || !implied);
         state.late_time = keeps && wanted.mtime.is_some();
         wanted.mtime = None;
         if final_mode & OWNER_ALL != OWNER_ALL && !self.likeness.superuser() {
@@ -239,7 +247,8 @@ impl Session<'_> {
         let touched = self.folders.as_mut().is_some_and(|folders| folders.take_touched(path));
         let state = directory.state.borrow();
         let implied = self.is_only_implied(entry);
-        let keeps = self.likeness.keeps_times(Kind::Dir) && (!implied || state.new);
+        let plain = self.is_made_plain(entry);
+        let keeps = self.likeness.keeps_times(Kind::Dir) && (!implied || state.new) && !plain;
         let wanted = Attributes {
             mode: state.late_mode,
             mtime: (keeps && (state.late_time || touched)).then_some(entry.mtime),

@@ -83,7 +83,7 @@ impl Session<'_> {
         let mut basis = BasisChoice::Destination;
         let mut basis_meta = before;
         if !redo && self.options.update.alternates.is_some() {
-            match self.from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
+            match self.take_from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
                 Some(found) if found.settled => {
                     self.complete_group(number, at);
                     self.acknowledge(ndx);
@@ -100,7 +100,7 @@ impl Session<'_> {
         {
             self.keep_file(entry, &name, ndx, meta);
             self.complete_group(number, at);
-            self.acknowledge(ndx);
+            self.acknowledge_equal(ndx);
             return Ok(());
         }
         if let Some(meta) = self.partial_basis(&name) {
@@ -184,8 +184,8 @@ impl Session<'_> {
 
     /// A file whose content stays gets the attributes it lacks.
     fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
-        let flags = self.likeness.differences(entry, present);
-        self.tell(ndx, flags, None);
+        let flags = self.differences(entry, name, present);
+        self.tell(entry, ndx, flags, None);
         self.report_equal(entry, flags);
         if self.options.update.checksum {
             // Its time is known to belong to the same content, so it counts to the nanosecond.
@@ -211,7 +211,7 @@ impl Session<'_> {
     pub(crate) fn correct(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
         let lacking = self.likeness.lacking(entry, present);
         if lacking.is_empty() || self.is_dry() {
-            return;
+            return self.set_acls(entry, name);
         }
         let result = self
             .folder(parent_of(name))
@@ -219,6 +219,7 @@ impl Session<'_> {
         if let Err(error) = result {
             self.generator_failed("failed to set attributes on", name, &error);
         }
+        self.set_acls(entry, name);
     }
 
     /// Says that the content of an entry stays; `flags` tell what else differs.
@@ -247,9 +248,12 @@ impl Session<'_> {
             _ => before.as_ref(),
         };
         match compared {
-            None => flags |= ItemFlags::IS_NEW,
+            None => flags |= ItemFlags::IS_NEW | self.extras_of_new(entry),
             Some(before) => {
-                flags |= self.likeness.differences(entry, before);
+                let before = *before;
+                flags |= self.likeness.differences(entry, &before);
+                let name = self.name_of(entry);
+                flags |= self.extra_differences(entry, &name, &before);
                 if !self.likeness.keeps_times(Kind::File) {
                     // Its time becomes that of the transfer.
                     flags |= ItemFlags::REPORT_TIME;
@@ -293,7 +297,7 @@ impl Session<'_> {
         let mut item = Item::new(flags);
         item.basis = basis.wire();
         item.xname = basis.xname().map(Into::into);
-        self.put_item(ndx, &item);
+        self.put_item(ndx, &item, entry);
         if self.is_dry() {
             self.complete_group(number, at);
             return Ok(());

@@ -176,7 +176,7 @@ impl Session<'_> {
         if before.is_some() && before.as_ref().map(inode) == there.as_ref().map(inode) {
             // The other names' turn has corrected it, except in a dry run.
             let differs = before.map_or(0, |present| self.likeness.differences(entry, &present));
-            self.tell(ndx, ItemFlags::LOCAL_CHANGE | differs, Some(b""));
+            self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE | differs, Some(b""));
             return self.report_equal(entry, differs);
         }
         if let Some(present) = before.filter(|before| before.kind == Kind::Dir)
@@ -196,7 +196,7 @@ impl Session<'_> {
         {
             return self.generator_failed("link", name, &error);
         }
-        self.tell(ndx, flags, Some(done));
+        self.tell(entry, ndx, flags, Some(done));
     }
 
     fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use driftless_fs::{Attributes, Owners, Powers};
 use driftless_proto::item::ItemFlags;
-use driftless_tree::flist::Entry;
+use driftless_tree::flist::{Acl, Cached, Entry};
 use driftless_tree::{Kind, Meta, Timestamp};
 
 use crate::chmod::Chmod;
@@ -75,6 +75,17 @@ impl Likeness {
         }
         if let Some(name) = entry.group.take() {
             self.groups.learn(entry.gid, Some(&name), &self.owners);
+        }
+    }
+
+    /// Takes the names of owners out of an ACL that arrived.
+    pub(crate) fn learn_names(&mut self, acl: &mut Cached<Acl>) {
+        let Cached::Literal(acl) = acl else { return };
+        for entry in acl.named.iter_mut().flatten() {
+            if let Some(name) = entry.name.take() {
+                let map = if entry.is_user { &mut self.users } else { &mut self.groups };
+                map.learn(entry.id, Some(&name), &self.owners);
+            }
         }
     }
 

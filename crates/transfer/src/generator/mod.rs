@@ -9,6 +9,7 @@ pub(crate) mod basis;
 pub(crate) mod delete;
 pub(crate) mod destination;
 mod directories;
+pub(crate) mod extras;
 pub(crate) mod files;
 pub(crate) mod folders;
 mod fuzzy;
@@ -17,6 +18,7 @@ pub(crate) mod ids;
 pub(crate) mod likeness;
 pub(crate) mod nodes;
 pub(crate) mod place;
+mod protection;
 pub(crate) mod sums;
 
 use std::io;

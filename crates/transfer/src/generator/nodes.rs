@@ -108,12 +108,12 @@ impl Session<'_> {
         let stays = alike.is_some()
             && self.folder(parent_of(&name)).is_ok_and(|folder| same(folder, leaf_of(&name)));
         if let Some(present) = alike.as_ref().filter(|_| stays) {
-            let flags = self.likeness.differences(entry, present);
-            self.tell(ndx, flags, None);
+            let flags = self.differences(entry, &name, present);
+            self.tell(entry, ndx, flags, None);
             self.report_equal(entry, flags);
             self.correct(entry, &name, present);
             self.complete_group(number, at);
-            return self.acknowledge(ndx);
+            return self.acknowledge_equal(ndx);
         }
         let mut flags = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
         let like = if before.is_none() { self.in_alternates(&name, kind) } else { None };
@@ -124,6 +124,7 @@ impl Session<'_> {
             (None, Some((_, present))) => self.likeness.differences(entry, present),
             (None, None) => ItemFlags::IS_NEW,
         };
+        flags |= self.extras_of_new(entry);
         if let Some((dir, meta)) = &like
             && self
                 .alternate_folder(usize::from(*dir), parent_of(&name))
@@ -151,9 +152,13 @@ impl Session<'_> {
             self.generator_failed(act, &name, &error);
             return self.give_up_group(number, at);
         }
-        self.tell(ndx, flags, None);
+        self.tell(entry, ndx, flags, None);
         self.complete_group(number, at);
-        self.acknowledge(ndx);
+        // The old option means what was sent, and that is links besides files.
+        match kind {
+            Kind::Symlink => self.acknowledge(ndx),
+            _ => self.acknowledge_equal(ndx),
+        }
     }
 
     fn put_object(
@@ -181,6 +186,7 @@ impl Session<'_> {
         match made {
             Ok(()) => {
                 self.dress(&folder, leaf, kind, name, &wanted);
+                self.set_acls(entry, name);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -135,7 +135,11 @@ impl Session<'_> {
         let mut wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
         wanted.mode = wanted.mode.filter(|mode| *mode != PRIVATE);
         self.apply(name, &wanted, |attributes| file.set_attributes(attributes));
-        self.set_extras(entry, name, file.file());
+        if entry.acl.is_some() || entry.xattrs.is_some() {
+            let old = self.folder(parent_of(name)).ok().cloned();
+            let old = old.filter(|_| before.is_some()).map(|f| (f, leaf_of(name).to_vec()));
+            self.set_extras(entry, name, file.file(), old);
+        }
         if self.options.fsync {
             file.file().sync_all()?;
         }
@@ -205,7 +209,8 @@ impl Session<'_> {
         self.apply(&name, &wanted, |attributes| {
             folder.set_attributes(leaf_of(&name), Kind::File, attributes)
         });
-        self.set_extras(entry, &name, file);
+        self.set_acls(entry, &name);
+        self.set_xattrs(entry, &name);
         Ok(())
     }
 
@@ -340,7 +345,4 @@ impl Session<'_> {
             }
         }
     }
-
-    /// ACLs and extended attributes of a file that was written.
-    pub(crate) fn set_extras(&mut self, _entry: &Entry, _name: &[u8], _file: &std::fs::File) {}
 }

@@ -8,6 +8,7 @@ use driftless_proto::setup::Compression;
 use driftless_proto::sums::SumHead;
 use driftless_proto::token::Token;
 use driftless_proto::{Decode, Violation};
+use driftless_tree::Kind;
 
 use crate::error::PushError;
 use crate::options::Append;
@@ -53,6 +54,16 @@ impl Session<'_> {
                     self.ending.statistics.transferred_size += entry.size;
                 }
                 self.show_item(entry, &item);
+                if item.has(ItemFlags::REPORT_XATTR) {
+                    let name = self.name_of(entry);
+                    self.set_xattrs(entry, &name);
+                    if let Ok(Some(present)) = self.look(&name)
+                        && present.kind == Kind::File
+                    {
+                        // As the original does after it has set attributes.
+                        self.correct_time(entry, &name, &present);
+                    }
+                }
             }
             return Ok(());
         }

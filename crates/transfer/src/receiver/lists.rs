@@ -215,7 +215,10 @@ impl Lists {
         if prune {
             add_empty_directories(&entries, &mut dropped);
         }
-        let renamed = entries.iter_mut().fold(false, |any, entry| settle_name(entry) || any);
+        let mut renamed = false;
+        for entry in &mut entries {
+            renamed |= settle_name(entry);
+        }
         let mut list = List {
             first: self.next_first,
             ordered: !renamed || entries.is_sorted_by(|a, b| flist::compare(a, b).is_le()),

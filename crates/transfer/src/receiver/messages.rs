@@ -71,6 +71,10 @@ impl Session<'_> {
         let at = self.pending.iter().position(|pending| Some(pending.ndx) == ndx);
         match at.and_then(|at| self.pending.remove(at)) {
             Some(pending) => {
+                let held = self.lists.by_number(pending.list);
+                if let Some(entry) = held.and_then(|held| held.list.entries.get(pending.at)) {
+                    self.extras.forget_requests(entry);
+                }
                 self.give_up_group(pending.list, pending.at);
                 self.finish_item(pending.list);
                 Ok(())

@@ -16,10 +16,13 @@ mod answers;
 pub(crate) mod content;
 pub(crate) mod lists;
 mod messages;
+mod phases;
 mod reading;
 pub(crate) mod requested;
 pub mod role;
 mod session;
+mod telling;
 mod wire;
 
-pub(crate) use session::{Pending, Session, Waiting, is_made, reason};
+pub(crate) use session::{Pending, Session, Waiting, is_made};
+pub(crate) use telling::reason;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use driftless_proto::Decode;
 use driftless_proto::flist::{IdList, ListItem};
 use driftless_proto::int::take_int;
-use driftless_proto::item::Item;
+use driftless_proto::item::{Item, XattrNumbers};
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::{DelStats, Stats};
 use driftless_tree::Kind;
@@ -32,6 +32,8 @@ pub(crate) enum Reading {
     Number,
     /// Attributes of the item with this number.
     Attributes(u32),
+    /// Values of extended attributes that an item brings.
+    Values(Box<(u32, Item, XattrNumbers)>),
     /// Content of a requested file.
     Answer(Box<Answer>),
     /// The sender's figures.
@@ -59,8 +61,16 @@ impl Session<'_> {
             Reading::Number => self.read_number(),
             Reading::Attributes(ndx) => {
                 let read = self.wire.try_take(Item::take)?;
-                self.after(Reading::Attributes(ndx), read, |session, item| session.item(ndx, item))
+                self.after(Reading::Attributes(ndx), read, |session, item| {
+                    if session.has_xattr_list(&item) {
+                        let values = (ndx, item, XattrNumbers::new());
+                        session.reading = Reading::Values(Box::new(values));
+                        return Ok(());
+                    }
+                    session.item(ndx, item)
+                })
             }
+            Reading::Values(values) => self.read_values(values),
             Reading::Answer(answer) => self.read_answer(answer),
             Reading::Stats => {
                 let protocol = self.setup.protocol;
@@ -91,6 +101,49 @@ impl Session<'_> {
                 Ok(Step::Starved)
             }
         }
+    }
+
+    fn read_values(
+        &mut self,
+        mut state: Box<(u32, Item, XattrNumbers)>,
+    ) -> Result<Step, PushError> {
+        let (ndx, _, numbers) = &mut *state;
+        let ndx = *ndx;
+        let read = self.wire.try_take(|input| {
+            let value = numbers.take_value(input)?;
+            Ok(value.map(|(number, bytes)| (number, bytes.to_vec())))
+        })?;
+        match read {
+            None => {
+                self.reading = Reading::Values(state);
+                Ok(Step::Starved)
+            }
+            Some(Some((number, bytes))) => {
+                if !self.take_value(ndx, number, &bytes) {
+                    let what = format!("extended attribute {number} was not asked for");
+                    return Err(self.wire.broken(what, 2));
+                }
+                self.reading = Reading::Values(state);
+                Ok(Step::Handled)
+            }
+            Some(None) => {
+                let (ndx, item, _) = *state;
+                self.item(ndx, item)?;
+                Ok(Step::Handled)
+            }
+        }
+    }
+
+    fn take_value(&mut self, ndx: u32, number: u32, bytes: &[u8]) -> bool {
+        let Some((at, place)) = self.lists.find(ndx) else { return false };
+        let Some(list) = self.lists.by_number(at).map(|held| Rc::clone(&held.list)) else {
+            return false;
+        };
+        let entry = match place {
+            Some(at) => list.entries.get(at),
+            None => list.directory.as_ref().map(|directory| &directory.entry),
+        };
+        entry.is_some_and(|entry| self.extras.arrived(entry, number, bytes))
     }
 
     fn read_number(&mut self) -> Result<Step, PushError> {
@@ -136,6 +189,7 @@ impl Session<'_> {
                         return Err(self.wire.broken(text, 2));
                     }
                     self.likeness.receive(&mut entry);
+                    self.extras.receive(&mut entry, &mut self.likeness);
                     if self.options.link.munge && entry.kind() == Some(Kind::Symlink) {
                         entry.link_target = [MUNGED, &entry.link_target].concat().into();
                     }

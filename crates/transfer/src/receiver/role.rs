@@ -16,7 +16,7 @@ use crate::error::PushError;
 use crate::link::Link;
 use crate::options::{FilesFrom, TransferOptions};
 use crate::receiver::requested::Requested;
-use crate::receiver::session::{Receive, Session};
+use crate::receiver::session::{Receive, Session, is_late};
 use crate::receiver::wire::Wire;
 use crate::report::Report;
 use crate::request::{Ending, Request, SessionFailure};
@@ -81,6 +81,11 @@ fn run(
 ) -> (Result<(), PushError>, Ending) {
     let Place { options, request, is_server, is_local } = *place;
     let mut wire = Wire::new(link, setup.protocol);
+    if let Err(error) = check_supported(options) {
+        leave(wire.link, setup, is_server, &error);
+        let ending = Ending { protocol: setup.protocol, ..Ending::default() };
+        return (Err(error), ending);
+    }
     let rules = match is_server {
         true => received_rules(&mut wire, setup, options, request, report)
             .map(|rules| (Arc::new(rules), Requested::anything())),
@@ -107,10 +112,28 @@ fn run(
     if let Err(error) = &result {
         leave(wire.link, setup, is_server, error);
     }
-    let is_late = options.limit.stop_at.is_some_and(|at| std::time::SystemTime::now() >= at);
+    let late = is_late(options.limit.stop_at);
     match result {
-        Err(PushError::Cancelled) if is_late => (Err(PushError::TimeLimit), ending),
+        Err(PushError::Cancelled) if late => (Err(PushError::TimeLimit), ending),
         result => (result, ending),
+    }
+}
+
+/// Refuses by name what this side cannot do.
+fn check_supported(options: &TransferOptions) -> Result<(), PushError> {
+    let metadata = &options.metadata;
+    let missing = [
+        (metadata.fake_super, "--fake-super"),
+        (metadata.iconv.is_some(), "--iconv"),
+        (metadata.crtimes, "--crtimes (-N)"),
+        (metadata.copy_as.is_some(), "--copy-as"),
+    ];
+    match missing.iter().find(|(asked, _)| *asked) {
+        None => Ok(()),
+        Some((_, option)) => {
+            let text = format!("This rsync does not support {option} when receiving");
+            Err(PushError::Fatal { text, exit: 4 })
+        }
     }
 }
 
@@ -247,8 +270,10 @@ fn received_rules(
     let parse = parse_options(setup, options, request);
     let delete = &options.delete;
     let mut given = Vec::new();
-    let comes = delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs;
-    while comes {
+    if !(delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs) {
+        return Ok(Rules::none(&parse));
+    }
+    loop {
         let take =
             |input: &mut &[u8]| filterlist::take_rule(input).map(|rule| rule.map(<[u8]>::to_vec));
         match need(wire, report, take)? {

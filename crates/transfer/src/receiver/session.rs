@@ -4,18 +4,14 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use driftless_delta::{FileSum, Layout, Strong};
 use driftless_filter::Rules;
 use driftless_fs::SourceFile;
 use driftless_proto::flist::{ListOptions, ListReader};
-use driftless_proto::item::{Item, ItemFlags};
-use driftless_proto::mux::Tag;
-use driftless_proto::ndx::NdxValue;
 use driftless_proto::setup::ChecksumKind;
 use driftless_proto::token::TokenReader;
-use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
 use crate::connect::handshake::Setup;
@@ -23,18 +19,17 @@ use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::delete::Deletions;
 use crate::generator::destination::Destination;
+use crate::generator::extras::Extras;
 use crate::generator::folders::Folders;
 use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
 use crate::generator::sums::Summing;
-use crate::options::{Itemize, MissingArgs, RemoveSource, TransferOptions};
-use crate::receiver::lists::{Directory, List, Lists, Stage};
+use crate::options::{MissingArgs, TransferOptions};
+use crate::receiver::lists::{Directory, Lists, Stage};
 use crate::receiver::reading::Reading;
 use crate::receiver::requested::Requested;
 use crate::receiver::wire::Wire;
-use crate::report::{
-    self, Direction, KindCounts, ListProgress, Message, Origin, Overall, Report, Role,
-};
+use crate::report::{Direction, KindCounts, ListProgress, Report};
 use crate::request::Ending;
 use crate::sender::answer::strong;
 
@@ -107,6 +102,7 @@ pub(crate) struct Session<'a> {
     pub(crate) room: Vec<u8>,
     pub(crate) lists: Lists,
     pub(crate) likeness: Likeness,
+    pub(crate) extras: Extras,
     pub(crate) destination: Option<Destination>,
     /// The directories of the destination; `None` before it is known, and where a dry run would
     /// make it.
@@ -128,17 +124,17 @@ pub(crate) struct Session<'a> {
     pub(crate) delayed: Vec<crate::generator::place::Delayed>,
     pub(crate) summing: Option<Summing>,
     /// D that we sent, and that we saw, beyond those that close lists.
-    sent_phase: u8,
+    pub(crate) sent_phase: u8,
     pub(crate) seen_phase: u8,
     pub(crate) stats_seen: bool,
     /// The peer closed its side.
     ended: bool,
-    finished: bool,
+    pub(crate) finished: bool,
     pub(crate) ending: Ending,
     pub(crate) counts: Counts,
     /// The peer's last text that says why it may end.
     pub(crate) last_error: Vec<u8>,
-    last_progress: Instant,
+    pub(crate) last_progress: Instant,
 }
 
 /// What is counted on the way.
@@ -181,6 +177,7 @@ impl<'a> Session<'a> {
             room: Vec::new(),
             lists: Lists::new(incremental),
             likeness,
+            extras: Extras::default(),
             destination: None,
             folders: None,
             cursor: 0,
@@ -237,6 +234,9 @@ impl<'a> Session<'a> {
                 if self.finished {
                     return self.say_goodbye();
                 }
+                if self.report.cancelled() || is_late(self.options.limit.stop_at) {
+                    return Err(PushError::Cancelled);
+                }
                 self.ended |= !self.wire.exchange()?;
                 continue;
             }
@@ -246,8 +246,8 @@ impl<'a> Session<'a> {
             if self.ended {
                 return Err(self.left());
             }
-            let report = &*self.report;
-            self.ended = !self.wire.wait(&|| report.cancelled())?;
+            let (report, stop_at) = (&*self.report, self.options.limit.stop_at);
+            self.ended = !self.wire.wait(&|| report.cancelled() || is_late(stop_at))?;
         }
     }
 
@@ -316,6 +316,12 @@ impl<'a> Session<'a> {
         Ok(self.examine_next()? || self.close_lists()? || self.advance()?)
     }
 
+    /// Whether nothing but members of hard-link groups holds lists open. A sender that waits for
+    /// these lists would wait for ever.
+    fn only_groups_wait(&self) -> bool {
+        self.pending.is_empty() && self.lists.held.iter().any(|held| held.unfinished > 0)
+    }
+
     pub(crate) fn lists_incremental(&self) -> bool {
         self.setup.compat.inc_recurse()
     }
@@ -352,6 +358,7 @@ impl<'a> Session<'a> {
             && self.lists_incremental()
             && !self.lists.complete
             && self.lists.ahead < GROUP_SIGHT
+            && !self.only_groups_wait()
         {
             return Ok(false);
         }
@@ -380,82 +387,6 @@ impl<'a> Session<'a> {
         Ok(false)
     }
 
-    /// Closes lists that are finished, the oldest first. The D of the last one is that of the first
-    /// phase.
-    fn close_lists(&mut self) -> Result<bool, PushError> {
-        if !self.lists_incremental() {
-            return Ok(false);
-        }
-        let mut closed = false;
-        for at in 0..self.lists.held.len() {
-            let last = at + 1 == self.lists.held.len();
-            let Some(held) = self.lists.held.get_mut(at) else { break };
-            if held.closed {
-                continue;
-            }
-            if !held.examined() || held.unfinished > 0 || last {
-                break;
-            }
-            held.closed = true;
-            let directory = held.list.directory.clone();
-            self.finish_directory(directory.as_deref());
-            self.wire.put_ndx(NdxValue::Done);
-            closed = true;
-        }
-        Ok(closed)
-    }
-
-    /// Goes on to the next phase when nothing of the present one is left. `false`: something is.
-    fn advance(&mut self) -> Result<bool, PushError> {
-        let may = match self.sent_phase {
-            0 => self.all_examined(),
-            1 => self.seen_phase >= 1 && self.nothing_open(),
-            2 => !self.options.delay_updates || self.seen_phase >= 2,
-            3 => !self.last_round_waits() || self.seen_phase >= 3 && self.stats_seen,
-            4 => self.setup.protocol >= 31 && self.seen_phase >= 4,
-            _ => false,
-        };
-        if !may {
-            return Ok(false);
-        }
-        match self.sent_phase {
-            0 if self.lists_incremental() => {
-                let directory = self.lists.held.back().and_then(|held| held.list.directory.clone());
-                self.finish_directory(directory.as_deref());
-            }
-            2 => self.place_delayed(),
-            3 => {
-                self.finish_deletions()?;
-                self.finish_directories();
-                self.put_deletion_counts();
-                self.wire.link.phase = "during the closing exchange";
-            }
-            4 => self.warn_of_limit(),
-            _ => {}
-        }
-        self.wire.put_ndx(NdxValue::Done);
-        self.sent_phase += 1;
-        let last = if self.setup.protocol >= 31 { 5 } else { 4 };
-        self.finished = self.sent_phase == last;
-        Ok(true)
-    }
-
-    /// Deletions that come last, or the goodbye of old protocols.
-    fn last_round_waits(&self) -> bool {
-        self.setup.protocol < 31 || self.deletions.come_last()
-    }
-
-    fn all_examined(&self) -> bool {
-        let incremental = self.lists_incremental();
-        let examined = self.lists.held.iter().all(|held| held.examined());
-        let done = |held: &crate::receiver::lists::Held| held.closed || held.unfinished == 0;
-        self.lists.complete && examined && (!incremental || self.lists.held.iter().all(done))
-    }
-
-    fn nothing_open(&self) -> bool {
-        self.pending.is_empty() && self.redo.is_empty() && self.linkable.is_empty()
-    }
-
     /// Whether this entry's content is asked for in earnest.
     pub(crate) fn is_dry(&self) -> bool {
         self.options.dry_run || self.options.talk.only_write_batch
@@ -463,101 +394,6 @@ impl<'a> Session<'a> {
 
     pub(crate) fn lists_only(&self) -> bool {
         self.options.selection.list_only || self.receive.destination.is_none()
-    }
-
-    /// The other side closed a list, or a phase.
-    pub(crate) fn mark(&mut self) -> Result<(), PushError> {
-        if self.lists_incremental() && self.lists.held.len() > 1 {
-            if !self.lists.held.front().is_some_and(|held| held.closed) {
-                return Err(self.wire.broken("a list is closed before it ends".to_owned(), 2));
-            }
-            self.lists.forget_oldest();
-            return Ok(());
-        }
-        if self.seen_phase >= self.sent_phase {
-            return Err(self.wire.broken("a phase ends before it begins".to_owned(), 2));
-        }
-        self.seen_phase += 1;
-        if self.seen_phase == 1 {
-            // Whatever was not answered by now never will be.
-            while let Some(pending) = self.pending.pop_front() {
-                self.finish_item(pending.list);
-            }
-        }
-        if self.seen_phase == 3 && !self.stats_seen {
-            self.reading = Reading::Stats;
-        }
-        Ok(())
-    }
-
-    /// One item of this list is finished.
-    pub(crate) fn finish_item(&mut self, list: usize) {
-        if let Some(held) = self.lists.by_number_mut(list) {
-            held.unfinished = held.unfinished.saturating_sub(1);
-        }
-    }
-
-    /// Writes an item without request for content, where it is to be reported. Protocol reference,
-    /// "Item attributes".
-    pub(crate) fn tell(&mut self, ndx: u32, flags: u16, xname: Option<&[u8]>) {
-        const SILENT: u16 =
-            ItemFlags::BASIS_TYPE_FOLLOWS | ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE;
-        let talk = &self.options.talk;
-        let all = talk.itemize == Itemize::All || talk.info.name >= 2;
-        if flags & !SILENT == 0 && xname.is_none_or(<[u8]>::is_empty) && !all {
-            return;
-        }
-        let mut item = Item::new(flags);
-        item.xname = xname.map(Into::into);
-        self.put_item(ndx, &item);
-    }
-
-    /// Writes an item.
-    pub(crate) fn put_item(&mut self, ndx: u32, item: &Item) {
-        self.wire.put_ndx(NdxValue::Item(ndx));
-        self.wire.link.output.append(|out| item.put(out));
-    }
-
-    /// Tells the sender that an entry is finished, where it waits for that.
-    pub(crate) fn acknowledge(&mut self, ndx: u32) {
-        if self.options.delete.remove_source != RemoveSource::Nothing && !self.is_dry() {
-            self.wire.link.output.number(Tag::Success, ndx as i32);
-        }
-    }
-
-    /// Says something, here and to a client at the other end.
-    pub(crate) fn say(&mut self, level: Level, text: &str) {
-        let (tag, bytes) = (tag_of(level), text.as_bytes());
-        if level == Level::ErrorXfer {
-            self.ending.error_xfer = true;
-        }
-        if self.receive.server {
-            const LIMIT: usize = driftless_proto::mux::TEXT_LIMIT - 2;
-            let mut line = bytes.get(..LIMIT.min(bytes.len())).unwrap_or_default().to_vec();
-            line.push(b'\n');
-            self.wire.link.output.message(tag, &line);
-        }
-        self.report.message(&Message { level, origin: Origin::Here, text: bytes });
-    }
-
-    /// Says that an act failed, as rsync words it; the transfer is partial then.
-    pub(crate) fn failed(&mut self, role: Role, act: &str, name: &[u8], error: &std::io::Error) {
-        let full = self.full_path(name);
-        let text = format!("rsync: [{}] {act} \"{full}\" failed: {}", role.name(), reason(error));
-        self.say(Level::ErrorXfer, &text);
-    }
-
-    /// The whole path of a name for people.
-    pub(crate) fn full_path(&self, name: &[u8]) -> String {
-        let dir = self.destination.as_ref().map_or(&b""[..], |d| &d.shown);
-        let mut full = dir.to_vec();
-        if !name.is_empty() && name != b"." {
-            if !full.ends_with(b"/") {
-                full.push(b'/');
-            }
-            full.extend_from_slice(name);
-        }
-        driftless_tree::path::printable(&full)
     }
 
     pub(crate) fn strong(&self) -> Strong {
@@ -573,42 +409,6 @@ impl<'a> Session<'a> {
         sum
     }
 
-    /// How far content is, at most ten times a second unless the file is done.
-    pub(crate) fn show_progress(&mut self, list: &List, at: usize, offset: u64, finished: bool) {
-        let Some(entry) = list.entries.get(at) else { return };
-        if self.options.talk.info.progress == 0 {
-            return;
-        }
-        if !finished && self.last_progress.elapsed().as_millis() < 100 {
-            return;
-        }
-        self.last_progress = Instant::now();
-        let overall = Overall {
-            done_bytes: self.counts.done_bytes + if finished { 0 } else { offset },
-            total_bytes: self.ending.statistics.total_size,
-            transferred_count: self.ending.statistics.transferred_count,
-            remaining_count: self.lists.ahead as u64,
-            listed_count: self.lists.entry_count,
-            lists_complete: self.lists.complete,
-        };
-        let len = entry.size;
-        self.report.progress(&report::Progress { entry, offset, len, finished, overall });
-    }
-
-    /// The caller is told of an item that came back.
-    pub(crate) fn show_item(&mut self, entry: &Entry, item: &Item) {
-        if item.has(ItemFlags::IS_NEW) {
-            self.counts.created.count(entry.mode);
-        }
-        self.report.item(&report::Item {
-            entry,
-            flags: item.flags,
-            xname: item.xname.as_deref(),
-            direction: Direction::Received,
-            source_dir: b"",
-        });
-    }
-
     pub(crate) fn into_ending(mut self) -> (Wire<'a>, Ending) {
         let statistics = &mut self.ending.statistics;
         statistics.listed = self.counts.listed;
@@ -620,25 +420,9 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What the system says, with its number.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            format!("{text} ({code})")
-        }
-        None => error.to_string(),
-    }
-}
-
-fn tag_of(level: Level) -> Tag {
-    match level {
-        Level::Motd | Level::Info => Tag::Info,
-        Level::Warning => Tag::Warning,
-        Level::Error => Tag::Error,
-        Level::ErrorXfer => Tag::ErrorXfer,
-    }
+/// Whether the time limit of the session has passed.
+pub(crate) fn is_late(stop_at: Option<SystemTime>) -> bool {
+    stop_at.is_some_and(|at| SystemTime::now() >= at)
 }
 
 /// What the lists of the session carry.

@@ -24,6 +24,8 @@ const PIECE: usize = 32 * 1024;
 pub(crate) struct Sent {
     pub(crate) literal_bytes: u64,
     pub(crate) matched_bytes: u64,
+    /// Blocks in them.
+    pub(crate) match_count: u64,
     /// It was read as one version, and its digest is right.
     pub(crate) intact: bool,
 }
@@ -296,6 +298,7 @@ fn put_token(
                 }
             } else {
                 sent.matched_bytes += len;
+                sent.match_count += 1;
                 how.output.append(|out| tokens.block(block, &data, out));
             }
         }

@@ -35,8 +35,8 @@ impl Session<'_> {
         self.driver.item_with_name(&listed, &item);
         let asked = self.take_xattr_request(&item)?;
         if !wanted || self.terms.dry_run {
-            // As late as this it is a member of a hard-link group: writing to a receiver that has
-            // left would break the connection before the last D was read.
+            // A member of a hard-link group that is reported as late as this: writing to a receiver
+            // that has left would break the connection before the last D was read.
             if self.phase == Phase::Goodbye {
                 return Ok(());
             }
@@ -183,6 +183,7 @@ impl Session<'_> {
         self.outcome.transferred_count += 1;
         self.outcome.literal_bytes += sent.literal_bytes;
         self.outcome.matched_bytes += sent.matched_bytes;
+        self.outcome.match_count += sent.match_count;
         if !sent.intact {
             self.spoiled.insert(ndx);
         }

@@ -97,6 +97,7 @@ impl Told {
         let mut statistics = self.statistics;
         statistics.literal_bytes = outcome.literal_bytes;
         statistics.matched_bytes = outcome.matched_bytes;
+        statistics.match_count = outcome.match_count;
         statistics.bytes_sent = link.bytes_sent;
         statistics.bytes_received = link.bytes_received;
         statistics.created.get_or_insert_default();
@@ -178,7 +179,11 @@ impl Role<'_> {
             error_xfer: false,
             io_error: 0,
         }));
-        let mut supply = Supply { shared: Rc::clone(&shared), stop_at: options.limit.stop_at };
+        let mut supply = Supply {
+            shared: Rc::clone(&shared),
+            stop_at: options.limit.stop_at,
+            told_progress: None,
+        };
         let lists = Lists::new(setup.compat.inc_recurse());
         let terms = Terms {
             is_server,

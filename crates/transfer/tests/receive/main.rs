@@ -1,6 +1,7 @@
 //! The receiving side against the real rsync: pulls from its server, pushes of its client, and
 //! peers that mean harm.
 
+mod daemon;
 mod fake;
 mod hostile;
 mod interrupted;

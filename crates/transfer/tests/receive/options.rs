@@ -149,3 +149,68 @@ fn a_file_linked_from_an_alternate_directory_is_the_same_file() {
     assert!(!inode("ours").is_empty());
     assert_eq!(inode("ours"), inode("alternate"));
 }
+
+/// Gives some files an ACL and attributes, short and long ones.
+fn decorate(place: &Place, root: &str, seed: u8) {
+    let acl = |user: u8, mask: u8| {
+        let entry = |tag: u8, perms: u8, id: [u8; 4]| [&[tag, 0, perms, 0], &id[..]].concat();
+        let none = [0xff; 4];
+        [
+            vec![2, 0, 0, 0],
+            entry(0x01, 6, none),
+            entry(0x02, user, [1, 0, 0, 0]),
+            entry(0x04, 4, none),
+            entry(0x10, mask, none),
+            entry(0x20, 0, none),
+        ]
+        .concat()
+    };
+    for (number, name) in (seed..).zip(["a", "b", "c", "d"]) {
+        let path = place.path(root).join(name);
+        std::fs::write(&path, name).unwrap();
+        let set = |name: &str, value: &[u8]| {
+            rustix::fs::setxattr(&path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+        };
+        set("user.short", &[number; 3]);
+        if number % 2 == 0 {
+            set("user.long", &[number; 200]);
+            set("system.posix_acl_access", &acl(number % 8, 7));
+        }
+        driftless_testkit::plant::set_mtime(&path, 1_600_000_000, 0);
+    }
+    driftless_testkit::plant::set_mtime(&place.path(root), 1_600_000_000, 0);
+}
+
+/// All attributes of a file, sorted.
+fn attributes(path: &std::path::Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut room = [0; 1024];
+    let len = rustix::fs::listxattr(path, &mut room).unwrap();
+    let names = room[..len].split(|&b| b == 0).filter(|name| !name.is_empty());
+    let value = |name: &[u8]| {
+        let mut room = [0; 1024];
+        let len = rustix::fs::getxattr(path, name, &mut room).unwrap();
+        (name.to_vec(), room[..len].to_vec())
+    };
+    let mut all: Vec<_> = names.map(value).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn acls_and_extended_attributes_come_with_their_files() {
+    for (changed, form) in [(true, Form::Pull), (false, Form::Pull), (true, Form::Push)] {
+        let place = Place::empty();
+        std::fs::create_dir(place.path("src")).unwrap();
+        decorate(&place, "src", 2);
+        if changed {
+            std::fs::create_dir(place.path("stock")).unwrap();
+            decorate(&place, "stock", 3);
+            place.copy("stock", "ours");
+        }
+        place.same(form, &["-aAX"]);
+        for name in ["a", "b", "c", "d"] {
+            let wanted = attributes(&place.path("src").join(name));
+            assert_eq!(attributes(&place.path("ours").join(name)), wanted, "{name} {changed}");
+        }
+    }
+}

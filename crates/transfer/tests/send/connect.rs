@@ -303,3 +303,21 @@ fn a_session_ends_at_its_time_limit() {
     assert!(matches!(failure.error, PushError::TimeLimit), "{failure:?}");
     assert_eq!(failure.error.exit_code(), 30);
 }
+
+#[test]
+fn a_shell_that_says_nothing_is_given_up_and_not_waited_for() {
+    let place = Place::with_trees();
+    let shell = RemoteShell {
+        command: vec![place.path("sh").into_os_string().into_encoded_bytes()],
+        host: b"h".to_vec(),
+        program: b"exec sleep 20;".to_vec(),
+        ..RemoteShell::default()
+    };
+    let options = TransferOptions { timeout: Some(Duration::from_secs(1)), ..options() };
+    let connection = Connection::shell(&shell, &options).unwrap();
+    let error = connection.negotiate(End::Client, Direction::Send, &options, &mut Quiet);
+    assert_eq!(error.err().unwrap().exit_code(), 30);
+    // The shell still runs, since it was not waited for.
+    let sleeps = Command::new("pgrep").args(["-P", &std::process::id().to_string()]).output();
+    assert!(!sleeps.expect("this test needs the program pgrep").stdout.is_empty());
+}

@@ -187,7 +187,7 @@ fn make_trees(at: &Path) {
     for dir in ["a/b/c", "e", "sub.x", "sp ace"] {
         fs::create_dir_all(src.join(dir)).unwrap();
     }
-    let big: Vec<u8> = (0..300_000_u32).map(|i| (i / 7 ^ i % 251) as u8).collect();
+    let big: Vec<u8> = (0..300_000_u32).map(|i| ((i / 7) ^ (i % 251)) as u8).collect();
     let files: [(&str, &[u8]); 9] = [
         ("f", b"hi\n"),
         ("a/g", b"hello\n"),

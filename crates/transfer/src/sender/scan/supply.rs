@@ -2,7 +2,7 @@
 //! sources.
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use driftless_fs::is_absent;
 use driftless_fs::xattr::Of;
@@ -18,12 +18,17 @@ use crate::report::{
 use crate::sender::scan::content::{Opened, Reading};
 use crate::sender::scan::state::{Shared, State, describe};
 
+/// Between two reports about content under way.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The driver of a session whose lists were made by [`super::walk::Walk`]: the index of what is
 /// listed is the number of its origin.
 pub(crate) struct Supply<'a> {
     pub(crate) shared: Shared<'a>,
     /// `--stop-at`
     pub(crate) stop_at: Option<SystemTime>,
+    /// When the caller last heard of content under way.
+    pub(crate) told_progress: Option<Instant>,
 }
 
 impl State<'_> {
@@ -160,6 +165,10 @@ impl Driver for Supply<'_> {
     }
 
     fn progress(&mut self, listed: &Listed<'_>, offset: u64) {
+        if self.told_progress.is_some_and(|at| at.elapsed() < PROGRESS_INTERVAL) {
+            return;
+        }
+        self.told_progress = Some(Instant::now());
         let state = &mut *self.shared.borrow_mut();
         let overall = state.overall;
         state.report.progress(&Progress {

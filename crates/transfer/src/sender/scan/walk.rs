@@ -42,8 +42,9 @@ pub(crate) struct Walk<'a> {
     /// The working directory, where relative arguments begin.
     pub(super) here: Vec<u8>,
     ids: Ids,
-    /// Number of the first entry of each hard-link group.
-    groups: HashMap<(u64, u64), u32>,
+    /// Number of the first entry of each hard-link group. An inode's number may be used again
+    /// during the walk, by a file of another kind.
+    groups: HashMap<(u64, u64, Option<Kind>), u32>,
     /// Directories not yet listed, the next one last.
     pending: Vec<Pending>,
     /// What arguments add to directories that have lists of their own.
@@ -389,10 +390,10 @@ impl<'a> Walk<'a> {
             entry.hard_link = Some(HardLink::Inode { dev: dev + 1, ino });
             return;
         }
-        entry.hard_link = Some(match self.groups.get(&(dev, ino)) {
+        entry.hard_link = Some(match self.groups.get(&(dev, ino, entry.kind())) {
             Some(&ndx) => HardLink::Follows { ndx },
             None => {
-                self.groups.insert((dev, ino), ndx);
+                self.groups.insert((dev, ino, entry.kind()), ndx);
                 HardLink::First
             }
         });

@@ -1,0 +1,396 @@
+//! ACLs and extended attributes of entries: what the lists say, in what a file differs, and setting
+//! it. Protocol reference, "ACL data" and "Xattr data".
+//!
+//! Lists say each ACL and each set of attributes once and refer to it later, so all are kept for the
+//! session. Long values travel on demand, with an item that reports a difference.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+
+use driftless_fs::Folder;
+use driftless_fs::xattr::{
+    ACCESS_ACL, DEFAULT_ACL, Of, Whom, decode_acl, encode_acl, remove_open_xattr, set_open_xattr,
+};
+use driftless_proto::item::{Item, ItemFlags, XattrNumbers};
+use driftless_tree::flist::{Acl, Cached, Entry, XattrValue};
+use driftless_tree::{Kind, Meta};
+
+use crate::generator::likeness::Likeness;
+use crate::receiver::Session;
+use crate::receiver::lists::{leaf_of, parent_of};
+use crate::report::Role;
+
+/// Names that rsync keeps for itself.
+const OWN_NAMES: &[u8] = b"user.rsync.%";
+
+/// What the lists have said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    access: Vec<Acl>,
+    default: Vec<Acl>,
+    sets: Vec<Vec<(Box<[u8]>, XattrValue)>>,
+    /// Long values that were asked for, by set and number. A sender gives each only once, whatever
+    /// entries it belongs to, so what came is put into the set.
+    requested: HashSet<(u32, u32)>,
+}
+
+impl Extras {
+    /// Keeps what an entry brings and leaves a reference in it.
+    pub(crate) fn receive(&mut self, entry: &mut Entry, likeness: &mut Likeness) {
+        if let Some(acls) = &mut entry.acl {
+            for acl in [Some(&mut acls.access), acls.default.as_mut()].into_iter().flatten() {
+                likeness.learn_names(acl);
+            }
+            keep(&mut self.access, &mut acls.access);
+            if let Some(default) = &mut acls.default {
+                keep(&mut self.default, default);
+            }
+        }
+        if let Some(xattrs) = &mut entry.xattrs {
+            keep(&mut self.sets, xattrs);
+        }
+    }
+
+    /// A long value came. `false`: it was not asked for.
+    pub(crate) fn arrived(&mut self, entry: &Entry, number: u32, bytes: &[u8]) -> bool {
+        let Some(set) = set_number(entry) else { return false };
+        if !self.requested.contains(&(set, number)) {
+            return false;
+        }
+        let place = number.checked_sub(1).map(|at| at as usize);
+        let value = place.and_then(|at| self.sets.get_mut(set as usize)?.get_mut(at));
+        match value {
+            Some((_, value @ XattrValue::Digest { .. })) => {
+                // An empty one: the sender could not read it any more.
+                if !bytes.is_empty() && is_value(value, bytes) {
+                    *value = XattrValue::Full(bytes.into());
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The entry will not come, nor what was asked for with it.
+    pub(crate) fn forget_requests(&mut self, entry: &Entry) {
+        let Some(set) = set_number(entry) else { return };
+        let missing = self.sets.get(set as usize).into_iter().flatten().zip(1..);
+        for ((_, value), number) in missing {
+            if matches!(value, XattrValue::Digest { .. }) {
+                self.requested.remove(&(set, number));
+            }
+        }
+    }
+
+    fn set_of(&self, entry: &Entry) -> &[(Box<[u8]>, XattrValue)] {
+        match entry.xattrs.as_deref() {
+            Some(Cached::Index(at)) => {
+                self.sets.get(*at as usize).map(Vec::as_slice).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+
+    fn access_of(&self, entry: &Entry) -> Option<&Acl> {
+        match entry.acl.as_deref()?.access {
+            Cached::Index(at) => self.access.get(at as usize),
+            Cached::Literal(_) => None,
+        }
+    }
+
+    fn default_of(&self, entry: &Entry) -> Option<&Acl> {
+        match entry.acl.as_deref()?.default {
+            Some(Cached::Index(at)) => self.default.get(at as usize),
+            _ => None,
+        }
+    }
+}
+
+/// An ACL with what one mode says in it as another one would say it.
+fn with_mode(mut acl: Vec<(Whom, u8)>, before: u32, after: u32) -> Vec<(Whom, u8)> {
+    let group = |mode: u32| (mode >> 3 & 7) as u8;
+    for (whom, perms) in &mut acl {
+        match whom {
+            Whom::Owner => *perms = (after >> 6 & 7) as u8,
+            Whom::Others => *perms = (after & 7) as u8,
+            Whom::Mask | Whom::OwningGroup if *perms == group(before) => *perms = group(after),
+            _ => {}
+        }
+    }
+    acl
+}
+
+fn set_number(entry: &Entry) -> Option<u32> {
+    match entry.xattrs.as_deref()? {
+        Cached::Index(at) => Some(*at),
+        Cached::Literal(_) => None,
+    }
+}
+
+fn keep<T>(known: &mut Vec<T>, cached: &mut Cached<T>) {
+    if matches!(cached, Cached::Index(_)) {
+        return;
+    }
+    let index = Cached::Index(known.len() as u32);
+    if let Cached::Literal(literal) = std::mem::replace(cached, index) {
+        known.push(literal);
+    }
+}
+
+/// A whole ACL as the disk keeps it; `None` where the mode says everything.
+fn whole_access(acl: &Acl, mode: u32, likeness: &Likeness) -> Option<Vec<(Whom, u8)>> {
+    let bits = |shift: u32| (mode >> shift & 7) as u8;
+    if acl.named.is_none() && acl.mask.is_none() {
+        return None;
+    }
+    let group = acl.group_obj.unwrap_or(bits(3));
+    let mask = acl.mask.unwrap_or(bits(3));
+    Some(listed(acl, (bits(6), group, bits(0)), Some(mask), likeness))
+}
+
+/// A default ACL as the disk keeps it; `None`: there is none.
+fn whole_default(acl: &Acl, likeness: &Likeness) -> Option<Vec<(Whom, u8)>> {
+    let (user, other) = (acl.user_obj?, acl.other.unwrap_or(0));
+    let group = acl.group_obj.unwrap_or(0);
+    let union = acl.named.iter().flatten().fold(group, |all, entry| all | entry.perms);
+    let mask = acl.mask.or_else(|| acl.named.as_ref().map(|_| union));
+    Some(listed(acl, (user, group, other), mask, likeness))
+}
+
+fn listed(
+    acl: &Acl,
+    (user, group, other): (u8, u8, u8),
+    mask: Option<u8>,
+    likeness: &Likeness,
+) -> Vec<(Whom, u8)> {
+    let named = |is_user: bool| {
+        let of_kind = acl.named.iter().flatten().filter(move |entry| entry.is_user == is_user);
+        let mut list: Vec<(u32, u8)> = of_kind
+            .map(|entry| {
+                let map = if is_user { &likeness.users } else { &likeness.groups };
+                (map.map(entry.id), entry.perms)
+            })
+            .collect();
+        list.sort_unstable();
+        list
+    };
+    let mut entries = vec![(Whom::Owner, user)];
+    entries.extend(named(true).into_iter().map(|(id, perms)| (Whom::User(id), perms)));
+    entries.push((Whom::OwningGroup, group));
+    entries.extend(named(false).into_iter().map(|(id, perms)| (Whom::Group(id), perms)));
+    entries.extend(mask.map(|mask| (Whom::Mask, mask)));
+    entries.push((Whom::Others, other));
+    entries
+}
+
+impl Session<'_> {
+    /// In what an existing object differs, attributes of all sorts.
+    pub(crate) fn differences(&mut self, entry: &Entry, name: &[u8], present: &Meta) -> u16 {
+        self.likeness.differences(entry, present) | self.extra_differences(entry, name, present)
+    }
+
+    /// In what its ACLs and extended attributes differ.
+    pub(crate) fn extra_differences(&mut self, entry: &Entry, name: &[u8], present: &Meta) -> u16 {
+        if entry.acl.is_none() && entry.xattrs.is_none() {
+            return 0;
+        }
+        let Some((folder, of)) = self.place_of(name) else { return 0 };
+        let of = of.as_deref().map_or(Of::Dir, Of::Entry);
+        let mut flags = 0;
+        let acls = entry.acl.is_some() && present.kind != Kind::Symlink;
+        if acls && self.acls_differ(entry, &folder, of, Some(present.mode)) {
+            flags |= ItemFlags::REPORT_ACL;
+        }
+        if entry.xattrs.is_some() && self.xattrs_differ(entry, &folder, of) {
+            flags |= ItemFlags::REPORT_XATTR;
+        }
+        flags
+    }
+
+    /// What an item about something new says of its attributes.
+    pub(crate) fn extras_of_new(&self, entry: &Entry) -> u16 {
+        match self.extras.set_of(entry).is_empty() {
+            true => 0,
+            false => ItemFlags::REPORT_XATTR,
+        }
+    }
+
+    /// The directory of a name and its last component; `None` for the root itself.
+    fn place_of(&mut self, name: &[u8]) -> Option<(Folder, Option<Vec<u8>>)> {
+        match name {
+            b"." => self.folder(b"").ok().cloned().map(|folder| (folder, None)),
+            _ => {
+                let folder = self.folder(parent_of(name)).ok().cloned()?;
+                Some((folder, Some(leaf_of(name).to_vec())))
+            }
+        }
+    }
+
+    /// `mode`: what this mode of the present object says in its ACL does not count.
+    fn acls_differ(&self, entry: &Entry, folder: &Folder, of: Of<'_>, mode: Option<u32>) -> bool {
+        let present = |name| folder.xattr(of, name).ok().flatten().as_deref().and_then(decode_acl);
+        let present_access = present(ACCESS_ACL).map(|acl| match mode {
+            Some(mode) => with_mode(acl, mode, entry.mode),
+            None => acl,
+        });
+        let wanted = |acl| whole_access(acl, entry.mode, &self.likeness);
+        let access = self.extras.access_of(entry).and_then(wanted);
+        let default =
+            self.extras.default_of(entry).and_then(|acl| whole_default(acl, &self.likeness));
+        let is_dir = entry.kind() == Some(Kind::Dir);
+        present_access != access || is_dir && present(DEFAULT_ACL) != default
+    }
+
+    fn xattrs_differ(&self, entry: &Entry, folder: &Folder, of: Of<'_>) -> bool {
+        let wanted = self.wanted_xattrs(entry);
+        let Ok(names) = folder.xattr_names(of) else { return !wanted.is_empty() };
+        let names: Vec<Vec<u8>> = names.into_iter().filter(|name| self.is_ours(name)).collect();
+        names.len() != wanted.len()
+            || wanted.iter().any(|(_, name, value)| {
+                let present = folder.xattr(of, name).ok().flatten();
+                !present.is_some_and(|present| is_value(value, &present))
+            })
+    }
+
+    /// The attributes that an entry shall have here, with their numbers in the list.
+    fn wanted_xattrs(&self, entry: &Entry) -> Vec<(u32, &[u8], &XattrValue)> {
+        let set = self.extras.set_of(entry);
+        (1..)
+            .zip(set)
+            .filter(|(_, (name, _))| self.is_ours(name))
+            .map(|(number, (name, value))| (number, &**name, value))
+            .collect()
+    }
+
+    /// Whether attributes of this name are copied.
+    fn is_ours(&self, name: &[u8]) -> bool {
+        let spaces = match self.likeness.superuser() {
+            true => !name.starts_with(b"system."),
+            false => name.starts_with(b"user."),
+        };
+        spaces && (self.options.metadata.xattrs > 1 || !name.starts_with(OWN_NAMES))
+    }
+
+    /// Whether an item is followed by a list about attributes.
+    pub(crate) fn has_xattr_list(&self, item: &Item) -> bool {
+        self.options.metadata.xattrs > 0
+            && !self.is_dry()
+            && item.has_xattr_list(self.setup.protocol, self.setup.compat)
+    }
+
+    /// Asks for the long values of an entry that were not asked for.
+    pub(crate) fn put_xattr_requests(&mut self, entry: &Entry) {
+        let wanted = self.wanted_xattrs(entry);
+        let long = wanted.iter().filter(|(_, _, value)| matches!(value, XattrValue::Digest { .. }));
+        let numbers: Vec<u32> = long.map(|(number, _, _)| *number).collect();
+        let (set, requested) = (set_number(entry).unwrap_or(0), &mut self.extras.requested);
+        self.wire.link.output.append(|out| {
+            let mut list = XattrNumbers::new();
+            for number in numbers.into_iter().filter(|number| requested.insert((set, *number))) {
+                list.put_request(out, number);
+            }
+            XattrNumbers::put_end(out);
+        });
+    }
+
+    /// Sets the ACLs of an object that is in place; what it has beyond that goes.
+    pub(crate) fn set_acls(&mut self, entry: &Entry, name: &[u8]) {
+        if entry.acl.is_none() || self.is_dry() {
+            return;
+        }
+        let Some((folder, leaf)) = self.place_of(name) else { return };
+        let of = leaf.as_deref().map_or(Of::Dir, Of::Entry);
+        if !self.acls_differ(entry, &folder, of, None) {
+            return;
+        }
+        let access = self.extras.access_of(entry);
+        let access = access.and_then(|acl| whole_access(acl, entry.mode, &self.likeness));
+        let default =
+            self.extras.default_of(entry).and_then(|acl| whole_default(acl, &self.likeness));
+        let put = |name: &[u8], acl: Option<Vec<(Whom, u8)>>| match acl {
+            Some(acl) => folder.set_xattr(of, name, &encode_acl(&acl)),
+            None => folder.remove_xattr(of, name),
+        };
+        let mut result = put(ACCESS_ACL, access);
+        if entry.kind() == Some(Kind::Dir) {
+            result = result.and(put(DEFAULT_ACL, default));
+        }
+        if let Err(error) = result {
+            self.failed(Role::Generator, "set_acl: sys_acl_set_file", name, &error);
+        }
+    }
+
+    /// Sets the extended attributes of an object that is in place; what it has beyond them goes.
+    pub(crate) fn set_xattrs(&mut self, entry: &Entry, name: &[u8]) {
+        if entry.xattrs.is_none() || self.is_dry() {
+            return;
+        }
+        let Some((folder, leaf)) = self.place_of(name) else { return };
+        let of = leaf.as_deref().map_or(Of::Dir, Of::Entry);
+        let mut result = Ok(());
+        let wanted = self.wanted_xattrs(entry);
+        for present in folder.xattr_names(of).unwrap_or_default() {
+            let known = wanted.iter().any(|(_, name, _)| *name == present.as_slice());
+            if self.is_ours(&present) && !known {
+                result = result.and(folder.remove_xattr(of, &present));
+            }
+        }
+        for (_, name, value) in wanted {
+            let XattrValue::Full(bytes) = value else { continue };
+            let present = folder.xattr(of, name).ok().flatten();
+            if present.as_deref() != Some(&**bytes) {
+                result = result.and(folder.set_xattr(of, name, bytes));
+            }
+        }
+        if let Err(error) = result {
+            self.failed(Role::Receiver, "rsync_xal_set: lsetxattr", name, &error);
+        }
+    }
+
+    /// Sets ACL and extended attributes of a file that has no place yet.
+    pub(crate) fn set_extras(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        file: &File,
+        basis: Option<(Folder, Vec<u8>)>,
+    ) {
+        let mut result: io::Result<()> = Ok(());
+        for (_, name, value) in self.wanted_xattrs(entry) {
+            let bytes = match (value, &basis) {
+                (XattrValue::Full(bytes), _) => Some(bytes.to_vec()),
+                // What did not come is as in the old version.
+                (XattrValue::Digest { .. }, Some((folder, leaf))) => {
+                    folder.xattr(Of::Entry(leaf), name).ok().flatten()
+                }
+                _ => None,
+            };
+            if let Some(bytes) = bytes {
+                result = result.and(set_open_xattr(file, name, &bytes));
+            }
+        }
+        if entry.acl.is_some() {
+            let access = self.extras.access_of(entry);
+            let acl = access.and_then(|acl| whole_access(acl, entry.mode, &self.likeness));
+            result = result.and(match acl {
+                Some(acl) => set_open_xattr(file, ACCESS_ACL, &encode_acl(&acl)),
+                // It may have got one from its directory.
+                None => remove_open_xattr(file, ACCESS_ACL),
+            });
+        }
+        if let Err(error) = result {
+            self.failed(Role::Receiver, "rsync_xal_set: lsetxattr", name, &error);
+        }
+    }
+}
+
+fn is_value(wanted: &XattrValue, present: &[u8]) -> bool {
+    match wanted {
+        XattrValue::Full(bytes) => **bytes == *present,
+        XattrValue::Digest { len, md5 } => {
+            let digest = driftless_delta::file_digest(driftless_delta::Strong::Md5, present);
+            *len as usize == present.len() && digest.as_bytes() == md5
+        }
+    }
+}
