@@ -26,12 +26,14 @@ pub struct Script {
     pub data: Vec<u8>,
     /// What comes from here on is said when the first phase's requests have come.
     pub pause: Option<usize>,
+    /// Longest wait for them, where they may never come and nothing depends on it.
+    pub patience: Option<Duration>,
     ndx: NdxWriter,
 }
 
 impl Script {
     pub fn new() -> Self {
-        Self { data: Vec::new(), pause: None, ndx: NdxWriter::new(32) }
+        Self { data: Vec::new(), pause: None, patience: None, ndx: NdxWriter::new(32) }
     }
 
     /// An entry with all fields; links need their text.
@@ -133,9 +135,11 @@ pub fn receive_from(
     put_vstring(&mut said, b"md5");
     said.extend_from_slice(&frames(before));
     let (waits, behind) = (script.pause.is_some(), frames(behind));
+    let patience = script.patience;
     let client = std::thread::spawn(move || {
         let mut stream = theirs;
         let _ = stream.write_all(&said);
+        stream.set_read_timeout(patience).unwrap();
         let mut heard = Vec::new();
         let mut room = [0; 4096];
         while waits && !requests_ended(&heard) {
@@ -146,6 +150,7 @@ pub fn receive_from(
         }
         let _ = stream.write_all(&behind);
         let _ = stream.shutdown(std::net::Shutdown::Write);
+        stream.set_read_timeout(None).unwrap();
         let _ = stream.read_to_end(&mut heard);
     });
     let info = if incremental { &b".iLsfxCIvu"[..] } else { b".LsfxCIvu" };

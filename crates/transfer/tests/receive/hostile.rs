@@ -1,6 +1,7 @@
 //! Senders that mean harm: each ends with rsync's code, and nothing outside is touched.
 
 use std::fs;
+use std::time::Duration;
 
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::sums::SumHead;
@@ -157,5 +158,36 @@ fn a_session_cut_anywhere_leaves_no_temporary_and_never_hangs() {
             true => assert_eq!(names, ["f"]),
             false => assert!(names.is_empty(), "cut at {len}: {names:?}"),
         }
+    }
+}
+
+#[test]
+fn garbage_at_any_point_is_an_error_or_harmless() {
+    let digest = b"\x90\x01\x50\x98\x3c\xd2\x4f\xb0\xd6\x96\x3f\x7d\x28\xe1\x7f\x72";
+    let script = Script::new()
+        .dir(b".")
+        .dir(b"d")
+        .file(b"d/f", 3)
+        .file(b"g", 0)
+        .link(b"l", b"d/f")
+        .end()
+        .answer(1, CONTENT)
+        .head(SumHead::default())
+        .literal(b"abc")
+        .raw(&[0; 4])
+        .raw(digest);
+    let pause = script.pause.expect("it answers");
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..600 {
+        let mut data = script.data.clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..data.len());
+            data[at] = random.u8(..);
+        }
+        // Whatever comes of it, it comes to an end, and nothing outside is touched.
+        let mut changed = Script::new().raw(&data);
+        changed.pause = random.bool().then_some(pause);
+        changed.patience = Some(Duration::from_millis(5));
+        code_of(&changed, random.bool());
     }
 }
