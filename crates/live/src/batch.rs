@@ -8,7 +8,7 @@ use driftless_tree::{Meta, RelPath};
 pub struct Batch {
     /// Directories come before what is in them.
     pub items: Vec<Item>,
-    /// Marked trees that the items cover.
+    /// Marked trees that the items cover completely.
     pub trees: Vec<RelPath>,
     /// Names that the target may hold and that the batch removes.
     pub deletions: u64,

@@ -503,6 +503,11 @@ impl<'a> Planner<'a> {
     fn finish(self) -> Batch {
         let mut batch = self.batch;
         batch.items = self.items.into_values().collect();
+        // Former names are deleted by the batch that follows: what covers them stays marked.
+        let formers = batch.items.iter().filter(|item| item.act == Act::FormerName);
+        let above: HashSet<RelPath> =
+            formers.filter_map(|item| item.path.as_ref()).flat_map(RelPath::ancestors).collect();
+        batch.trees.retain(|dir| !above.contains(dir));
         batch.deletions = batch
             .items
             .iter()

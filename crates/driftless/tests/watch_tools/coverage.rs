@@ -19,7 +19,7 @@ const TESTS: &str = concat!(
 fn options(help: &str) -> BTreeSet<String> {
     let listed = help.lines().filter(|line| line.starts_with("\t-"));
     let words = listed.flat_map(|line| {
-        let names = line.trim_start().split_whitespace().next().unwrap_or_default();
+        let names = line.split_whitespace().next().unwrap_or_default();
         names.split('|').map(|name| name.trim_end_matches(',').to_owned()).collect::<Vec<_>>()
     });
     words.filter(|word| word.starts_with('-')).collect()
