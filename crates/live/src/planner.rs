@@ -398,7 +398,8 @@ impl<'a> Planner<'a> {
                 }
             }
             let group = if self.wishes.hard_links { self.group_of(&path) } else { None };
-            let changed = names.iter().any(|name| self.changed.contains(name));
+            let changed =
+                names.iter().any(|name| self.changed.contains(name) || self.taken.waits(name));
             let held = names.iter().any(|name| self.presence.contains(name));
             let content = (changed && held) || names.iter().any(|name| self.content_wanted(name));
             for name in &names {

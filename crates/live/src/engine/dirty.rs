@@ -15,7 +15,7 @@
 //!
 //! Memory is bounded: past [`MAX_MARKS`] the set gives up detail and asks for a full pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use driftless_tree::RelPath;
@@ -123,6 +123,18 @@ pub struct Taken {
     pub root: bool,
     /// Renames that may explain the arrivals among them.
     pub renames: Renames,
+    /// Marks that stay behind, for files still being written or failed ones: the target may have old
+    /// content there. Paths, and directories with everything below them.
+    pub waiting: HashSet<RelPath>,
+}
+
+impl Taken {
+    /// Whether what the target has at `path` may be old without this batch knowing.
+    pub fn waits(&self, path: &RelPath) -> bool {
+        !self.waiting.is_empty()
+            && (self.waiting.contains(path)
+                || path.ancestors().any(|dir| self.waiting.contains(&dir)))
+    }
 }
 
 /// See the module's documentation.
@@ -332,6 +344,8 @@ impl DirtySet {
             self.flying.root = Some(mark);
             taken.root = true;
         }
+        let unsure = self.paths.iter().filter(|(_, mark)| mark.need > Need::Attributes);
+        taken.waiting = unsure.map(|(path, _)| path).chain(self.trees.keys()).cloned().collect();
         // Not kept for marks that stay behind: after this batch an old name may hold another object
         // at the target, and forgetting a rename only costs bytes.
         taken.renames = std::mem::take(&mut self.renames);

@@ -143,3 +143,13 @@ fn what_fails_inside_a_tree_is_as_old_as_the_tree() {
     set.give_back();
     assert_eq!(set.first_serial(), Some(1));
 }
+
+#[test]
+fn a_batch_knows_which_content_is_not_in_it() {
+    let mut set = DirtySet::default();
+    set.mark(path("open"), Need::Content, Writing::Open, at(0));
+    set.mark(path("b"), Need::Arrived, Writing::Unknown, at(1));
+    let taken = set.take(Duration::from_millis(2), SETTLE, false, 10);
+    assert_eq!(taken.paths.len(), 1);
+    assert!(taken.waits(&path("open")) && !taken.waits(&path("b")));
+}
