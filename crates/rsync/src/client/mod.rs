@@ -235,7 +235,12 @@ impl Client<'_> {
             .negotiate(End::Client, Direction::Receive, options, printer)
             .map_err(failed)?;
         let rules = self.invocation.rules.clone();
-        let request = Request { sources: Vec::new(), destination, rules };
+        // What the remote shell makes of paths that are not quoted is unknown.
+        let sources = match self.invocation.connect.old_args {
+            0 => far.paths_inside(),
+            1.. => Vec::new(),
+        };
+        let request = Request { sources, destination, rules };
         match driftless_transfer::receive(session, options, &request, printer) {
             // Where nothing was listed it did not come to a generator.
             Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),

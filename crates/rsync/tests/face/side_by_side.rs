@@ -22,7 +22,7 @@ pub enum Cast {
 }
 
 /// Our program, which cargo builds beside the tests.
-fn ours() -> PathBuf {
+pub fn ours() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().and_then(Path::parent).unwrap().join("examples/rsync");
     assert!(program.exists(), "cargo test builds {}", program.display());
