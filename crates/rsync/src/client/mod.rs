@@ -2,7 +2,6 @@
 
 mod daemon;
 pub mod failure;
-mod local;
 pub mod maps;
 mod prompt;
 pub mod route;
@@ -264,14 +263,9 @@ impl Client<'_> {
     ) -> Ended {
         let options = &self.invocation.options;
         let rules = self.invocation.rules.clone();
-        let lists = destination.is_none() || options.selection.list_only;
         let role = Role::Sender;
         let request = Request { sources, destination, rules };
-        let result = match lists {
-            true => local::list(options, &request, printer),
-            false => driftless_transfer::local::copy(options, &request, printer),
-        };
-        match result {
+        match driftless_transfer::copy(options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
