@@ -22,11 +22,14 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<Atomic
         Ok(invocation) => invocation,
         Err(usage) => return complain(&usage),
     };
-    // To a server this one is only said: it changes nothing, and the client writes.
-    let said = |name: &&str| invocation.mode == Mode::Client || *name != "only-write-batch";
-    if let Some(name) = invocation.not_yet.iter().copied().find(said) {
-        let text = format!("--{name} is not supported yet");
-        return complain(&Usage { code: 4, text, prefixed: true, with_help: false });
+    if let Err(usage) = invocation.check_supported() {
+        return match invocation.mode {
+            Mode::Server { .. } => {
+                server::complain(&usage.line(), usage.code);
+                usage.code
+            }
+            _ => complain(&usage),
+        };
     }
     match invocation.mode {
         Mode::Help => say(&format!("{}\n{}", version::text(), help())),
@@ -53,7 +56,7 @@ fn complain(usage: &Usage) -> u8 {
     if usage.with_help {
         eprint!("{}\n{}", version::text(), help());
     } else {
-        eprintln!("{}{}", if usage.prefixed { "rsync: " } else { "" }, usage.text);
+        eprintln!("{}", usage.line());
     }
     eprintln!("{}", exit::line(usage.code, Role::Client));
     usage.code

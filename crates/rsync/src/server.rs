@@ -17,6 +17,9 @@ pub fn run(mut invocation: Invocation, words: &[Vec<u8>], environment: &Environm
             let all: Vec<Vec<u8>> = words.iter().cloned().chain(more).collect();
             invocation =
                 interpret(&all, environment).map_err(|usage| PushError::Usage(usage.text))?;
+            invocation
+                .check_supported()
+                .map_err(|usage| PushError::Fatal { text: usage.line(), exit: usage.code })?;
             connection.apply(&invocation.options);
         }
         serve(&invocation, connection)

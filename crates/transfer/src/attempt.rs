@@ -81,7 +81,7 @@ impl Attempt<'_> {
             host: &url.host,
             port: url.port,
             family: Family::Any,
-            bind_address: self.options.bind_address,
+            bind_addresses: self.options.bind_address.as_slice(),
             socket_options: &[],
         };
         let socket = socket::connect(&way, deadline, &|| driver.cancelled())?;

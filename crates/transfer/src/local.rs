@@ -1,72 +1,102 @@
-//! A copy within this machine: both roles in this process, joined by a pair of sockets.
+//! A copy or a listing within this machine: both roles in this process, joined by a pair of
+//! sockets.
 //!
-//! The sender is the client and speaks to the caller; the receiving side is the server, on a thread
-//! of its own, and what it has to say travels through the session.
+//! The client speaks to the caller: the sender of a copy, the receiving side of a listing. The other
+//! one is the server, on a thread of its own, and what it has to say travels through the session.
 
 use std::os::unix::net::UnixStream;
 
 use crate::connect::stream::Stream;
-use crate::connect::{Connection, Direction, End, can_recurse_incrementally};
+use crate::connect::{Connection, Direction, End, Established, can_recurse_incrementally};
 use crate::error::PushError;
 use crate::options::TransferOptions;
-use crate::receiver::role::receive_from;
+use crate::receiver::role::{receive, receive_from};
 use crate::report::{Quiet, Report};
 use crate::request::{Ending, Request, SessionFailure};
 use crate::sender::role::send;
 
-/// Copies what `request` names to its destination.
+type Ended = Result<Ending, Box<SessionFailure>>;
+
+/// Copies what `request` names to its destination; without one, or with `--list-only`, lists it.
 ///
 /// # Errors
 /// As for [`crate::send`] and [`crate::receive`].
-pub fn copy(
-    options: &TransferOptions,
-    request: &Request,
-    report: &mut dyn Report,
-) -> Result<Ending, Box<SessionFailure>> {
-    let failed = |error: PushError| Box::new(SessionFailure { error, ending: Ending::default() });
-    let (ours, theirs) = UnixStream::pair().map_err(|error| failed(error.into()))?;
-    let ours = Stream::socket(ours).map_err(|error| failed(error.into()))?;
-    let theirs = Stream::socket(theirs).map_err(|error| failed(error.into()))?;
+pub fn copy(options: &TransferOptions, request: &Request, report: &mut dyn Report) -> Ended {
+    let (near, far) = UnixStream::pair().map_err(|error| failed(error.into()))?;
+    let lists = request.destination.is_none() || options.selection.list_only;
     std::thread::scope(|scope| {
-        let receiver = scope.spawn(move || serve(theirs, options, request));
-        let sent = Connection::new(ours, None, options)
-            .negotiate(End::Client, Direction::Send, options, report)
-            .map_err(failed)
-            .and_then(|established| send(established, options, request, report));
-        let received = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // What the receiving side met was told through the session, but for its own end.
-        match (sent, received) {
-            (Err(sent), Err(received)) if sent.error.exit_code() == 12 => {
-                Err(Box::new(SessionFailure { error: received.error, ending: sent.ending }))
+        let server = scope.spawn(move || match lists {
+            true => {
+                // Lists that come as they are needed would be printed in another order.
+                let session = serve(far, Direction::Send, false, options)?;
+                send(session, options, request, &mut Quiet)
             }
-            (Ok(mut sent), Ok(received)) => {
-                sent.io_error |= received.io_error;
-                Ok(sent)
+            false => {
+                // Each end asks for itself, as two programs would.
+                let incremental = [Direction::Send, Direction::Receive]
+                    .into_iter()
+                    .all(|direction| can_recurse_incrementally(direction, options));
+                let session = serve(far, Direction::Receive, incremental, options)?;
+                receive_from(session, options, request, &mut Quiet, true)
             }
-            (sent, _) => sent,
-        }
+        });
+        let direction = if lists { Direction::Receive } else { Direction::Send };
+        let client =
+            establish(near, End::Client, direction, options, report).and_then(
+                |session| match lists {
+                    true => receive(session, options, request, report),
+                    false => send(session, options, request, report),
+                },
+            );
+        let server = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if lists { listed(client, server) } else { copied(client, server) }
     })
 }
 
-fn serve(
-    stream: Stream,
-    options: &TransferOptions,
-    request: &Request,
-) -> Result<Ending, Box<SessionFailure>> {
-    let report = &mut Quiet;
-    let mut info = Vec::with_capacity(16);
-    info.push(b'.');
-    // Each end asks for itself, as two programs would.
-    if [Direction::Send, Direction::Receive]
-        .into_iter()
-        .all(|direction| can_recurse_incrementally(direction, options))
-    {
-        info.push(b'i');
+fn listed(client: Ended, server: Ended) -> Ended {
+    let mut ending = client?;
+    // What the sender could not list counts, too.
+    ending.peer_exit = server.ok().map(|sent| i32::from(sent.exit_code()));
+    Ok(ending)
+}
+
+/// What the receiving side met was told through the session, but for its own end.
+fn copied(client: Ended, server: Ended) -> Ended {
+    match (client, server) {
+        (Err(sent), Err(received)) if sent.error.exit_code() == 12 => {
+            Err(Box::new(SessionFailure { error: received.error, ending: sent.ending }))
+        }
+        (Ok(mut sent), Ok(received)) => {
+            sent.io_error |= received.io_error;
+            Ok(sent)
+        }
+        (sent, _) => sent,
     }
-    info.extend_from_slice(b"LsfxCIvu");
-    let end = End::Server { client_info: Some(info) };
-    let established = Connection::new(stream, None, options)
-        .negotiate(end, Direction::Receive, options, report)
-        .map_err(|error| Box::new(SessionFailure { error, ending: Ending::default() }))?;
-    receive_from(established, options, request, report, true)
+}
+
+fn serve(
+    socket: UnixStream,
+    direction: Direction,
+    incremental: bool,
+    options: &TransferOptions,
+) -> Result<Established, Box<SessionFailure>> {
+    let info = if incremental { &b".iLsfxCIvu"[..] } else { b".LsfxCIvu" };
+    let end = End::Server { client_info: Some(info.to_vec()) };
+    establish(socket, end, direction, options, &mut Quiet)
+}
+
+fn establish(
+    socket: UnixStream,
+    end: End,
+    direction: Direction,
+    options: &TransferOptions,
+    report: &mut dyn Report,
+) -> Result<Established, Box<SessionFailure>> {
+    let stream = Stream::socket(socket).map_err(|error| failed(error.into()))?;
+    let connection = Connection::new(stream, None, options);
+    connection.negotiate(end, direction, options, report).map_err(failed)
+}
+
+fn failed(error: PushError) -> Box<SessionFailure> {
+    Box::new(SessionFailure { error, ending: Ending::default() })
 }

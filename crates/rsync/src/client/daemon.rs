@@ -1,5 +1,7 @@
 //! The way to a daemon's module: socket or shell, password, list of modules.
 
+use std::net::{IpAddr, ToSocketAddrs};
+
 use driftless_proto::args::put_daemon_path;
 use driftless_transfer::PushError;
 use driftless_transfer::connect::daemon::Reach;
@@ -45,6 +47,7 @@ impl Client<'_> {
         };
         let reach = Reach {
             family: self.family(),
+            bind_addresses: self.bind_addresses(role)?,
             socket_options: sockets,
             proxy,
             program: self.around.connect_program.clone(),
@@ -52,6 +55,18 @@ impl Client<'_> {
         };
         let host = String::from_utf8_lossy(&far.host).into_owned();
         reach.connect(&host, port, options, printer).map_err(failed)
+    }
+
+    /// What the name of `--address` stands for.
+    fn bind_addresses(&self, role: Role) -> Result<Vec<IpAddr>, Failed> {
+        let Some(name) = &self.invocation.connect.address else { return Ok(Vec::new()) };
+        let name = String::from_utf8_lossy(name);
+        let found = (&*name, 0).to_socket_addrs().map_err(|error| {
+            let why = error.to_string();
+            let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
+            Failed::new(format!("rsync: getaddrinfo {name}: {why}"), 10, role)
+        })?;
+        Ok(found.map(|address| address.ip()).collect())
     }
 
     pub(super) fn enter(

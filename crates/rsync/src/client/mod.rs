@@ -2,7 +2,6 @@
 
 mod daemon;
 pub mod failure;
-mod local;
 pub mod maps;
 mod prompt;
 pub mod route;
@@ -189,6 +188,10 @@ impl Client<'_> {
             return Err(Failed::usage(text, Role::Client));
         }
         if !matches!(route, Route::Push { .. }) {
+            if self.invocation.options.metadata.iconv.is_some() {
+                let text = "rsync: --iconv is not supported yet where files are received";
+                return Err(Failed::new(text, 4, role));
+            }
             maps::check(&self.invocation.options.metadata)
                 .map_err(|text| Failed::usage(text, Role::ReceivingSide))?;
         }
@@ -235,7 +238,12 @@ impl Client<'_> {
             .negotiate(End::Client, Direction::Receive, options, printer)
             .map_err(failed)?;
         let rules = self.invocation.rules.clone();
-        let request = Request { sources: Vec::new(), destination, rules };
+        // What the remote shell makes of paths that are not quoted is unknown.
+        let sources = match self.invocation.connect.old_args {
+            0 => far.paths_inside(),
+            1.. => Vec::new(),
+        };
+        let request = Request { sources, destination, rules };
         match driftless_transfer::receive(session, options, &request, printer) {
             // Where nothing was listed it did not come to a generator.
             Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),
@@ -255,14 +263,9 @@ impl Client<'_> {
     ) -> Ended {
         let options = &self.invocation.options;
         let rules = self.invocation.rules.clone();
-        let lists = destination.is_none() || options.selection.list_only;
         let role = Role::Sender;
         let request = Request { sources, destination, rules };
-        let result = match lists {
-            true => local::list(options, &request, printer),
-            false => driftless_transfer::local::copy(options, &request, printer),
-        };
-        match result {
+        match driftless_transfer::copy(options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;

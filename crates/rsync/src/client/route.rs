@@ -52,6 +52,16 @@ impl Far {
     pub fn names_no_module(&self) -> bool {
         self.daemon && self.paths == [b""]
     }
+
+    /// The paths without the module in front.
+    pub fn paths_inside(&self) -> Vec<Vec<u8>> {
+        let inside = |path: &Vec<u8>| match (self.daemon, path.iter().position(|b| *b == b'/')) {
+            (false, _) => path.clone(),
+            (true, None) => Vec::new(),
+            (true, Some(at)) => path[at + 1..].to_vec(),
+        };
+        self.paths.iter().map(inside).collect()
+    }
 }
 
 /// Arguments that make no sense together.
@@ -196,6 +206,16 @@ mod tests {
     fn one_argument_is_a_listing() {
         assert!(matches!(of(&["s"]), Ok(Route::Local { destination: None, .. })));
         assert!(matches!(of(&["h:s"]), Ok(Route::Pull { destination: None, .. })));
+    }
+
+    #[test]
+    fn a_module_is_no_part_of_the_paths_inside() {
+        let Ok(Route::Pull { far, .. }) = of(&["h::m", "::m/", "::m/a/b", "d"]) else {
+            panic!("a pull");
+        };
+        assert_eq!(far.paths_inside(), [&b""[..], b"", b"a/b"]);
+        let Ok(Route::Pull { far, .. }) = of(&["h:a/b", "d"]) else { panic!("a pull") };
+        assert_eq!(far.paths_inside(), [b"a/b"]);
     }
 
     #[test]

@@ -12,9 +12,9 @@ use driftless_transfer::options::{
 
 use super::Usage;
 use super::effects::{
-    BLOCK_SIZE, BLOCK_SIZE_OLD, BWLIMIT, add_alternate, add_chmod, bound_address, chown, count,
-    group_map, levels, max_alloc, outbuf, per_dir_filter, positive_secs, protocol, remote_option,
-    size, stderr_mode, user_map,
+    BLOCK_SIZE, BLOCK_SIZE_OLD, BWLIMIT, add_alternate, add_chmod, chown, count, group_map, levels,
+    max_alloc, outbuf, per_dir_filter, positive_secs, protocol, remote_option, size, stderr_mode,
+    user_map,
 };
 use super::typed::{LevelHelp, Recurse, Typed};
 
@@ -708,7 +708,7 @@ pub static FLAGS: &[Flag] = &[
         Group::Transfer,
         "compress-threads",
         "NUM",
-        |t, n| put(&mut t.options.limit.compress_threads, u32::try_from(n).unwrap_or(0)),
+        |_, _| Ok(()),
         "threads that compress (also --zt)",
     )
     .aka(&["zt"]),
@@ -779,7 +779,7 @@ pub static FLAGS: &[Flag] = &[
         |t, who| set(&mut t.options.metadata.copy_as, who),
         "copy as another user",
     ),
-    text(Group::Connection, "address", "ADDRESS", bound_address, "local address of connections to daemons"),
+    text(Group::Connection, "address", "ADDRESS", |t, name| set(&mut t.connect.address, name), "local address of connections to daemons"),
     number(
         Group::Connection,
         "port",
@@ -794,7 +794,7 @@ pub static FLAGS: &[Flag] = &[
         |t, list| set(&mut t.connect.socket_options, list),
         "options of sockets",
     ),
-    on(Group::Connection, "blocking-io", |t, on| t.connect.blocking_io = Some(on), "blocking I/O for the remote shell")
+    on(Group::Connection, "blocking-io", |_, _| {}, "blocking I/O for the remote shell")
         .no(&["no-blocking-io"]),
     text(Group::Output, "outbuf", "N|L|B", outbuf, "how standard output is buffered: none, line, block"),
     on(Group::Output, "stats", |t, _| t.options.talk.stats = true, "print figures at the end"),
@@ -908,7 +908,7 @@ pub static FLAGS: &[Flag] = &[
         "",
     )
     .no(&["no-msgs2stderr"]),
-    on(Group::Internal, "qsort", |t, _| t.qsort = true, ""),
+    on(Group::Internal, "qsort", |_, _| {}, ""),
     on(Group::Internal, "server", |t, _| t.server = true, "").exact(),
     on(Group::Internal, "sender", |t, _| t.sender = true, "").exact(),
     on(Group::Internal, "daemon", |t, _| t.daemon_option = true, ""),

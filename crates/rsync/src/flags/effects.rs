@@ -193,12 +193,6 @@ pub fn add_alternate(typed: &mut Typed, kind: AlternateKind, dir: &[u8]) -> Resu
     Ok(())
 }
 
-/// `--address`. A name that is no number is looked up when the connection is made.
-pub fn bound_address(typed: &mut Typed, text: &[u8]) -> Result<(), Usage> {
-    typed.options.bind_address = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    Ok(())
-}
-
 /// `-M`
 pub fn remote_option(typed: &mut Typed, text: &[u8]) -> Result<(), Usage> {
     if !text.starts_with(b"-") {

@@ -10,6 +10,7 @@ use super::Usage;
 use super::finish::Finish;
 use super::parse::parse;
 use super::typed::{Batches, LevelHelp, Output, Typed};
+use super::works::is_refused;
 
 /// What the surroundings of the process add to the command line.
 #[derive(Debug, Clone)]
@@ -81,8 +82,26 @@ pub struct Invocation {
     /// A server is to read more arguments from its standard input and then
     /// [interpret](interpret) them behind these.
     pub wants_secluded: bool,
-    /// Names of options that were given and have no effect yet.
-    pub not_yet: Vec<&'static str>,
+    /// The first option, by its long name, that was given and has no effect yet.
+    pub not_yet: Option<&'static str>,
+}
+
+impl Invocation {
+    /// Refuses an option without effect, by its name.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check_supported(&self) -> Result<(), Usage> {
+        match self.not_yet {
+            None => Ok(()),
+            Some(name) => Err(Usage {
+                code: 4,
+                text: format!("--{name} is not supported yet"),
+                prefixed: true,
+                with_help: false,
+            }),
+        }
+    }
 }
 
 /// Reads a command line, without the program's name.
@@ -107,7 +126,8 @@ pub fn interpret(words: &[Vec<u8>], environment: &Environment) -> Result<Invocat
         files_from_host = finish.files_from();
         finish.all()?;
     }
-    let Typed { options, connect, output, rules, batch, not_yet, secluded_args, .. } = finish.typed;
+    let Typed { options, connect, output, rules, batch, given, secluded_args, .. } = finish.typed;
+    let not_yet = given.into_iter().find(|name| is_refused(name, mode));
     let wants_secluded = server && secluded_args == Some(true);
     Ok(Invocation {
         mode,

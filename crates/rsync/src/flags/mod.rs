@@ -21,7 +21,7 @@ pub use defs::{FLAGS, Flag, Group, Take};
 pub use help::{help, level_help};
 pub use invocation::{Environment, Invocation, Mode, interpret};
 pub use typed::{Batches, Buffering, LevelHelp, Output};
-pub use works::{NOT_YET, works};
+pub use works::{NOT_YET, Refuser};
 
 /// A command line that is none, in rsync's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The text as it is printed.
+    pub(crate) fn line(&self) -> String {
+        format!("{}{}", if self.prefixed { "rsync: " } else { "" }, self.text)
+    }
+
     /// An option that is wrong.
     pub(crate) fn syntax(text: String) -> Self {
         Self { code: 1, text, prefixed: true, with_help: false }

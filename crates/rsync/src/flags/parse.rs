@@ -4,10 +4,10 @@
 
 use driftless_tree::path::printable;
 
+use super::Usage;
 use super::defs::{FLAGS, Flag, Take};
 use super::typed::Typed;
 use super::values::integer;
-use super::{Usage, works};
 
 /// Applies all options among `words` to `typed` and returns the rest, in its order. `remote` words
 /// come from a client, which matters for the text of errors only.
@@ -86,7 +86,7 @@ impl Parser<'_> {
             return Err(Usage::syntax("This rsync does not support --crtimes (-N)".to_owned()));
         }
         if on {
-            self.note(flag);
+            self.typed.given.push(flag.long);
         }
         set(self.typed, on);
         Ok(())
@@ -100,17 +100,11 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, flag: &'static Flag, value: &[u8], shown: &[u8]) -> Result<(), Usage> {
-        self.note(flag);
+        self.typed.given.push(flag.long);
         match flag.take {
             Take::Text(take) => take(self.typed, value),
             Take::Number(take) => take(self.typed, integer(value, shown)?),
             Take::Switch(_) => unreachable!("switches have no value"),
-        }
-    }
-
-    fn note(&mut self, flag: &'static Flag) {
-        if !works(flag) {
-            self.typed.not_yet.push(if flag.long.is_empty() { "-D" } else { flag.long });
         }
     }
 

@@ -83,10 +83,8 @@ pub struct Typed {
     pub batch: Batches,
     /// `--cc` and `--chmod` are checked at once; the umask they need.
     pub umask: u32,
-    /// `--qsort`
-    pub qsort: bool,
-    /// Names of given options that have no effect yet.
-    pub not_yet: Vec<&'static str>,
+    /// Long names of the options that were given.
+    pub given: Vec<&'static str>,
 }
 
 /// Who asked for recursion.
@@ -212,8 +210,7 @@ impl Typed {
             stop_after: None,
             batch: Batches::default(),
             umask,
-            qsort: false,
-            not_yet: Vec::new(),
+            given: Vec::new(),
         }
     }
 

@@ -61,6 +61,8 @@ pub const LINES: &[&str] = &[
     "-aiR URL/source/deep/er d",
     "-ai --password-file=GOOD guardeduser@127.0.0.1::guarded/ --port=PORT d",
     "-ani --delete URL/source/ d",
+    "-ai --address=localhost URL/source/ d",
+    "-ai --address=127.0.0.1 s/ URL/@COPY/",
     "URL",
     "--port=PORT 127.0.0.1::",
     "--no-motd URL",
@@ -75,9 +77,10 @@ pub const LINES: &[&str] = &[
     "-a --password-file=/no/such URL/guarded/ d",
     "-a s/ URL/",
     "-a URL/source/nosuch d",
+    "-a --address=nosuch.invalid URL/source/ d",
 ];
 /// So many of them are transfers.
-const TRANSFERS: usize = 12;
+const TRANSFERS: usize = 14;
 
 #[test]
 fn transfers_with_a_daemon_are_those_of_the_original() {

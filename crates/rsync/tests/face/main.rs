@@ -3,6 +3,8 @@
 mod coverage;
 mod daemons;
 mod options;
+mod refused;
+mod requested;
 mod server_args;
 mod side_by_side;
 mod stock;

@@ -22,7 +22,7 @@ pub enum Cast {
 }
 
 /// Our program, which cargo builds beside the tests.
-fn ours() -> PathBuf {
+pub fn ours() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().and_then(Path::parent).unwrap().join("examples/rsync");
     assert!(program.exists(), "cargo test builds {}", program.display());
@@ -412,7 +412,6 @@ pub const SETS: &[&str] = &[
     "-ai --preallocate",
     "-ai --del",
     "-ai --delete --ignore-errors",
-    "-ai --max-alloc=2g",
     "-ai --chown=:daemon",
     "-ai --groupmap=*:daemon",
     "-ai --temp-dir=attr",
@@ -420,7 +419,7 @@ pub const SETS: &[&str] = &[
     "-ai --copy-dest=same",
     "-ai --link-dest=same",
     "-aiz --zl=9",
-    "-aiz --zt=2 --skip-compress=gz/xz",
+    "-aiz --skip-compress=gz/xz",
     "-ai --include=deep/er --exclude=*.o",
     "-ai0 --exclude-from=s/new/inner",
     "-ai --include-from=s/new/inner",
@@ -436,7 +435,7 @@ pub const SETS: &[&str] = &[
     "-ai --drop-D",
     "-ai -M--numeric-ids",
     "-ai --old-args",
-    "-ai --blocking-io",
+    "-ai --no-blocking-io",
     "-ai --copy-devices",
     "-ai --write-devices",
     "-a --log-file=log",

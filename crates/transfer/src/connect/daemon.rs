@@ -2,6 +2,7 @@
 //! listing of its modules.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 use std::time::Instant;
@@ -26,6 +27,8 @@ use crate::report::Report;
 pub struct Reach {
     /// Which addresses are tried.
     pub family: Family,
+    /// Local addresses; one of the remote address's kind is bound. None: any.
+    pub bind_addresses: Vec<IpAddr>,
     /// `--sockopts`
     pub socket_options: Vec<SocketOption>,
     /// `RSYNC_PROXY`
@@ -61,7 +64,7 @@ impl Reach {
             host: to_host,
             port: to_port,
             family: self.family,
-            bind_address: options.bind_address,
+            bind_addresses: &self.bind_addresses,
             socket_options: &self.socket_options,
         };
         let socket = socket::connect(&way, deadline, &|| report.cancelled())?;

@@ -21,8 +21,8 @@ pub(crate) struct Way<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) family: Family,
-    /// Local address.
-    pub(crate) bind_address: Option<IpAddr>,
+    /// Local addresses, of which one of the right family is bound; none: any.
+    pub(crate) bind_addresses: &'a [IpAddr],
     pub(crate) socket_options: &'a [SocketOption],
 }
 
@@ -83,8 +83,11 @@ fn connect_to(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Socket, Stop> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if let Some(local) = way.bind_address {
-        socket.bind(&SocketAddr::new(local, 0).into())?;
+    let same_family = |local: &&IpAddr| local.is_ipv4() == address.is_ipv4();
+    match way.bind_addresses.iter().find(same_family) {
+        Some(local) => socket.bind(&SocketAddr::new(*local, 0).into())?,
+        None if way.bind_addresses.is_empty() => {}
+        None => return Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into()),
     }
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;

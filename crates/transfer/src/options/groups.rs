@@ -319,8 +319,6 @@ pub struct LimitOptions {
     pub max_alloc: Option<u64>,
     /// `--stop-after`, `--stop-at`; never sent.
     pub stop_at: Option<SystemTime>,
-    /// Threads of zstd.
-    pub compress_threads: u32,
     /// `--skip-compress` as written; nothing depends on it.
     pub skip_compress: Option<Vec<u8>>,
 }
@@ -406,20 +404,20 @@ pub enum StderrMode {
     Client,
 }
 
-/// How a session is reached; of no concern to the roles. The local address and the longest wait for
-/// a connection are in [`super::TransferOptions`], since mirrors have them too.
+/// How a session is reached; of no concern to the roles. The longest wait for a connection is in
+/// [`super::TransferOptions`], since mirrors have it too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConnectOptions {
     /// `-e`, as written; `None`: `RSYNC_RSH`, else `ssh`.
     pub rsh: Option<Vec<u8>>,
     /// `--rsync-path`, put into the remote command as it is; `None`: `rsync`.
     pub rsync_path: Option<Vec<u8>>,
-    /// `--blocking-io`; `None` follows the shell's name.
-    pub blocking_io: Option<bool>,
     /// `-4`, `-6`
     pub address_family: Option<AddressFamily>,
     /// `--port`; a port in the URL wins.
     pub port: Option<u16>,
+    /// `--address`, as written: a name or a number.
+    pub address: Option<Vec<u8>>,
     /// `--sockopts`, as written.
     pub socket_options: Option<Vec<u8>>,
     /// `--password-file`; `-` is standard input.

@@ -104,7 +104,7 @@ pub struct TransferOptions {
     pub modify_window: i32,
     /// More arguments for the server only, before the paths.
     pub remote_options: Vec<Vec<u8>>,
-    /// Local address to connect from.
+    /// Local address that a mirror connects from.
     pub bind_address: Option<IpAddr>,
     /// `--trust-sender`: a pulled list is taken as it comes; never sent.
     pub trust_sender: bool,

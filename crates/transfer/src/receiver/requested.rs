@@ -20,6 +20,15 @@ pub(crate) struct Requested {
     hidden: Option<Chain>,
 }
 
+/// Where a name was given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Wildcards in it are expanded by the other side.
+    Argument,
+    /// It means itself.
+    Listed,
+}
+
 #[derive(Default)]
 struct Names {
     /// These, and what is below them.
@@ -46,9 +55,9 @@ impl Requested {
         rules: &Arc<Rules>,
     ) -> Self {
         let names = match listed {
-            Some(listed) => Names::of(listed, true),
+            Some(listed) => Names::of(listed, relative, Origin::Listed),
             None if sources.is_empty() => None,
-            None => Names::of(sources, relative),
+            None => Names::of(sources, relative, Origin::Argument),
         };
         Self { names, hidden: own_rules(given, rules) }
     }
@@ -82,14 +91,11 @@ fn refusal(what: &str, name: &[u8]) -> PushError {
 }
 
 impl Names {
-    /// `None` when every name is asked for, or what a remote shell makes of an argument is unknown.
-    fn of(arguments: &[Vec<u8>], relative: bool) -> Option<Self> {
+    /// `None` when every name is asked for, or what the other side makes of an argument is unknown.
+    fn of(arguments: &[Vec<u8>], relative: bool, from: Origin) -> Option<Self> {
         let mut names = Self::default();
         let mut patterns = Vec::new();
         for argument in arguments {
-            if argument.iter().any(|b| b"\\{$`'\"~".contains(b)) {
-                return None;
-            }
             let dot_dir = argument.is_empty()
                 || argument.ends_with(b"/")
                 || argument == b"."
@@ -100,13 +106,13 @@ impl Names {
                 false if dot_dir => return None,
                 false => argument.rsplit(|&b| b == b'/').next().unwrap_or_default().to_vec(),
             };
-            if path.is_empty() {
+            if path.is_empty() || (from == Origin::Argument && is_obscure(argument, &path)) {
                 return None;
             }
-            if path.iter().any(|b| b"*?[".contains(b)) {
-                patterns.push(path);
-                continue;
+            if from == Origin::Argument && path.iter().any(|b| b"*?[".contains(b)) {
+                patterns.push(path.clone());
             }
+            // Where nothing matches a pattern, it means itself.
             let mut parent = parent_of(&path);
             while !parent.is_empty() {
                 names.parents.insert(parent.to_vec());
@@ -131,6 +137,12 @@ impl Names {
         }
         self.patterns.as_ref().is_some_and(|chain| !chain.check(name, is_dir).is_excluded())
     }
+}
+
+/// Whether the name depends on what is known on the other side only: a home, or how much of the
+/// quoting is taken away.
+fn is_obscure(argument: &[u8], path: &[u8]) -> bool {
+    path.contains(&b'\\') || (argument.starts_with(b"~") && argument.starts_with(path))
 }
 
 /// The name that an argument gets with `--relative`.
@@ -195,13 +207,23 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(sources: &[&str], relative: bool, name: &str, allowed: bool) {
+    fn check_from(from: Origin, sources: &[&str], relative: bool, name: &str, allowed: bool) {
         let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
-        let names = Names::of(&sources, relative);
+        let names = Names::of(&sources, relative, from);
         let is_dir = name.ends_with('/');
         let name = name.strip_suffix('/').unwrap_or(name);
         let got = names.is_none_or(|names| names.allow(name.as_bytes(), is_dir));
         assert_eq!(got, allowed, "{sources:?} {name}");
+    }
+
+    #[track_caller]
+    fn check(sources: &[&str], relative: bool, name: &str, allowed: bool) {
+        check_from(Origin::Argument, sources, relative, name, allowed);
+    }
+
+    #[track_caller]
+    fn check_listed(listed: &[&str], relative: bool, name: &str, allowed: bool) {
+        check_from(Origin::Listed, listed, relative, name, allowed);
     }
 
     #[test]
@@ -220,5 +242,37 @@ mod tests {
         check(&["a/b/f"], true, "a/c", false);
         check(&["a/./b/f"], true, "b/f", true);
         check(&["a/./b/f"], true, "a/b/f", false);
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_means_itself() {
+        check(&["a/f[1].txt"], false, "f[1].txt", true);
+        check(&["a/f[1].txt"], false, "f1.txt", true);
+        check(&["a/f[1].txt"], false, "f2.txt", false);
+        check(&["a/[[:alpha:]].c"], false, "b.c", true);
+        check(&["a/[[:alpha:]].c"], false, "1.c", false);
+        check(&["a/{b,c}"], false, "{b,c}", true);
+        check(&["a/{b,c}"], false, "b", false);
+        check(&["a/d*/f"], true, "a/d[1]/f", true);
+    }
+
+    #[test]
+    fn what_only_the_other_side_knows_is_not_checked() {
+        check(&["a/\\*b"], false, "*b", true);
+        check(&["~"], false, "root", true);
+        check(&["~/f"], false, "f", true);
+        check(&["~/f"], false, "g", false);
+        check(&["~/f"], true, "root/f", true);
+    }
+
+    #[test]
+    fn names_of_a_list_mean_themselves() {
+        check_listed(&["a/f[1]"], true, "a/f[1]", true);
+        check_listed(&["a/f*"], true, "a/f*", true);
+        check_listed(&["a/f*"], true, "a/fg", false);
+        check_listed(&["a/f"], false, "f", true);
+        check_listed(&["a/f"], false, "a", false);
+        check_listed(&["a\\b"], true, "a\\b", true);
+        check_listed(&["a\\b"], true, "other", false);
     }
 }

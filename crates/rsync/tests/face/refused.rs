@@ -1,0 +1,141 @@
+//! Options without effect are refused by name before anything is copied, at either end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use driftless_rsync::flags::{NOT_YET, Refuser};
+
+use crate::side_by_side::ours;
+
+/// A source, an empty destination and a shell.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for dir in ["s", "d"] {
+        fs::create_dir(folder.path().join(dir)).unwrap();
+    }
+    fs::write(folder.path().join("s/f"), "content").unwrap();
+    let shell = folder.path().join("shell");
+    fs::write(&shell, "#!/bin/sh\necho started >> started\nshift\nexec sh -c \"$*\"\n").unwrap();
+    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn run(program: &Path, folder: &Path, words: &[String]) -> Output {
+    Command::new(program)
+        .args(words)
+        .current_dir(folder)
+        .env("RSYNC_RSH", folder.join("shell"))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+fn words(more: &[&str], ends: [&str; 2]) -> Vec<String> {
+    more.iter().chain(&["-a"]).chain(&ends).map(|word| (*word).to_owned()).collect()
+}
+
+fn copied(folder: &Path) -> bool {
+    folder.join("d/f").exists()
+}
+
+/// The option with a value, where it takes one.
+fn spelled(long: &str) -> String {
+    match long {
+        "blocking-io" | "fake-super" | "qsort" => format!("--{long}"),
+        "compress-threads" => format!("--{long}=2"),
+        "max-alloc" => format!("--{long}=2g"),
+        "confine-root" => format!("--{long}=/"),
+        "iconv" => format!("--{long}=utf-8"),
+        "read-batch" | "write-batch" | "only-write-batch" | "log-file" => format!("--{long}=file"),
+        "copy-as" => format!("--{long}=root"),
+        _ => unreachable!("--{long} has a row in this table"),
+    }
+}
+
+const ROUTES: [[&str; 2]; 3] = [["s/", "h:d"], ["h:s/", "d"], ["s/", "d"]];
+
+#[track_caller]
+fn client_refuses(option: &str, ends: [&str; 2]) {
+    let folder = folder();
+    let output = run(&ours(), folder.path(), &words(&[option], ends));
+    let text = String::from_utf8_lossy(&output.stderr);
+    let name = option.split('=').next().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{option} {ends:?}: {text}");
+    assert!(text.contains(&format!("{name} is not supported yet")), "{text}");
+    assert!(!folder.path().join("started").exists() && !copied(folder.path()), "{option}");
+    assert!(!folder.path().join("file").exists());
+}
+
+/// A real client, and our program as its server.
+fn served(more: &[&str], ends: [&str; 2]) -> (bool, String) {
+    let folder = folder();
+    let mut all = vec![format!("--rsync-path={}", ours().display())];
+    all.extend(words(more, ends));
+    let output = run(Path::new("rsync"), folder.path(), &all);
+    (copied(folder.path()), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[track_caller]
+fn server_refuses(more: &[&str], name: &str, ends: [&str; 2]) {
+    let (copied, text) = served(more, ends);
+    assert!(!copied && text.contains(&format!("{name} is not supported yet")), "{more:?}: {text}");
+    assert!(text.contains("requested action not supported (code 4)"), "{more:?}: {text}");
+}
+
+#[test]
+fn a_client_refuses_what_has_no_effect() {
+    for (long, by) in NOT_YET {
+        if *by != Refuser::Server {
+            for ends in ROUTES {
+                client_refuses(&spelled(long), ends);
+            }
+        }
+    }
+    for ends in &ROUTES[1..] {
+        client_refuses("--iconv=utf-8,latin1", *ends);
+    }
+}
+
+#[test]
+fn a_server_refuses_what_has_no_effect_and_takes_what_means_nothing_to_it() {
+    for (long, by) in NOT_YET {
+        for ends in &ROUTES[..2] {
+            let option = format!("-M{}", spelled(long));
+            if *by == Refuser::Client {
+                let (copied, text) = served(&[&option], *ends);
+                assert!(copied && text.is_empty(), "{option}: {text}");
+            } else {
+                server_refuses(&[&option], &format!("--{long}"), *ends);
+                server_refuses(&["-s", &option], &format!("--{long}"), *ends);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_receives_refuses_to_convert_names() {
+    let (copied, text) = served(&["--iconv=utf-8,latin1"], ["s/", "h:d"]);
+    assert!(!copied && text.contains("does not support --iconv when receiving"), "{text}");
+    assert!(text.contains("(code 4)"), "{text}");
+}
+
+#[test]
+fn times_of_creation_are_refused_as_by_the_original() {
+    for ends in ROUTES {
+        let folder = folder();
+        let line = words(&["-N"], ends);
+        let [theirs, found] =
+            [Path::new("rsync"), &ours()].map(|program| run(program, folder.path(), &line));
+        assert_eq!(found.status.code(), theirs.status.code());
+        let first = |output: &Output| {
+            String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(first(&found), first(&theirs));
+        assert!(!copied(folder.path()));
+    }
+    let (copied, text) = served(&["-M-N"], ["s/", "h:d"]);
+    assert!(!copied && text.contains("does not support --crtimes (-N)"), "{text}");
+}
