@@ -33,14 +33,14 @@ each_backend! {
 fn a_written_file_is_created_modified_and_closed(backend: Backend) {
     let watched = Watched::new(backend);
     fs::write(watched.path("f"), "x").unwrap();
-    let hints = watched.hints();
+    let hints = watched.precise_hints();
     assert_eq!(what(&hints, "f"), What::CREATED | What::MODIFIED | What::CLOSED_WRITE);
     let is_on_f = |hint: &Hint| matches!(hint, Hint::Path { path, .. } if *path == rel("f"));
     assert!(hints.iter().all(is_on_f), "{hints:?}");
     fs::set_permissions(watched.path("f"), fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(watched.hints(), [Hint::Path { path: rel("f"), what: What::ATTRIBUTES }]);
+    assert_eq!(watched.precise_hints(), [Hint::Path { path: rel("f"), what: What::ATTRIBUTES }]);
     fs::remove_file(watched.path("f")).unwrap();
-    assert_eq!(watched.hints(), [Hint::Path { path: rel("f"), what: What::GONE }]);
+    assert_eq!(watched.precise_hints(), [Hint::Path { path: rel("f"), what: What::GONE }]);
 }
 
 fn reading_makes_no_hints(backend: Backend) {
@@ -50,7 +50,7 @@ fn reading_makes_no_hints(backend: Backend) {
     });
     fs::read(watched.path("d/f")).unwrap();
     fs::read_dir(watched.path("d")).unwrap().count();
-    assert_eq!(watched.hints(), []);
+    assert_eq!(watched.precise_hints(), []);
     assert_eq!(watched.watcher.stats().events, 0);
 }
 
@@ -111,10 +111,10 @@ fn a_directory_moved_away_is_let_go_and_one_moved_in_is_covered(backend: Backend
     });
     fs::rename(watched.path("a"), watched.outside("a")).unwrap();
     let gone = What::GONE | What::IS_DIR;
-    assert_eq!(watched.hints(), [Hint::Path { path: rel("a"), what: gone }]);
+    assert_eq!(watched.precise_hints(), [Hint::Path { path: rel("a"), what: gone }]);
     watched.until_count(1);
     fs::write(watched.outside("a/b/c/f"), "x").unwrap();
-    assert_eq!(watched.hints(), []);
+    assert_eq!(watched.precise_hints(), []);
     fs::rename(watched.outside("a"), watched.path("z")).unwrap();
     fs::write(watched.path("z/b/c/g"), "x").unwrap();
     let hints = watched.hints();
@@ -186,7 +186,7 @@ fn a_removed_directory_that_is_still_open_is_let_go(backend: Backend) {
     assert!(what(&watched.hints(), "d").contains(What::GONE));
     watched.check_count(1);
     drop(held);
-    assert_eq!(watched.hints(), []);
+    assert_eq!(watched.precise_hints(), []);
 }
 
 fn late_writes_to_a_file_that_was_made_without_a_name_are_covered(backend: Backend) {
@@ -223,7 +223,7 @@ fn skipped_directories_are_watched_once_they_are_renamed(backend: Backend) {
     watched.check_count(2);
     fs::write(watched.path("skip/below/f"), "x").unwrap();
     fs::write(watched.path("a/deep/f"), "x").unwrap();
-    assert_eq!(watched.hints(), []);
+    assert_eq!(watched.precise_hints(), []);
     fs::rename(watched.path("skip"), watched.path("keep")).unwrap();
     fs::rename(watched.path("a"), watched.path("z")).unwrap();
     let hints = watched.hints();

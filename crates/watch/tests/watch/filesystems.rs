@@ -23,7 +23,7 @@ fn check(kind: DiskKind) {
     let watched = Watched::at(&root, with(Backend::Fanotify));
     fs::write(beside.join("f"), "x").unwrap();
     fs::create_dir_all(beside.join("c/d")).unwrap();
-    assert_eq!(watched.hints(), []);
+    assert_eq!(watched.precise_hints(), []);
     assert_eq!(watched.watcher.stats().events, 0);
     fs::rename(root.join("a"), beside.join("a")).unwrap();
     fs::rename(beside.join("a"), root.join("z")).unwrap();

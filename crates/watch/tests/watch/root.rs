@@ -23,7 +23,7 @@ each_backend! {
 fn the_roots_own_attributes_have_a_hint(backend: Backend) {
     let watched = Watched::new(backend);
     fs::set_permissions(&watched.root, fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(watched.hints(), [Hint::RootAttributes]);
+    assert_eq!(watched.precise_hints(), [Hint::RootAttributes]);
 }
 
 #[track_caller]
