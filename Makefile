@@ -3,8 +3,9 @@
 CARGO ?= cargo
 # What the tests run against: the real programs.
 PROGRAMS = rsync lsyncd inotifywait inotifywatch fsnotifywait fsnotifywatch cc unshare setpriv chattr mount \
-  mkfs.ext4 mkfs.xfs btrfs
-PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount xfsprogs btrfs-progs
+  mkfs.ext4 mkfs.xfs btrfs ssh sshd ssh-keygen setfacl getfattr pgrep
+PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount xfsprogs btrfs-progs \
+  openssh-server openssh-client acl attr procps
 
 .PHONY: demo test lint unit e2e forced bench soak programs bench-programs
 
