@@ -141,7 +141,8 @@ impl Connection {
             least_protocol: LEAST_PROTOCOL,
         };
         let driver = &mut Listener(report);
-        let protocol = handshake::login(&mut self.link, &login, module.args, |_, _| {}, driver)?;
+        let args = |_| module.args.to_vec();
+        let protocol = handshake::login(&mut self.link, &login, args, |_, _| {}, driver)?;
         self.protocol = Some(protocol);
         Ok(())
     }

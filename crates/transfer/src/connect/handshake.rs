@@ -63,12 +63,12 @@ impl Login<'_> {
     }
 }
 
-/// Enters the module and hands over the arguments, with what `put_behind` adds to them when it is
-/// told the protocol version. Returns that version.
+/// Enters the module and hands over the arguments, with what `put_behind` adds to them; both are
+/// made when the protocol version is known. Returns that version.
 pub(crate) fn login(
     link: &mut Link,
     who: &Login<'_>,
-    args: &[Vec<u8>],
+    args: impl FnOnce(u8) -> Vec<Vec<u8>>,
     put_behind: impl FnOnce(&mut Mux, u8),
     driver: &mut dyn Driver,
 ) -> Result<u8, PushError> {
@@ -94,6 +94,7 @@ pub(crate) fn login(
         });
     }
     let mut flight = Vec::new();
+    let args = args(protocol);
     driftless_proto::args::put_args(&mut flight, args.iter().map(Vec::as_slice), protocol);
     for _ in 0..MAX_LINES {
         match ServerLine::parse(line(link, driver)?) {
