@@ -34,6 +34,21 @@ pub(crate) struct Setup {
     pub(crate) list_checksum: ChecksumKind,
     pub(crate) compression: Compression,
     pub(crate) seed: i32,
+    /// Digests of whole files begin with the seed: protocol 29's own MD4, not one that was chosen
+    /// by name.
+    pub(crate) seeds_files: bool,
+}
+
+impl Setup {
+    /// Whether a protocol's whole-file digest begins with the seed.
+    pub(crate) fn seeds_files(protocol: u8, options: &TransferOptions) -> bool {
+        protocol < 30 && options.checksum_choice.is_none()
+    }
+
+    /// A whole-file digest as people read it; one that begins with the seed tells them nothing.
+    pub(crate) fn shown(&self, digest: &[u8]) -> Vec<u8> {
+        if self.seeds_files { Vec::new() } else { self.checksum.shown(digest) }
+    }
 }
 
 /// The flags of any daemon that speaks protocol 32, as far as they shape what a client sends; only
@@ -218,6 +233,7 @@ pub(crate) fn setup(
         list_checksum: ChecksumKind::None,
         compression: chosen_compression(options.compress).unwrap_or(Compression::Zlib),
         seed: 0,
+        seeds_files: Setup::seeds_files(protocol, options),
     };
     if compat.varint_flist_flags() {
         let ours = Offer::of(options);
