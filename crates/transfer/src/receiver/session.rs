@@ -246,7 +246,12 @@ impl<'a> Session<'a> {
                 return Err(self.left());
             }
             let (report, stop_at) = (&*self.report, self.options.limit.stop_at);
-            self.ended = !self.wire.wait(&|| report.cancelled() || is_late(stop_at))?;
+            let cancelled = || report.cancelled() || is_late(stop_at);
+            // What was put off because of congestion does not wait for input.
+            self.ended = match self.wire.congested() {
+                true => !self.wire.make_room(&cancelled)?,
+                false => !self.wire.wait(&cancelled)?,
+            };
         }
     }
 
