@@ -25,7 +25,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<Atomic
     if let Err(usage) = invocation.check_supported() {
         return match invocation.mode {
             Mode::Server { .. } => {
-                server::complain(&usage.line(), usage.code);
+                server::complain(&usage.line(), usage.code, Role::Server);
                 usage.code
             }
             _ => complain(&usage),

@@ -276,6 +276,29 @@ impl Link {
         }
     }
 
+    /// Writes until less than `len` bytes are pending, or input arrives.
+    pub(crate) fn drain_below(
+        &mut self,
+        len: usize,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Received>, PushError> {
+        self.last_progress = Instant::now();
+        loop {
+            if self.ended {
+                return Ok(Some(Received::End));
+            }
+            self.write_some()?;
+            if self.pending() < len {
+                return Ok(None);
+            }
+            if self.wait(PollFlags::OUT | PollFlags::IN, cancelled)?.contains(PollFlags::IN)
+                && let Some(received) = self.read_some()?
+            {
+                return Ok(Some(received));
+            }
+        }
+    }
+
     /// Writes and reads what goes at once, and waits for nothing.
     pub(crate) fn exchange(&mut self) -> Result<Option<Received>, PushError> {
         self.write_some()?;

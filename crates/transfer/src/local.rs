@@ -93,7 +93,7 @@ fn establish(
     report: &mut dyn Report,
 ) -> Result<Established, Box<SessionFailure>> {
     let stream = Stream::socket(socket).map_err(|error| failed(error.into()))?;
-    let connection = Connection::new(stream, None, options);
+    let connection = Connection::new(stream, None, options).within_process();
     connection.negotiate(end, direction, options, report).map_err(failed)
 }
 

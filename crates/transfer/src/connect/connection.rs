@@ -60,6 +60,7 @@ pub struct Connection {
     pub(crate) link: Link,
     child: Option<ShellChild>,
     protocol: Option<u8>,
+    within_process: bool,
 }
 
 impl Connection {
@@ -68,7 +69,13 @@ impl Connection {
         let deadline = options.connect_timeout.map(|limit| Instant::now() + limit);
         let silence = options.timeout.or(options.silence_limit);
         let link = Link::new(stream, deadline, silence, options.bwlimit);
-        Self { link, child, protocol: None }
+        Self { link, child, protocol: None, within_process: false }
+    }
+
+    /// Both ends are in this process: what an old protocol has no words for holds all the same.
+    pub(crate) fn within_process(mut self) -> Self {
+        self.within_process = true;
+        self
     }
 
     /// The client of this process, which is a server.
@@ -138,7 +145,8 @@ impl Connection {
             least_protocol: LEAST_PROTOCOL,
         };
         let driver = &mut Listener(report);
-        let protocol = handshake::login(&mut self.link, &login, module.args, |_, _| {}, driver)?;
+        let args = |_| module.args.to_vec();
+        let protocol = handshake::login(&mut self.link, &login, args, |_, _| {}, driver)?;
         self.protocol = Some(protocol);
         Ok(())
     }
@@ -154,9 +162,19 @@ impl Connection {
         options: &TransferOptions,
         report: &mut dyn Report,
     ) -> Result<Established, PushError> {
-        let Self { mut link, child, protocol } = self;
+        let Self { mut link, child, protocol, within_process } = self;
         let is_server = matches!(end, End::Server { .. });
-        match agree(&mut link, protocol, &end, direction, options, report) {
+        let agreed = match protocol {
+            Some(protocol) => Ok(protocol),
+            None => exchange_versions(&mut link, options, &mut Listener(report)),
+        };
+        let agreed = agreed.and_then(|protocol| {
+            if !within_process {
+                check_protocol(protocol, options)?;
+            }
+            agree(&mut link, protocol, &end, direction, options, report)
+        });
+        match agreed {
             Ok(setup) => Ok(Established { link, child, setup, is_server }),
             Err(error) => {
                 drop(link);
@@ -166,19 +184,28 @@ impl Connection {
     }
 }
 
+/// Refuses what the protocol has no words for, as both ends do for themselves.
+fn check_protocol(protocol: u8, options: &TransferOptions) -> Result<(), PushError> {
+    let metadata = &options.metadata;
+    let asked = [(metadata.acls, "--acls"), (metadata.xattrs > 0, "--xattrs")];
+    match asked.iter().find(|(asked, _)| *asked && protocol < 30) {
+        None => Ok(()),
+        Some((_, option)) => {
+            let text = format!("{option} requires protocol 30 or higher (negotiated {protocol}).");
+            Err(PushError::Fatal { text, exit: 2 })
+        }
+    }
+}
+
 fn agree(
     link: &mut Link,
-    protocol: Option<u8>,
+    protocol: u8,
     end: &End,
     direction: Direction,
     options: &TransferOptions,
     report: &mut dyn Report,
 ) -> Result<Setup, PushError> {
     let driver = &mut Listener(report);
-    let protocol = match protocol {
-        Some(protocol) => protocol,
-        None => exchange_versions(link, options, driver)?,
-    };
     let setup = match end {
         End::Client => match handshake::setup(link, protocol, false, options, driver)? {
             SetupEnd::Agreed(setup) => setup,
@@ -268,6 +295,7 @@ fn serve_setup(
         list_checksum: ChecksumKind::None,
         compression: chosen.unwrap_or(Compression::Zlib),
         seed: options.checksum_seed.filter(|&seed| seed != 0).unwrap_or_else(random_seed),
+        seeds_files: Setup::seeds_files(protocol, options),
     };
     let offer = &options.offer;
     let checksums = offer.checksums.as_deref().unwrap_or(&ChecksumKind::ORDER);

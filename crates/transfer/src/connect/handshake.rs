@@ -34,6 +34,21 @@ pub(crate) struct Setup {
     pub(crate) list_checksum: ChecksumKind,
     pub(crate) compression: Compression,
     pub(crate) seed: i32,
+    /// Digests of whole files begin with the seed: protocol 29's own MD4, not one that was chosen
+    /// by name.
+    pub(crate) seeds_files: bool,
+}
+
+impl Setup {
+    /// Whether a protocol's whole-file digest begins with the seed.
+    pub(crate) fn seeds_files(protocol: u8, options: &TransferOptions) -> bool {
+        protocol < 30 && options.checksum_choice.is_none()
+    }
+
+    /// A whole-file digest as people read it; one that begins with the seed tells them nothing.
+    pub(crate) fn shown(&self, digest: &[u8]) -> Vec<u8> {
+        if self.seeds_files { Vec::new() } else { self.checksum.shown(digest) }
+    }
 }
 
 /// The flags of any daemon that speaks protocol 32, as far as they shape what a client sends; only
@@ -63,12 +78,12 @@ impl Login<'_> {
     }
 }
 
-/// Enters the module and hands over the arguments, with what `put_behind` adds to them when it is
-/// told the protocol version. Returns that version.
+/// Enters the module and hands over the arguments, with what `put_behind` adds to them; both are
+/// made when the protocol version is known. Returns that version.
 pub(crate) fn login(
     link: &mut Link,
     who: &Login<'_>,
-    args: &[Vec<u8>],
+    args: impl FnOnce(u8) -> Vec<Vec<u8>>,
     put_behind: impl FnOnce(&mut Mux, u8),
     driver: &mut dyn Driver,
 ) -> Result<u8, PushError> {
@@ -94,6 +109,7 @@ pub(crate) fn login(
         });
     }
     let mut flight = Vec::new();
+    let args = args(protocol);
     driftless_proto::args::put_args(&mut flight, args.iter().map(Vec::as_slice), protocol);
     for _ in 0..MAX_LINES {
         match ServerLine::parse(line(link, driver)?) {
@@ -217,6 +233,7 @@ pub(crate) fn setup(
         list_checksum: ChecksumKind::None,
         compression: chosen_compression(options.compress).unwrap_or(Compression::Zlib),
         seed: 0,
+        seeds_files: Setup::seeds_files(protocol, options),
     };
     if compat.varint_flist_flags() {
         let ours = Offer::of(options);

@@ -295,7 +295,7 @@ impl Session<'_> {
             &report::Transferred {
                 data_bytes,
                 sum_bytes: pending.sum_bytes,
-                digest: computed.as_bytes(),
+                digest: &self.setup.shown(computed.as_bytes()),
                 accepted,
             },
         );

@@ -57,6 +57,9 @@ impl Session<'_> {
                 self.finish_deletions()?;
                 self.finish_directories();
                 self.put_deletion_counts();
+                if self.setup.protocol < 31 {
+                    self.warn_of_limit();
+                }
                 self.wire.link.phase = "during the closing exchange";
             }
             4 => self.warn_of_limit(),

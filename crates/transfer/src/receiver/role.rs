@@ -100,6 +100,10 @@ fn run(
     }
     let rules = match is_server {
         true => received_rules(&mut wire, setup, options, request, report)
+            .and_then(|rules| match rules {
+                Some(rules) => Ok(rules),
+                None => unsent_rules(setup, place),
+            })
             .map(|rules| (Arc::new(rules), Requested::anything())),
         false => own_rules(&mut wire, setup, options, request),
     };
@@ -282,7 +286,23 @@ fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushErro
     };
     let text = text.map_err(PushError::Source)?;
     let text = text.ok_or_else(|| PushError::Usage("failed to open files-from file".to_owned()))?;
-    Ok(Some(crate::sender::role::lines(&text, options.selection.from0)))
+    // The list goes over as it is: what would be a comment on this side is a name there (seen).
+    let ends = |byte: &u8| match options.selection.from0 {
+        true => *byte == 0,
+        false => matches!(byte, 0 | b'\n' | b'\r'),
+    };
+    Ok(Some(text.split(ends).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()))
+}
+
+/// The rules where none were sent. Within this machine those of the command line hold all the same:
+/// a directory in the way of something else is emptied under them.
+fn unsent_rules(setup: Setup, place: &Place<'_>) -> Result<Rules, PushError> {
+    let Place { options, request, is_local, .. } = *place;
+    let parse = parse_options(setup, options, request);
+    match is_local && options.delete.force {
+        true => Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules),
+        false => Ok(Rules::none(&parse)),
+    }
 }
 
 /// What a client sends of its rules: only where names are deleted or directories pruned.
@@ -292,12 +312,12 @@ fn received_rules(
     options: &TransferOptions,
     request: &Request,
     report: &mut dyn Report,
-) -> Result<Rules, PushError> {
+) -> Result<Option<Rules>, PushError> {
     let parse = parse_options(setup, options, request);
     let delete = &options.delete;
     let mut given = Vec::new();
     if !(delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs) {
-        return Ok(Rules::none(&parse));
+        return Ok(None);
     }
     loop {
         let take =
@@ -310,7 +330,7 @@ fn received_rules(
             Some(text) => given.push(Given::Received(text)),
         }
     }
-    Rules::parse(&given, &parse, &mut NoFiles).map_err(bad_rules)
+    Rules::parse(&given, &parse, &mut NoFiles).map(Some).map_err(bad_rules)
 }
 
 /// Takes one value, waiting for as many bytes as it needs.

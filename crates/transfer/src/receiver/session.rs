@@ -10,7 +10,6 @@ use driftless_delta::{FileSum, Layout, Strong};
 use driftless_filter::Rules;
 use driftless_fs::SourceFile;
 use driftless_proto::flist::{ListOptions, ListReader};
-use driftless_proto::setup::ChecksumKind;
 use driftless_proto::token::TokenReader;
 use driftless_tree::{Kind, Meta};
 
@@ -249,7 +248,12 @@ impl<'a> Session<'a> {
                 return Err(self.left());
             }
             let (report, stop_at) = (&*self.report, self.options.limit.stop_at);
-            self.ended = !self.wire.wait(&|| report.cancelled() || is_late(stop_at))?;
+            let cancelled = || report.cancelled() || is_late(stop_at);
+            // What was put off because of congestion does not wait for input.
+            self.ended = match self.wire.congested() {
+                true => !self.wire.make_room(&cancelled)?,
+                false => !self.wire.wait(&cancelled)?,
+            };
         }
     }
 
@@ -418,7 +422,7 @@ impl<'a> Session<'a> {
     /// A digest of a whole file, as the sender computes it.
     pub(crate) fn file_sum(&self) -> FileSum {
         let mut sum = FileSum::new(self.strong());
-        if self.setup.protocol < 30 && self.setup.checksum == ChecksumKind::Md4 {
+        if self.setup.seeds_files {
             sum.update(&self.setup.seed.to_le_bytes());
         }
         sum

@@ -113,6 +113,14 @@ impl<'a> Wire<'a> {
         Ok(received != Received::End)
     }
 
+    /// Writes until there is room for further requests, or something arrives. `false`: the peer has
+    /// closed its side.
+    pub(crate) fn make_room(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PushError> {
+        let received = self.link.drain_below(CONGESTED / 2, cancelled)?;
+        self.sort()?;
+        Ok(received != Some(Received::End))
+    }
+
     /// Separates what arrived into data and messages.
     pub(crate) fn sort(&mut self) -> Result<(), PushError> {
         if self.link.input.is_empty() {

@@ -175,6 +175,7 @@ impl Role<'_> {
             filters: Filters::new(Rules::none(&parse)),
             attrs: Attrs::default(),
             digests,
+            peer_sets_link_times: setup.compat.symlink_times(),
             statistics: Statistics::default(),
             overall: Overall::default(),
             texts: Vec::new(),
