@@ -135,9 +135,10 @@ impl<'a> Wire<'a> {
             self.data.drain(..self.taken);
             self.taken = 0;
         }
+        let known = self.data.len();
         if !self.link.framed_input {
             self.data.append(&mut self.link.input);
-            return Ok(());
+            return self.link.record_input(&self.data[known..]);
         }
         let mut rest = self.link.input.as_slice();
         loop {
@@ -148,7 +149,7 @@ impl<'a> Wire<'a> {
             }
         }
         self.link.input.clear();
-        Ok(())
+        self.link.record_input(&self.data[known..])
     }
 
     pub(crate) fn violated(&self, violation: &Violation) -> PushError {
