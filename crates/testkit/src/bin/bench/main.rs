@@ -3,6 +3,7 @@
 //! Three stock daemons on loopback, all trees in memory. Each scenario starts afresh for each
 //! program and run; figures are medians over the runs. After each, the trees are compared.
 
+mod memory;
 mod programs;
 mod publisher;
 mod scenarios;
@@ -20,7 +21,7 @@ const USAGE: &str = "\
 usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROGRAM,…]
 
 scenarios: latency burst rename edit delete rewrite idle first-pass
-           watch-start watch-drain
+           watch-start watch-drain rsync-memory
 programs:  shell lsyncd1 lsyncd0 rsync inotifywait fanotify driftless
 Trees are made in $TMPDIR, or in memory below /dev/shm when that is not set.";
 
@@ -65,6 +66,9 @@ fn main() -> ExitCode {
         }
     }
     println!("{table}");
+    if chosen(&choice.scenarios, memory::NAME) {
+        memory::run(&choice.driftless);
+    }
     ExitCode::SUCCESS
 }
 
@@ -88,7 +92,8 @@ fn choose(mut words: impl Iterator<Item = String>) -> Result<Choice, String> {
             _ => return Err(format!("unknown option {word}")),
         }
     }
-    let known = |name: &String| scenarios::ALL.iter().any(|s| s.name == name);
+    let known =
+        |name: &String| name == memory::NAME || scenarios::ALL.iter().any(|s| s.name == name);
     if let Some(name) = choice.scenarios.iter().find(|name| !known(name)) {
         return Err(format!("unknown scenario {name}"));
     }
