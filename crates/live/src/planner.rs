@@ -42,6 +42,8 @@ pub struct Wishes {
     pub hard_links: bool,
     /// The target can take a renamed object from its former name.
     pub renames: bool,
+    /// The target compares times in whole seconds.
+    pub whole_seconds: bool,
     /// Time since the mirror started.
     pub now: Duration,
     /// The same moment by the clock that file systems stamp with.
@@ -64,9 +66,15 @@ impl Wishes {
         };
         let in_doubt = age(meta.mtime) <= told + CLOCK_STEP || age(meta.ctime) < told;
         match mark.need {
-            Need::Attributes if meta.kind == Kind::File && in_doubt => Need::Unsure,
+            Need::Attributes if meta.kind == Kind::File && in_doubt => self.unsure(),
+            Need::Unsure => self.unsure(),
             need => need,
         }
+    }
+
+    /// Where times in whole seconds are compared, two versions of one second look alike.
+    fn unsure(&self) -> Need {
+        if self.whole_seconds { Need::Content } else { Need::Unsure }
     }
 }
 

@@ -17,7 +17,13 @@ use std::{fs, process};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
+use crate::netfault::Proxy;
 use crate::{PASSWORD, wait};
+
+/// The only digest that daemons and their clients may use for passwords: `DRIFTLESS_FORCED_DIGEST`.
+fn forced_digest() -> Option<String> {
+    std::env::var("DRIFTLESS_FORCED_DIGEST").ok()
+}
 
 /// A running `rsync --daemon`. Killed with all its children when dropped.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub struct RsyncDaemon {
     port: u16,
     modules: Vec<Module>,
     child: Option<Child>,
+    /// In front of it where the digest of passwords is forced: of several it takes the strongest.
+    front: Option<Proxy>,
 }
 
 impl RsyncDaemon {
@@ -49,7 +57,7 @@ impl RsyncDaemon {
             .prefix("rsyncd-")
             .tempdir_in(parent)
             .expect("the folder for temporary files is writable");
-        let mut daemon = Self { folder, port: 0, modules: Vec::new(), child: None };
+        let mut daemon = Self { folder, port: 0, modules: Vec::new(), child: None, front: None };
         for module in modules {
             let module = module.clone().settled_below(daemon.folder.path());
             fs::create_dir_all(module.path()).expect("the module's folder can be made");
@@ -62,6 +70,7 @@ impl RsyncDaemon {
         for _ in 0..20 {
             daemon.port = free_port();
             if daemon.try_launch() {
+                daemon.front = forced_digest().map(|name| Proxy::offering(daemon.port, &name));
                 return daemon;
             }
         }
@@ -74,7 +83,7 @@ impl RsyncDaemon {
     /// When the daemon has no such module.
     #[track_caller]
     pub fn url(&self, module: &str) -> String {
-        self.url_through(self.port, module)
+        self.url_through(self.port(), module)
     }
 
     /// The address of `module` as seen through something that listens on `port` of this machine.
@@ -106,7 +115,7 @@ impl RsyncDaemon {
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.front.as_ref().map_or(self.port, Proxy::port)
     }
 
     /// The process group of the daemon and its children, while it runs.

@@ -48,6 +48,8 @@ pub struct Wants {
     pub deletes: bool,
     /// Several names of one inode.
     pub hard_links: bool,
+    /// It compares times in whole seconds.
+    pub whole_seconds: bool,
 }
 
 /// One kind of place that can be kept identical.
@@ -178,6 +180,7 @@ impl Worker<'_> {
             delete: wants.delete,
             hard_links: wants.hard_links,
             renames: wants.deletes && self.exact,
+            whole_seconds: wants.whole_seconds,
             now: self.lane.now(),
             clock: SystemTime::now(),
             settle: self.config.settle,

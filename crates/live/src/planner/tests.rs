@@ -24,6 +24,7 @@ fn attributes_of(source: &Path, told_ago: Duration) -> Batch {
         delete: true,
         hard_links: true,
         renames: true,
+        whole_seconds: false,
         now,
         clock: SystemTime::now(),
         settle: Duration::ZERO,

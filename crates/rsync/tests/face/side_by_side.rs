@@ -148,7 +148,7 @@ impl Bench {
 
 /// Gives everything that is new a time of its own, so that nothing depends on when the tests run:
 /// the original leaves alone what it creates in the second that it is to have.
-fn settle(root: &Path) {
+pub fn settle(root: &Path) {
     let status = Command::new("find")
         .args([
             ".",
@@ -335,6 +335,7 @@ pub const SETS: &[&str] = &[
     "-ai --partial",
     "-ai --partial-dir=part",
     "-ai --delay-updates",
+    "-ai --delay-updates --partial-dir=.",
     "-ai --fsync",
     "-aE --no-p",
     "-ai --force",

@@ -5,12 +5,9 @@
 //! stdio, shell, daemon ─► Connection ──negotiate──► Established ─► send or receive
 //! ```
 
-use std::fs::File;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use driftless_proto::args;
-use driftless_proto::batch::BatchHeader;
 use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 use zeroize::Zeroizing;
 
@@ -20,7 +17,7 @@ use crate::connect::stream::Stream;
 use crate::driver::{Content, Driver, Level, Listed, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::link::{Frames, Link};
-use crate::options::{Append, CompressChoice, DeleteWhen, TransferOptions};
+use crate::options::{CompressChoice, DeleteWhen, TransferOptions};
 use crate::report::{Message, Origin, Report};
 
 /// Which end of a session we are.
@@ -148,7 +145,8 @@ impl Connection {
             least_protocol: LEAST_PROTOCOL,
         };
         let driver = &mut Listener(report);
-        let protocol = handshake::login(&mut self.link, &login, module.args, |_, _| {}, driver)?;
+        let args = |_| module.args.to_vec();
+        let protocol = handshake::login(&mut self.link, &login, args, |_, _| {}, driver)?;
         self.protocol = Some(protocol);
         Ok(())
     }
@@ -219,6 +217,9 @@ fn agree(
         }
     };
     let is_server = matches!(end, End::Server { .. });
+    if !is_server && options.talk.debug.nstr > 0 {
+        tell_choices(&setup, options, report);
+    }
     // Before protocol 30 a client sends bare data.
     let from_client = protocol >= 30;
     link.start_transfer(Frames {
@@ -226,6 +227,25 @@ fn agree(
         input: !is_server || from_client,
     });
     Ok(setup)
+}
+
+/// Says which algorithms are used, and whether they were agreed on (`--debug=NSTR`).
+fn tell_choices(setup: &Setup, options: &TransferOptions, report: &mut dyn Report) {
+    let agreed = |by_option: bool| {
+        let names = setup.compat.varint_flist_flags() && !by_option;
+        if names { " negotiated" } else { "" }
+    };
+    let mut say = |text: String| {
+        let text = text.as_bytes();
+        report.message(&Message { level: Level::Info, origin: Origin::Here, text });
+    };
+    let how = agreed(options.checksum_choice.is_some());
+    say(format!("Client{how} checksum: {}", setup.checksum.name()));
+    if setup.compression != Compression::None {
+        let how = agreed(options.compress != CompressChoice::Negotiate);
+        let level = options.compress_level.unwrap_or(setup.compression.default_level());
+        say(format!("Client{how} compress: {} (level {level})", setup.compression.name()));
+    }
 }
 
 /// The least protocol that is spoken.
@@ -277,29 +297,42 @@ fn serve_setup(
         seed: options.checksum_seed.filter(|&seed| seed != 0).unwrap_or_else(random_seed),
         seeds_files: Setup::seeds_files(protocol, options),
     };
+    let offer = &options.offer;
+    let checksums = offer.checksums.as_deref().unwrap_or(&ChecksumKind::ORDER);
+    let compressions = offer.compressions.as_deref().unwrap_or(&Compression::ORDER);
+    let checksum_choice =
+        options.checksum_choice.filter(|kind| !checksums.contains(kind)).map(ChecksumKind::name);
+    let compress_choice = chosen
+        .filter(|_| options.compress != CompressChoice::Off)
+        .filter(|kind| !compressions.contains(kind));
+    for (what, refused) in
+        [("checksum", checksum_choice), ("compress", compress_choice.map(Compression::name))]
+    {
+        if let Some(name) = refused {
+            let text = format!("Your --{what}-choice value ({name}) was refused by the server.");
+            return Err(PushError::Fatal { text, exit: 4 });
+        }
+    }
     let names = compat.varint_flist_flags();
-    let (checksums, compressions) = (ChecksumKind::ORDER, Compression::ORDER);
     let asks_checksum = names && options.checksum_choice.is_none();
     let asks_compression = names && chosen.is_none();
     if asks_checksum {
-        setup::put_names(&mut flight, checksums.map(ChecksumKind::name));
+        handshake::put_offer(&mut flight, checksums, ChecksumKind::name);
     }
     if asks_compression {
-        setup::put_names(&mut flight, compressions.map(Compression::name));
+        handshake::put_offer(&mut flight, compressions, Compression::name);
     }
     link.output.unframed(&flight);
     let take = |input: &mut &[u8]| setup::take_names(input).map(<[u8]>::to_vec);
     if asks_checksum {
         let theirs = need(link, driver, take)?;
         let known = setup::checksums(&theirs);
-        setup.checksum = setup::choose(&known, &checksums, "checksum", &theirs)
-            .map_err(|violation| handshake::protocol_error(link, &violation))?;
+        setup.checksum = handshake::common("checksum", &known, checksums, ChecksumKind::name)?;
     }
     if asks_compression {
         let theirs = need(link, driver, take)?;
         let known = setup::compressions(&theirs);
-        setup.compression = setup::choose(&known, &compressions, "compression", &theirs)
-            .map_err(|violation| handshake::protocol_error(link, &violation))?;
+        setup.compression = handshake::common("compress", &known, compressions, Compression::name)?;
     }
     setup.list_checksum = options.update.list_checksum_choice.unwrap_or(setup.checksum);
     let mut seed = Vec::with_capacity(4);
@@ -366,48 +399,10 @@ impl Established {
         (self.setup.checksum.name(), self.setup.compression.name())
     }
 
-    /// Records what this end sends into a batch file, from its first byte on. A session that is
-    /// recorded agrees on MD5 and zlib: nothing in the file says what it was.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn record(&mut self, mut file: File, options: &TransferOptions) -> Result<(), PushError> {
-        let Setup { protocol, compat, seed, .. } = self.setup;
-        let mut start = Vec::with_capacity(32);
-        BatchHeader { stream_flags: stream_flags(options), protocol, compat, seed }.put(&mut start);
-        file.write_all(&start)?;
-        self.link.record_into(file);
-        Ok(())
-    }
-
     /// The longest silence, with what a daemon has lowered it to.
     pub fn timeout(&self) -> Option<Duration> {
         self.link.timeout()
     }
-}
-
-/// Protocol reference, "Batch files".
-fn stream_flags(options: &TransferOptions) -> u32 {
-    let selection = &options.selection;
-    let metadata = &options.metadata;
-    let table = [
-        (selection.recursive, BatchHeader::RECURSE),
-        (options.owner, BatchHeader::OWNER),
-        (options.group, BatchHeader::GROUP),
-        (options.links, BatchHeader::LINKS),
-        (options.devices, BatchHeader::DEVICES),
-        (options.hard_links, BatchHeader::HARD_LINKS),
-        (options.update.checksum, BatchHeader::CHECKSUM),
-        (selection.recursive || selection.dirs(), BatchHeader::DIRS),
-        (options.compress != CompressChoice::Off, BatchHeader::COMPRESS),
-        (metadata.iconv.is_some(), BatchHeader::ICONV),
-        (metadata.acls, BatchHeader::ACLS),
-        (metadata.xattrs > 0, BatchHeader::XATTRS),
-        (options.write.in_place(), BatchHeader::INPLACE),
-        (options.write.append != Append::Off, BatchHeader::APPEND),
-        (options.write.append == Append::Verifying, BatchHeader::APPEND_VERIFY),
-    ];
-    table.iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit)
 }
 
 /// What a handshake asks of its caller.

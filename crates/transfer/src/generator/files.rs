@@ -262,9 +262,9 @@ impl Session<'_> {
         let appends = self.options.write.append != Append::Off && !redo;
         let mut layout = Layout::EMPTY;
         let mut file = None;
-        if !self.is_dry()
+        if self.requests_content()
             && let Some(meta) = &basis_meta
-            && (!whole || appends)
+            && (!whole && !self.receive.recorded || appends)
             && meta.size > 0
         {
             match self.open_basis(entry, &basis) {
@@ -293,7 +293,7 @@ impl Session<'_> {
         item.basis = basis.wire();
         item.xname = basis.xname().map(Into::into);
         self.put_item(ndx, &item, entry);
-        if self.is_dry() {
+        if !self.requests_content() {
             self.complete_group(number, at);
             return Ok(());
         }
@@ -301,6 +301,10 @@ impl Session<'_> {
             true => self.put_head_only(layout),
             false => self.put_sums(layout, file.clone()),
         };
+        if !self.wants_content() {
+            self.complete_group(number, at);
+            return Ok(());
+        }
         self.pending.push_back(Pending {
             ndx,
             list: number,

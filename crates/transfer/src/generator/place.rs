@@ -15,9 +15,6 @@ use crate::receiver::lists::{leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
 use crate::report::Role;
 
-/// Where `--delay-updates` keeps finished files unless a partial directory is named.
-const STAGING: &[u8] = b".~tmp~";
-
 /// The mode of a file that is not finished.
 const PRIVATE: u32 = 0o600;
 
@@ -142,7 +139,7 @@ impl Session<'_> {
         if self.options.fsync {
             file.file().sync_all()?;
         }
-        if self.options.delay_updates {
+        if self.options.delays() {
             let staging = self.staging_folder(parent_of(name))?;
             file.place(&staging, leaf_of(name))?;
             let replaces = before.is_some() || pending.displaces;
@@ -264,10 +261,7 @@ impl Session<'_> {
     }
 
     fn partial_name(&self) -> Option<Vec<u8>> {
-        match &self.options.write.partial_dir {
-            Some(dir) => Some(dir.clone()),
-            None => self.options.delay_updates.then(|| STAGING.to_vec()),
-        }
+        self.options.write.partial_dir.clone()
     }
 
     /// The directory for partial files of this directory.
@@ -309,7 +303,7 @@ impl Session<'_> {
     /// A partial file that was built on is not needed any more, nor is its directory when that is
     /// empty.
     fn drop_partial(&mut self, name: &[u8], pending: &Pending) {
-        if pending.basis != BasisChoice::Partial || self.options.delay_updates {
+        if pending.basis != BasisChoice::Partial || self.options.delays() {
             return;
         }
         if let Ok(folder) = self.partial_folder(parent_of(name)) {

@@ -63,6 +63,7 @@ impl Session<'_> {
                 let read = self.wire.try_take(Item::take)?;
                 self.after(Reading::Attributes(ndx), read, |session, item| {
                     if session.has_xattr_list(&item) {
+                        session.catch_up_to_values(ndx)?;
                         let values = (ndx, item, XattrNumbers::new());
                         session.reading = Reading::Values(Box::new(values));
                         return Ok(());
@@ -143,7 +144,9 @@ impl Session<'_> {
             Some(at) => list.entries.get(at),
             None => list.directory.as_ref().map(|directory| &directory.entry),
         };
-        entry.is_some_and(|entry| self.extras.arrived(entry, number, bytes))
+        let arrived = entry.is_some_and(|entry| self.extras.arrived(entry, number, bytes));
+        // A record has values that another tree lacked.
+        arrived || self.receive.recorded
     }
 
     fn read_number(&mut self) -> Result<Step, PushError> {
