@@ -9,3 +9,4 @@ mod matrix;
 mod random;
 mod sets;
 mod trees;
+mod trouble;
