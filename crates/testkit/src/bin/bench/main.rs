@@ -5,6 +5,7 @@
 //! each, the trees are compared.
 
 mod copies;
+mod memory;
 mod programs;
 mod publisher;
 mod scenarios;
@@ -22,7 +23,7 @@ const USAGE: &str = "\
 usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROGRAM,…]
 
 scenarios: latency burst rename edit delete rewrite idle first-pass
-           watch-start watch-drain
+           watch-start watch-drain rsync-memory
 programs:  shell lsyncd1 lsyncd0 rsync inotifywait fanotify driftless
 scenarios of driftless rsync: first same touched million large edited inserted text removal
            checksum sessions snapshot
@@ -77,6 +78,9 @@ fn main() -> ExitCode {
         rows: &choice.scenarios,
         casts: &choice.programs,
     });
+    if chosen(&choice.scenarios, memory::NAME) {
+        memory::run(&choice.driftless);
+    }
     ExitCode::SUCCESS
 }
 
@@ -100,8 +104,11 @@ fn choose(mut words: impl Iterator<Item = String>) -> Result<Choice, String> {
             _ => return Err(format!("unknown option {word}")),
         }
     }
-    let known =
-        |name: &String| scenarios::ALL.iter().any(|s| s.name == name) || copies::is_row(name);
+    let known = |name: &String| {
+        name == memory::NAME
+            || copies::is_row(name)
+            || scenarios::ALL.iter().any(|scenario| scenario.name == name)
+    };
     if let Some(name) = choice.scenarios.iter().find(|name| !known(name)) {
         return Err(format!("unknown scenario {name}"));
     }
