@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftless_proto::mux::{HEADER_LEN, Mux};
@@ -57,8 +58,10 @@ pub(crate) struct Link {
     /// The peer closed its side, or the connection broke.
     ended: bool,
     rate: Option<Rate>,
-    /// Gets a copy of what is sent.
-    record: Option<File>,
+    /// Gets a copy of what the sender sends.
+    record: Option<Arc<File>>,
+    /// The sender is the peer.
+    records_input: bool,
     timeout: Option<Duration>,
     /// Frames have begun, so that an empty one can be sent.
     framed: bool,
@@ -91,6 +94,7 @@ impl Link {
             ended: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             record: None,
+            records_input: false,
             timeout,
             framed: false,
             framed_input: true,
@@ -124,18 +128,35 @@ impl Link {
         }
     }
 
-    /// Copies all protocol data from now on into a file.
-    pub(crate) fn record_into(&mut self, file: File) {
+    /// Copies all protocol data that is sent from now on into a file.
+    pub(crate) fn record_output(&mut self, file: Arc<File>) {
         self.output.keep_copy();
         self.record = Some(file);
     }
 
+    /// Copies all protocol data that arrives from now on into a file, through
+    /// [`Link::record_input`].
+    pub(crate) fn expect_record(&mut self, file: Arc<File>) {
+        self.record = Some(file);
+        self.records_input = true;
+    }
+
+    /// Protocol data has arrived, without frames.
+    pub(crate) fn record_input(&mut self, data: &[u8]) -> Result<(), PushError> {
+        if self.records_input
+            && let Some(file) = &self.record
+        {
+            file.as_ref().write_all(data)?;
+        }
+        Ok(())
+    }
+
     /// Writes what was copied so far.
     pub(crate) fn write_record(&mut self) -> Result<(), PushError> {
-        if let Some(file) = &mut self.record
+        if let Some(file) = &self.record
             && let Some(copy) = self.output.take_copy()
         {
-            file.write_all(&copy)?;
+            file.as_ref().write_all(&copy)?;
         }
         Ok(())
     }
@@ -254,6 +275,29 @@ impl Link {
                 && let Some(received) = self.read_some()?
             {
                 return Ok(received);
+            }
+        }
+    }
+
+    /// Writes until less than `len` bytes are pending, or input arrives.
+    pub(crate) fn drain_below(
+        &mut self,
+        len: usize,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Received>, PushError> {
+        self.last_progress = Instant::now();
+        loop {
+            if self.ended {
+                return Ok(Some(Received::End));
+            }
+            self.write_some()?;
+            if self.pending() < len {
+                return Ok(None);
+            }
+            if self.wait(PollFlags::OUT | PollFlags::IN, cancelled)?.contains(PollFlags::IN)
+                && let Some(received) = self.read_some()?
+            {
+                return Ok(Some(received));
             }
         }
     }

@@ -67,12 +67,14 @@ pub fn environment() -> Environment {
     Environment {
         umask: 0o022,
         now: Timestamp::now(),
-        zone: TimeZone::UTC,
+        zone: TimeZone::UTC.into(),
         rsh: None,
         old_args: None,
         protect_args: None,
         partial_dir: None,
         iconv: None,
+        checksum_list: None,
+        compress_list: None,
         max_alloc: None,
     }
 }

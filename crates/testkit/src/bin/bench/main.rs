@@ -1,9 +1,10 @@
-//! Measures `driftless live` and `driftless inotifywait` beside the programs that it replaces, in one run, on one machine.
+//! Measures `driftless live`, `driftless rsync` and `driftless inotifywait` beside the programs that it replaces, in one run, on one machine.
 //!
 //! Three stock daemons on loopback, all trees in memory. Each scenario starts afresh for each
 //! program and run; figures are medians over the runs, of which the slow programs get one. After
 //! each, the trees are compared.
 
+mod copies;
 mod programs;
 mod publisher;
 mod scenarios;
@@ -23,6 +24,9 @@ usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROG
 scenarios: latency burst rename edit delete rewrite idle first-pass
            watch-start watch-drain
 programs:  shell lsyncd1 lsyncd0 rsync inotifywait fanotify driftless
+scenarios of driftless rsync: first same touched million large edited inserted text removal
+           checksum sessions snapshot
+programs:  stock ours our-client our-server
 Trees are made in $TMPDIR, or in memory below /dev/shm when that is not set.";
 
 struct Choice {
@@ -67,6 +71,12 @@ fn main() -> ExitCode {
         }
     }
     println!("{table}");
+    copies::run(&copies::Choice {
+        driftless: &choice.driftless,
+        runs: choice.runs,
+        rows: &choice.scenarios,
+        casts: &choice.programs,
+    });
     ExitCode::SUCCESS
 }
 
@@ -90,11 +100,13 @@ fn choose(mut words: impl Iterator<Item = String>) -> Result<Choice, String> {
             _ => return Err(format!("unknown option {word}")),
         }
     }
-    let known = |name: &String| scenarios::ALL.iter().any(|s| s.name == name);
+    let known =
+        |name: &String| scenarios::ALL.iter().any(|s| s.name == name) || copies::is_row(name);
     if let Some(name) = choice.scenarios.iter().find(|name| !known(name)) {
         return Err(format!("unknown scenario {name}"));
     }
-    let known = |name: &String| Program::ALL.iter().any(|p| p.name() == name);
+    let known =
+        |name: &String| Program::ALL.iter().any(|p| p.name() == name) || copies::is_cast(name);
     if let Some(name) = choice.programs.iter().find(|name| !known(name)) {
         return Err(format!("unknown program {name}"));
     }

@@ -61,7 +61,7 @@ impl Walk<'_> {
         let shared = self.shared.clone();
         let state = &mut *shared.borrow_mut();
         let name = argument.name();
-        let full = join(&self.here, &argument.path());
+        let full = cleaned(join(&self.here, &argument.path()));
         if name.len() > MAX_PATH_LEN {
             state.io_error |= 1;
             state.say(Level::ErrorXfer, [b"path is too long: ", &full[..]].concat());
@@ -126,7 +126,8 @@ impl Walk<'_> {
         let leaf = argument.leaf.as_deref();
         // The argument's own file system is the one that is not left.
         let found = state.complete(&dir, leaf, entry, &meta, chain.as_ref(), number);
-        let Found::Listed(entry) = found else { return Ok(()) };
+        let Found::Listed(mut entry) = found else { return Ok(()) };
+        state.add_digests(&dir, std::iter::once(&mut entry));
         self.parents(argument, number, state, list);
         let lists_children = is_content && (name == b"." || !state.options.selection.recursive);
         self.place(argument, (entry, number), state, list);
@@ -242,6 +243,17 @@ impl Walk<'_> {
             _ => list.push(seed),
         }
     }
+}
+
+/// The path without `.` between its names, as texts have it.
+fn cleaned(path: Vec<u8>) -> Vec<u8> {
+    let mut parts = path.split(|&b| b == b'/').enumerate();
+    let kept: Vec<&[u8]> = parts
+        .by_ref()
+        .filter(|(at, part)| *at == 0 || *part != b".")
+        .map(|(_, part)| part)
+        .collect();
+    kept.join(&b'/')
 }
 
 /// Origins among which a repeated one is looked for.
