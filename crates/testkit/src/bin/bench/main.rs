@@ -6,6 +6,7 @@
 mod programs;
 mod publisher;
 mod scenarios;
+mod sustained;
 mod table;
 mod watching;
 
@@ -20,8 +21,8 @@ const USAGE: &str = "\
 usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROGRAM,…]
 
 scenarios: latency burst rename edit delete rewrite idle first-pass
-           watch-start watch-drain
-programs:  shell lsyncd1 lsyncd0 rsync inotifywait fanotify driftless
+           watch-start watch-drain watch-rate
+programs:  shell lsyncd1 lsyncd0 rsync inotifywait driftless
 Trees are made in $TMPDIR, or in memory below /dev/shm when that is not set.";
 
 struct Choice {

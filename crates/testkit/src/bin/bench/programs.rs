@@ -17,8 +17,6 @@ pub enum Program {
     Rsync,
     /// `inotifywait -m -r`; only for watching.
     InotifyWait,
-    /// `driftless fsnotifywait`; only for watching.
-    Fanotify,
     /// `driftless live`, `driftless inotifywait`
     Driftless,
 }
@@ -31,7 +29,6 @@ impl Program {
         Self::LsyncdDelay0,
         Self::Rsync,
         Self::InotifyWait,
-        Self::Fanotify,
         Self::Driftless,
     ];
 
@@ -40,7 +37,7 @@ impl Program {
         &[Self::ShellLoop, Self::LsyncdDelay1, Self::LsyncdDelay0, Self::Driftless];
 
     /// Those that watch a tree and print what happens in it.
-    pub const WATCHING: &[Self] = &[Self::InotifyWait, Self::Fanotify, Self::Driftless];
+    pub const WATCHING: &[Self] = &[Self::InotifyWait, Self::Driftless];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -50,24 +47,7 @@ impl Program {
             Self::LsyncdDelay0 => "lsyncd0",
             Self::Rsync => "rsync",
             Self::InotifyWait => "inotifywait",
-            Self::Fanotify => "fanotify",
             Self::Driftless => "driftless",
-        }
-    }
-
-    /// The command that prints events, to be completed with options and paths, if it can.
-    pub fn watch_command(self, driftless: &Path) -> Option<Command> {
-        match self {
-            Self::InotifyWait => Some(Command::new("inotifywait")),
-            Self::Fanotify | Self::Driftless => {
-                let mut command = Command::new(driftless);
-                command.arg(match self {
-                    Self::Fanotify => "fsnotifywait",
-                    _ => "inotifywait",
-                });
-                Some(command)
-            }
-            Self::ShellLoop | Self::LsyncdDelay1 | Self::LsyncdDelay0 | Self::Rsync => None,
         }
     }
 
@@ -101,11 +81,6 @@ impl Program {
             Self::InotifyWait => {
                 let mut command = Command::new("inotifywait");
                 command.arg("-mr").arg(source);
-                command
-            }
-            Self::Fanotify => {
-                let mut command = Command::new(driftless);
-                command.arg("fsnotifywait").arg("-mr").arg(source);
                 command
             }
             Self::Driftless => {
