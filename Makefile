@@ -35,14 +35,20 @@ unit:
 e2e:
 	$(ON_A_MOUNT) $(CARGO) test --package driftless
 
-# The same with each protocol, checksum and compression forced on all mirrors.
+# The same with each protocol, checksum and compression forced on all mirrors, and with each digest
+# for passwords.
 FORCED = --protocol=30 --protocol=31 \
   --checksum-choice=xxh128 --checksum-choice=xxh3 --checksum-choice=xxh64 --checksum-choice=md5 \
   --checksum-choice=md4 --checksum-choice=sha1 \
   --compress-choice=zstd --compress-choice=lz4 --compress-choice=zlibx --compress-choice=zlib
+DIGESTS = sha512 sha256 sha1 md5 md4
 forced: programs
 	for option in $(FORCED); do echo "$$option"; \
 	  DRIFTLESS_FORCED=$$option $(CARGO) test --package driftless --test e2e || exit 1; \
+	done
+	for digest in $(DIGESTS); do echo "$$digest"; \
+	  DRIFTLESS_FORCED_DIGEST=$$digest $(CARGO) test --package driftless --test e2e -- \
+	    --skip forced:: || exit 1; \
 	done
 
 # The speed table, side by side with the programs it replaces, in one run.

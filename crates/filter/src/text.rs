@@ -56,24 +56,38 @@ impl Rules {
     /// # Errors
     /// As for [`Rules::wire_texts`].
     pub fn wire_texts_for_sender(&self, protocol: u8) -> Result<Vec<Vec<u8>>, RuleError> {
+        self.texts(protocol, |sides| sides != Sides::Receiver)
+    }
+
+    /// All rules but those that `-C` adds, for a batch file's script.
+    ///
+    /// # Errors
+    /// As for [`Rules::wire_texts`].
+    pub fn script_texts(&self, protocol: u8) -> Result<Vec<Vec<u8>>, RuleError> {
+        self.texts(protocol, |_| true)
+    }
+
+    fn texts(
+        &self,
+        protocol: u8,
+        is_meant: impl Fn(Sides) -> bool,
+    ) -> Result<Vec<Vec<u8>>, RuleError> {
         let mut out = Vec::new();
         for item in self.items.iter() {
             match item {
-                Item::Rule(rule) if rule.traits.sides != Sides::Receiver => {
+                Item::Rule(rule) if is_meant(rule.traits.sides) => {
                     let sides = match rule.traits.sides {
                         Sides::Plain if self.options.delete_excluded => Sides::Sender,
                         sides => sides,
                     };
                     out.push(rule_text(rule, sides, protocol)?);
                 }
-                Item::Cvs { traits, from_option: false, .. } if traits.sides != Sides::Receiver => {
+                Item::Cvs { traits, from_option: false, .. } if is_meant(traits.sides) => {
                     let mut text = prefix(traits, traits.sides, Some(b"C"), protocol)?;
                     text.push(b' ');
                     out.push(text);
                 }
-                Item::PerDir(rule)
-                    if !rule.from_option && rule.merge.traits.sides != Sides::Receiver =>
-                {
+                Item::PerDir(rule) if !rule.from_option && is_meant(rule.merge.traits.sides) => {
                     out.push(per_dir_text(rule, protocol)?);
                 }
                 _ => {}

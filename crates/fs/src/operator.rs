@@ -1,4 +1,4 @@
-//! Directories that an operator named, reached over symbolic links of trusted owners only.
+//! Directories and files that an operator named, reached over symbolic links of trusted owners only.
 //!
 //! Somebody who may write into a directory above must not be able to lead a more powerful process
 //! elsewhere: a link counts only when the superuser or our own user made it. Where it leads is not
@@ -10,8 +10,9 @@ use driftless_tree::{Kind, Meta};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -44,6 +45,39 @@ impl Root {
 /// As for [`Root::open_operator`], but for anything that exists.
 pub fn stat(path: &Path) -> io::Result<Meta> {
     meta::of_stat(&rustix::fs::fstat(walk(path)?)?)
+}
+
+/// Opens an operator's file, or pipe, for reading, over trusted links.
+///
+/// # Errors
+/// As for [`stat`], or it cannot be read.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    reopen(&walk(path)?, OFlags::RDONLY).map(File::from)
+}
+
+/// Opens an operator's file for writing, empty, over trusted links. A new one gets `mode`, less the
+/// process's mask.
+///
+/// # Errors
+/// As for [`stat`], or it cannot be made or written.
+pub fn create_file(path: &Path, mode: u32) -> io::Result<File> {
+    match walk(path) {
+        Ok(handle) => reopen(&handle, OFlags::WRONLY | OFlags::TRUNC).map(File::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = path.file_name().ok_or(Errno::INVAL)?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = walk(parent.unwrap_or(Path::new(".")))?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            Ok(openat(parent, name, flags, Mode::from_raw_mode(mode))?.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens what a handle stands for, whatever has its name now.
+fn reopen(handle: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    Ok(openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn walk(path: &Path) -> io::Result<OwnedFd> {

@@ -75,12 +75,21 @@ impl Links {
     pub fn all_names(&self, root: &Root, paths: &[(RelPath, Meta)]) -> Vec<Vec<RelPath>> {
         let known = |(path, meta): &(RelPath, Meta)| self.names(root, path, meta);
         let names: Vec<Vec<RelPath>> = paths.iter().map(known).collect();
-        let strangers: Vec<Meta> =
-            paths.iter().map(|(_, meta)| *meta).filter(|meta| self.wants_search(meta)).collect();
-        if strangers.is_empty() {
+        let incomplete: Vec<Meta> = paths
+            .iter()
+            .zip(&names)
+            .map(|((_, meta), names)| (*meta, names.len() as u64))
+            .filter_map(|(meta, known)| (known < meta.link_count).then_some(meta))
+            .collect();
+        if incomplete.is_empty() {
             return names;
         }
-        search(root, self, &strangers);
+        let strangers: Vec<Meta> =
+            incomplete.into_iter().filter(|meta| self.wants_search(meta)).collect();
+        if !strangers.is_empty() {
+            search(root, self, &strangers);
+        }
+        // Also when there was nothing to search for: another lane may have searched meanwhile.
         paths.iter().map(known).collect()
     }
 
@@ -160,4 +169,36 @@ fn search(root: &Root, links: &Links, wanted: &[Meta]) {
         }
     }
     wanted.iter().for_each(|meta| links.searched(meta));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Barrier;
+
+    use super::*;
+
+    /// One of them found that the other had just searched, and kept what it knew before.
+    #[test]
+    fn lanes_that_look_at_the_same_time_all_learn_every_name() {
+        const LANES: usize = 3;
+        let source = tempfile::tempdir().unwrap();
+        fs::write(source.path().join("a"), "x").unwrap();
+        fs::hard_link(source.path().join("a"), source.path().join("b")).unwrap();
+        let root = Root::open(source.path()).unwrap();
+        let path = RelPath::parse(b"b").unwrap();
+        let meta = root.lstat(&path).unwrap();
+        for _ in 0..2_000 {
+            let (links, together) = (Links::default(), Barrier::new(LANES));
+            std::thread::scope(|scope| {
+                for _ in 0..LANES {
+                    scope.spawn(|| {
+                        together.wait();
+                        let names = links.all_names(&root, &[(path.clone(), meta)]);
+                        assert_eq!(names[0].len(), 2, "{names:?}");
+                    });
+                }
+            });
+        }
+    }
 }

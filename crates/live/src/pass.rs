@@ -3,7 +3,8 @@
 use std::io;
 
 use driftless_fs::{Dir, Names, Root, is_absent};
-use driftless_transfer::source::ReadAhead;
+use driftless_transfer::options::ChecksumKind;
+use driftless_transfer::source::{ReadAhead, file_sum};
 use driftless_transfer::{Listing, Problem, TreeSource};
 use driftless_tree::flist::{Entry, HardLink, Origin};
 use driftless_tree::path::MAX_PATH_LEN;
@@ -26,6 +27,8 @@ pub struct PassSource<'a> {
     /// Of the directory being listed; kept for its memory.
     names: Names,
     ahead: Option<ReadAhead>,
+    /// Entries of files carry digests of this kind.
+    digests: Option<ChecksumKind>,
     /// Every name listed.
     pub presence: Presence,
     /// The names listed as one inode.
@@ -50,6 +53,7 @@ impl<'a> PassSource<'a> {
             unknown_since,
             names: Names::default(),
             ahead: None,
+            digests: None,
             presence: Presence::default(),
             groups: FxHashMap::default(),
         }
@@ -80,6 +84,11 @@ impl<'a> PassSource<'a> {
                 listed.size = false_size(meta.size);
             } else {
                 listed.origin = Some(Origin { dev: meta.dev, ino: meta.ino, ctime: meta.ctime });
+            }
+            if let (Some(kind), Ok(path)) = (self.digests, RelPath::parse(path)) {
+                // What cannot be read has no digest, so it is asked for, and then told.
+                let sum = self.root.open_file(&path).and_then(|file| file_sum(&file, kind));
+                listed.checksum = sum.unwrap_or_else(|_| vec![0; kind.digest_len()].into());
             }
         }
         listed
@@ -161,6 +170,10 @@ impl TreeSource for PassSource<'_> {
         let mut root = entry((*b".").into(), &meta, Box::default());
         root.dir.no_content = false;
         Ok(root)
+    }
+
+    fn carry_digests(&mut self, kind: ChecksumKind) {
+        self.digests = Some(kind);
     }
 
     fn list(&mut self, dir: Option<&RelPath>) -> Listing {

@@ -143,6 +143,15 @@ impl ChecksumKind {
         Self::ORDER.into_iter().find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
     }
 
+    /// The digest as people read it. XXH's are numbers: their bytes travel lowest first.
+    pub fn shown(self, digest: &[u8]) -> Vec<u8> {
+        let mut shown = digest.to_vec();
+        if matches!(self, Self::Xxh128 | Self::Xxh3 | Self::Xxh64) {
+            shown.reverse();
+        }
+        shown
+    }
+
     /// Bytes of a digest.
     pub fn digest_len(self) -> usize {
         match self {

@@ -25,7 +25,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<Atomic
     if let Err(usage) = invocation.check_supported() {
         return match invocation.mode {
             Mode::Server { .. } => {
-                server::complain(&usage.line(), usage.code);
+                server::complain(&usage.line(), usage.code, Role::Server);
                 usage.code
             }
             _ => complain(&usage),
@@ -36,13 +36,22 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<Atomic
         Mode::Version { json: false } => say(&version::text()),
         Mode::Version { json: true } => say(&version::json()),
         Mode::LevelHelp(which) => say(&level_help(which)),
-        Mode::Client => client::run(invocation, &surroundings(&environment), stop),
+        Mode::Client => {
+            let around = surroundings(&environment, own_name(words.len()));
+            client::run(invocation, &around, stop)
+        }
         Mode::Server { .. } => server::run(invocation, &words, &environment),
         Mode::Daemon => {
             let text = "serving modules is not supported yet".to_owned();
             complain(&Usage { code: 4, text, prefixed: true, with_help: false })
         }
     }
+}
+
+/// The words that stand before those of rsync's command line, however many.
+fn own_name(count: usize) -> Vec<Vec<u8>> {
+    let all: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
+    all[..all.len().saturating_sub(count)].to_vec()
 }
 
 fn say(text: &str) -> u8 {
@@ -76,6 +85,8 @@ fn environment() -> Environment {
         protect_args: variable("RSYNC_PROTECT_ARGS"),
         partial_dir: variable("RSYNC_PARTIAL_DIR"),
         iconv: variable("RSYNC_ICONV"),
+        checksum_list: variable("RSYNC_CHECKSUM_LIST"),
+        compress_list: variable("RSYNC_COMPRESS_LIST"),
         max_alloc: variable("RSYNC_MAX_ALLOC"),
     }
 }
@@ -87,10 +98,11 @@ fn umask() -> u32 {
     line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
 }
 
-fn surroundings(environment: &Environment) -> Surroundings {
+fn surroundings(environment: &Environment, program: Vec<Vec<u8>>) -> Surroundings {
     let user = variable("USER").or_else(|| variable("LOGNAME")).filter(|name| !name.is_empty());
     let text = |name: &str| variable(name).map(|v| String::from_utf8_lossy(&v).into_owned());
     Surroundings {
+        program,
         password: variable("RSYNC_PASSWORD"),
         proxy: text("RSYNC_PROXY").filter(|proxy| !proxy.is_empty()),
         connect_program: variable("RSYNC_CONNECT_PROG").filter(|program| !program.is_empty()),

@@ -11,6 +11,10 @@ use crate::output::exit;
 /// Serves the client on standard input and output and returns the exit code. `words` are the
 /// arguments that `invocation` was made of: more of them may come through the connection.
 pub fn run(mut invocation: Invocation, words: &[Vec<u8>], environment: &Environment) -> u8 {
+    let role = match invocation.mode {
+        Mode::Server { sender: true } => Role::Sender,
+        _ => Role::ReceivingSide,
+    };
     let result = Connection::stdio(&invocation.options).and_then(|mut connection| {
         if invocation.wants_secluded {
             let more = connection.take_secluded_args(&mut Quiet)?;
@@ -27,19 +31,19 @@ pub fn run(mut invocation: Invocation, words: &[Vec<u8>], environment: &Environm
     match result {
         Ok(code) => code,
         Err(error) => {
-            let text = failure::text(&error, Role::Server, 0, 0);
-            complain(&text, error.exit_code());
+            let text = failure::text(&error, role, 0, 0);
+            complain(&text, error.exit_code(), role);
             error.exit_code()
         }
     }
 }
 
 /// Says on standard error, which a remote shell passes on, why there is no session.
-pub fn complain(text: &str, code: u8) {
+pub fn complain(text: &str, code: u8, role: Role) {
     if !text.is_empty() {
         eprintln!("{text}");
     }
-    eprintln!("{}", exit::line(code, Role::Server));
+    eprintln!("{}", exit::line(code, role));
 }
 
 fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushError> {

@@ -24,6 +24,12 @@ pub struct CompareOptions {
     pub times: bool,
     /// Whether times are compared to the nanosecond; protocol 30 carries only whole seconds.
     pub nanoseconds: bool,
+    /// Whether the times of the last access of files are compared as modification times are.
+    pub access_times: bool,
+    /// Whether extended attributes are compared, access control lists among them.
+    pub xattrs: bool,
+    /// Seconds since the epoch from which on times equal each other: they say when a test ran.
+    pub now_from: Option<i64>,
     /// Whether a link text with a stock daemon's prefix equals the one without.
     pub through_munged_links: bool,
     /// Names that are left out on both sides wherever they stand, with all that is below.
@@ -37,6 +43,9 @@ impl Default for CompareOptions {
             owners: true,
             times: true,
             nanoseconds: true,
+            access_times: false,
+            xattrs: false,
+            now_from: None,
             through_munged_links: true,
             excluded: Vec::new(),
         }
@@ -148,9 +157,15 @@ fn entry_differences(
         number("owner", format!("{}:{}", x.uid(), x.gid()), format!("{}:{}", y.uid(), y.gid()));
     }
     if options.times {
-        let fraction = |m: &Metadata| if options.nanoseconds { m.mtime_nsec() } else { 0 };
-        let time = |m: &Metadata| format!("{}.{:09}", m.mtime(), fraction(m));
+        let time = |m: &Metadata| shown_time(m.mtime(), m.mtime_nsec(), options);
         number("mtime", time(x), time(y));
+    }
+    if options.access_times && kind_x == "file" {
+        let time = |m: &Metadata| shown_time(m.atime(), m.atime_nsec(), options);
+        number("atime", time(x), time(y));
+    }
+    if options.xattrs {
+        number("xattrs", xattrs(a)?, xattrs(b)?);
     }
     match kind_x {
         "file" => {
@@ -171,6 +186,32 @@ fn entry_differences(
         _ => {}
     }
     Ok(found)
+}
+
+fn shown_time(seconds: i64, nanoseconds: i64, options: &CompareOptions) -> String {
+    match options.now_from {
+        Some(start) if seconds >= start => "now".to_owned(),
+        _ if options.nanoseconds => format!("{seconds}.{nanoseconds:09}"),
+        _ => seconds.to_string(),
+    }
+}
+
+/// The extended attributes of `path` itself, sorted by name.
+fn xattrs(path: &Path) -> io::Result<String> {
+    let read = |call: &dyn Fn(&mut [u8]) -> rustix::io::Result<usize>| {
+        let mut bytes = vec![0; 1 << 16];
+        let len = call(&mut bytes).map_err(|e| at(path, e.into()))?;
+        bytes.truncate(len);
+        Ok::<_, io::Error>(bytes)
+    };
+    let names = read(&|room| rustix::fs::llistxattr(path, room))?;
+    let mut found = Vec::new();
+    for name in names.split(|&b| b == 0).filter(|name| !name.is_empty()) {
+        let value = read(&|room| rustix::fs::lgetxattr(path, name, room))?;
+        found.push(format!("{}={}", name.escape_ascii(), value.escape_ascii()));
+    }
+    found.sort();
+    Ok(found.join(" "))
 }
 
 fn kind(meta: &Metadata) -> &'static str {

@@ -10,9 +10,11 @@ pub mod disk;
 pub mod kernel;
 pub mod live;
 pub mod netfault;
+pub mod output;
 pub mod peer;
 pub mod plant;
 pub mod scenario;
+pub mod sshd;
 pub mod stock;
 pub mod wait;
 

@@ -14,10 +14,16 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use std::{fs, process};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
-use crate::{PASSWORD, wait};
+use crate::netfault::Proxy;
+use crate::{PASSWORD, kernel, wait};
+
+/// The only digest that daemons and their clients may use for passwords: `DRIFTLESS_FORCED_DIGEST`.
+fn forced_digest() -> Option<String> {
+    std::env::var("DRIFTLESS_FORCED_DIGEST").ok()
+}
 
 /// A running `rsync --daemon`. Killed with all its children when dropped.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub struct RsyncDaemon {
     port: u16,
     modules: Vec<Module>,
     child: Option<Child>,
+    /// In front of it where the digest of passwords is forced: of several it takes the strongest.
+    front: Option<Proxy>,
 }
 
 impl RsyncDaemon {
@@ -49,7 +57,7 @@ impl RsyncDaemon {
             .prefix("rsyncd-")
             .tempdir_in(parent)
             .expect("the folder for temporary files is writable");
-        let mut daemon = Self { folder, port: 0, modules: Vec::new(), child: None };
+        let mut daemon = Self { folder, port: 0, modules: Vec::new(), child: None, front: None };
         for module in modules {
             let module = module.clone().settled_below(daemon.folder.path());
             fs::create_dir_all(module.path()).expect("the module's folder can be made");
@@ -62,6 +70,7 @@ impl RsyncDaemon {
         for _ in 0..20 {
             daemon.port = free_port();
             if daemon.try_launch() {
+                daemon.front = forced_digest().map(|name| Proxy::offering(daemon.port, &name));
                 return daemon;
             }
         }
@@ -74,7 +83,7 @@ impl RsyncDaemon {
     /// When the daemon has no such module.
     #[track_caller]
     pub fn url(&self, module: &str) -> String {
-        self.url_through(self.port, module)
+        self.url_through(self.port(), module)
     }
 
     /// The address of `module` as seen through something that listens on `port` of this machine.
@@ -106,12 +115,26 @@ impl RsyncDaemon {
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.front.as_ref().map_or(self.port, Proxy::port)
     }
 
     /// The process group of the daemon and its children, while it runs.
     pub fn group(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// Stops the sessions that it serves, until what is returned goes.
+    ///
+    /// # Panics
+    /// When the daemon does not run, or serves nobody.
+    #[track_caller]
+    pub fn freeze_sessions(&self) -> Frozen {
+        let group = self.group().expect("the daemon runs");
+        let sessions = kernel::followers(group).expect("the process table can be read");
+        assert!(!sessions.is_empty(), "there is no session to stop");
+        let frozen = Frozen(sessions);
+        frozen.signal(Signal::STOP);
+        frozen
     }
 
     /// What the daemon has logged so far.
@@ -199,6 +222,36 @@ impl RsyncDaemon {
             self.kill9();
         }
         up == Some(true)
+    }
+}
+
+/// Stopped sessions of a daemon, which go on when this goes.
+#[derive(Debug)]
+pub struct Frozen(Vec<u32>);
+
+impl Frozen {
+    /// Lets the sessions go on, and waits for their end.
+    ///
+    /// # Panics
+    /// When they do not end.
+    #[track_caller]
+    pub fn go_on_to_their_end(self) {
+        self.signal(Signal::CONT);
+        let ended = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+        wait::until("the sessions end", wait::GENEROUS, || self.0.iter().all(ended).then_some(()));
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in self.0.iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+            // Fails only when it has ended already.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
     }
 }
 

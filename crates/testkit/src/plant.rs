@@ -13,8 +13,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 /// When it cannot be set.
 #[track_caller]
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    set_times(path, time, time);
+    set_times(path, (seconds, nanoseconds), (seconds, nanoseconds));
 }
 
 /// Sets the modification time alone, which the kernel reports as if the content had changed.
@@ -24,11 +23,21 @@ pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
 #[track_caller]
 pub fn set_mtime_alone(path: &Path, seconds: i64, nanoseconds: i64) {
     let access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    set_times(path, access, Timespec { tv_sec: seconds, tv_nsec: nanoseconds });
+    set(path, access, Timespec { tv_sec: seconds, tv_nsec: nanoseconds });
+}
+
+/// Sets the times of the last access and modification, each in seconds and nanoseconds.
+///
+/// # Panics
+/// When they cannot be set.
+#[track_caller]
+pub fn set_times(path: &Path, access: (i64, i64), modification: (i64, i64)) {
+    let time = |(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec };
+    set(path, time(access), time(modification));
 }
 
 #[track_caller]
-fn set_times(path: &Path, last_access: Timespec, last_modification: Timespec) {
+fn set(path: &Path, last_access: Timespec, last_modification: Timespec) {
     let times = Timestamps { last_access, last_modification };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .unwrap_or_else(|e| panic!("cannot set the time of {}: {e}", path.display()));

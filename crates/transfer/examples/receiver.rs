@@ -120,6 +120,8 @@ fn environment() -> Environment {
         protect_args: None,
         partial_dir: None,
         iconv: None,
+        checksum_list: None,
+        compress_list: None,
         max_alloc: None,
     }
 }
@@ -165,7 +167,7 @@ fn serve(invocation: Invocation) -> Result<Ending, Box<SessionFailure>> {
         connection.negotiate(end, Direction::Receive, options, report).map_err(failed)?;
     let destination = invocation.arguments.get(1).cloned();
     let rules = invocation.rules.clone();
-    let request = Request { sources: Vec::new(), destination, rules };
+    let request = Request { destination, rules, ..Request::default() };
     receive(established, options, &request, report)
 }
 
@@ -183,6 +185,7 @@ fn local(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
         sources: sources.to_vec(),
         destination: Some(destination.clone()),
         rules: invocation.rules.clone(),
+        ..Request::default()
     };
     copy(options, &request, report)
 }
@@ -222,6 +225,7 @@ fn pull(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
     let connection = Connection::shell(&shell, options).map_err(failed)?;
     let established =
         connection.negotiate(End::Client, Direction::Receive, options, report).map_err(failed)?;
-    let request = Request { sources: paths, destination, rules: invocation.rules.clone() };
+    let rules = invocation.rules.clone();
+    let request = Request { sources: paths, destination, rules, ..Request::default() };
     receive(established, options, &request, report)
 }

@@ -64,6 +64,8 @@ fn environment() -> Environment {
         protect_args: None,
         partial_dir: None,
         iconv: None,
+        checksum_list: None,
+        compress_list: None,
         max_alloc: None,
     }
 }
@@ -149,17 +151,16 @@ fn push(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
     if let Some(words) = args.secluded(&paths) {
         connection.put_secluded_args(&words);
     }
-    let mut established =
+    let established =
         connection.negotiate(End::Client, Direction::Send, options, report).map_err(failed)?;
-    if let Some(name) = invocation.batch.write.as_ref().or(invocation.batch.only_write.as_ref()) {
-        let file = std::fs::File::create(OsString::from_vec(name.clone()))
-            .map_err(|error| failed(error.into()))?;
-        established.record(file, options).map_err(failed)?;
-    }
+    let record = invocation.batch.write.as_ref().or(invocation.batch.only_write.as_ref());
+    let record = record.map(|name| std::fs::File::create(OsString::from_vec(name.clone())));
+    let record = record.transpose().map_err(|error| failed(error.into()))?;
     let request = Request {
         sources: sources.to_vec(),
         destination: Some(paths[0].clone()),
         rules: invocation.rules.clone(),
+        record: record.map(std::sync::Arc::new),
     };
     send(established, options, &request, report)
 }

@@ -91,6 +91,9 @@ impl Attempt<'_> {
             Link::new(Stream::tcp(socket), deadline, silence, self.options.bwlimit)
         };
         let result = self.talk(anticipate, &mut link, driver, outcome, body);
+        if result.is_err() {
+            link.abandon();
+        }
         outcome.bytes_sent = link.bytes_sent;
         outcome.bytes_received = link.bytes_received;
         result
@@ -106,7 +109,7 @@ impl Attempt<'_> {
     ) -> Result<Reached, PushError> {
         let started = Instant::now();
         let (options, url) = (self.options, &self.peer.url);
-        let args = daemon_args(options, self.kind, &url.module, &url.path);
+        let args = |protocol| daemon_args(options, self.kind, protocol, &url.module, &url.path);
         let anticipates = |protocol| anticipate && protocol >= ANTICIPATED_FROM;
         let put_behind = |output: &mut Mux, protocol| {
             if anticipates(protocol) {
@@ -122,14 +125,15 @@ impl Attempt<'_> {
             protocol: options.protocol,
             least_protocol: 30,
         };
-        let protocol = handshake::login(link, &login, &args, put_behind, driver)?;
+        let protocol = handshake::login(link, &login, args, put_behind, driver)?;
         outcome.protocol = protocol;
         outcome.login_time = started.elapsed();
         let anticipated = anticipates(protocol);
         let end = handshake::setup(link, protocol, anticipated, options, driver)?;
         let SetupEnd::Agreed(setup) = end else { return Ok(Reached::Disappointed) };
         let mut list_options = self.list_options(protocol, setup.compat);
-        list_options.checksum_len = self.kind.checksum().then(|| setup.checksum.digest_len());
+        list_options.checksum_len =
+            self.kind.checksum(protocol).then(|| setup.checksum.digest_len());
         link.start_frames();
         if !anticipated {
             self.put_start(&list_options, &mut link.output);

@@ -127,7 +127,7 @@ pub struct Answered<'a> {
     pub data_bytes: u64,
     /// Bytes of sums that were read for it.
     pub sum_bytes: u64,
-    /// The digest that was sent.
+    /// The digest that was sent, as people read it.
     pub digest: &'a [u8],
 }
 

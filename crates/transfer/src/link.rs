@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftless_proto::mux::{HEADER_LEN, Mux};
@@ -23,6 +24,9 @@ const READ_AHEAD: usize = 4 * 1024 * 1024;
 
 /// Longest work without a look at the connection and at the caller's wish to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Longest wait for the peer's end of a session that we gave up.
+const ABANDON_LIMIT: Duration = Duration::from_secs(2);
 
 /// Bytes asked of the socket at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -54,8 +58,10 @@ pub(crate) struct Link {
     /// The peer closed its side, or the connection broke.
     ended: bool,
     rate: Option<Rate>,
-    /// Gets a copy of what is sent.
-    record: Option<File>,
+    /// Gets a copy of what the sender sends.
+    record: Option<Arc<File>>,
+    /// The sender is the peer.
+    records_input: bool,
     timeout: Option<Duration>,
     /// Frames have begun, so that an empty one can be sent.
     framed: bool,
@@ -88,6 +94,7 @@ impl Link {
             ended: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             record: None,
+            records_input: false,
             timeout,
             framed: false,
             framed_input: true,
@@ -121,18 +128,35 @@ impl Link {
         }
     }
 
-    /// Copies all protocol data from now on into a file.
-    pub(crate) fn record_into(&mut self, file: File) {
+    /// Copies all protocol data that is sent from now on into a file.
+    pub(crate) fn record_output(&mut self, file: Arc<File>) {
         self.output.keep_copy();
         self.record = Some(file);
     }
 
+    /// Copies all protocol data that arrives from now on into a file, through
+    /// [`Link::record_input`].
+    pub(crate) fn expect_record(&mut self, file: Arc<File>) {
+        self.record = Some(file);
+        self.records_input = true;
+    }
+
+    /// Protocol data has arrived, without frames.
+    pub(crate) fn record_input(&mut self, data: &[u8]) -> Result<(), PushError> {
+        if self.records_input
+            && let Some(file) = &self.record
+        {
+            file.as_ref().write_all(data)?;
+        }
+        Ok(())
+    }
+
     /// Writes what was copied so far.
     pub(crate) fn write_record(&mut self) -> Result<(), PushError> {
-        if let Some(file) = &mut self.record
+        if let Some(file) = &self.record
             && let Some(copy) = self.output.take_copy()
         {
-            file.write_all(&copy)?;
+            file.as_ref().write_all(&copy)?;
         }
         Ok(())
     }
@@ -251,6 +275,46 @@ impl Link {
                 && let Some(received) = self.read_some()?
             {
                 return Ok(received);
+            }
+        }
+    }
+
+    /// Writes until less than `len` bytes are pending, or input arrives.
+    pub(crate) fn drain_below(
+        &mut self,
+        len: usize,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Received>, PushError> {
+        self.last_progress = Instant::now();
+        loop {
+            if self.ended {
+                return Ok(Some(Received::End));
+            }
+            self.write_some()?;
+            if self.pending() < len {
+                return Ok(None);
+            }
+            if self.wait(PollFlags::OUT | PollFlags::IN, cancelled)?.contains(PollFlags::IN)
+                && let Some(received) = self.read_some()?
+            {
+                return Ok(Some(received));
+            }
+        }
+    }
+
+    /// Leaves a session in the middle, and waits until the peer has ended it as well: it works on
+    /// with what lies in its buffers, and would do so beside the next session.
+    pub(crate) fn abandon(&mut self) {
+        let until = Instant::now() + ABANDON_LIMIT;
+        if self.stream.end_output().is_err() {
+            return;
+        }
+        while !self.ended {
+            self.input.clear();
+            let left = until.saturating_duration_since(Instant::now());
+            let ready = self.stream.wait(PollFlags::IN, left);
+            if left.is_zero() || ready.is_err() || self.read_some().is_err() {
+                return;
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::connect::stream::Stream;
 use crate::connect::{Connection, Direction, End, Established, can_recurse_incrementally};
 use crate::error::PushError;
 use crate::options::TransferOptions;
-use crate::receiver::role::{receive, receive_from};
+use crate::receiver::role::{Sender, receive, receive_from};
 use crate::report::{Quiet, Report};
 use crate::request::{Ending, Request, SessionFailure};
 use crate::sender::role::send;
@@ -37,7 +37,7 @@ pub fn copy(options: &TransferOptions, request: &Request, report: &mut dyn Repor
                     .into_iter()
                     .all(|direction| can_recurse_incrementally(direction, options));
                 let session = serve(far, Direction::Receive, incremental, options)?;
-                receive_from(session, options, request, &mut Quiet, true)
+                receive_from(session, options, request, &mut Quiet, Sender::Local)
             }
         });
         let direction = if lists { Direction::Receive } else { Direction::Send };
@@ -93,7 +93,7 @@ fn establish(
     report: &mut dyn Report,
 ) -> Result<Established, Box<SessionFailure>> {
     let stream = Stream::socket(socket).map_err(|error| failed(error.into()))?;
-    let connection = Connection::new(stream, None, options);
+    let connection = Connection::new(stream, None, options).within_process();
     connection.negotiate(end, direction, options, report).map_err(failed)
 }
 

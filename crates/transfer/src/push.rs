@@ -16,7 +16,7 @@ use crate::error::PushFailure;
 use crate::options::{ChecksumKind, TransferOptions};
 use crate::sender::partial;
 use crate::sender::walk::Walk;
-use crate::server_args::PushKind;
+use crate::server_args::{NANOSECONDS_FROM, PushKind};
 
 /// A daemon and who we are to it.
 #[derive(Clone)]
@@ -75,6 +75,9 @@ pub struct TreePush {
     pub ignore_times: bool,
     /// Compare content by checksum: entries carry digests.
     pub checksum: bool,
+    /// As `checksum` where the protocol (30) carries times in whole seconds, so that equal size and
+    /// time prove little.
+    pub checksum_for_whole_seconds: bool,
     /// Change nothing; items are still reported.
     pub dry_run: bool,
     /// Only the root and what is directly in it; directories are listed with `dir.no_content`, so
@@ -118,7 +121,7 @@ pub trait TreeSource {
     fn root(&mut self) -> io::Result<Entry>;
 
     /// From now on the entries of regular files must carry their unseeded digest of this kind.
-    /// Called before the first list of a push with [`TreePush::checksum`].
+    /// Called before the first list of a push that compares content by checksum.
     fn carry_digests(&mut self, _kind: ChecksumKind) {}
 
     /// The entries directly in `dir` (`None`: the root), already filtered.
@@ -171,6 +174,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether times travelled in whole seconds.
+    pub fn whole_seconds(&self) -> bool {
+        (1..NANOSECONDS_FROM).contains(&self.protocol)
+    }
+
     /// rsync's exit code for a session that ended without a [`crate::PushError`].
     pub fn exit_code(&self) -> u8 {
         if self.error_xfer || self.io_error & 1 != 0 {
@@ -220,7 +228,7 @@ pub fn push_tree(
 ) -> Result<Outcome, Box<PushFailure>> {
     let attempt = Attempt { peer, options, kind: PushKind::Tree(&push), list: None };
     attempt.run(driver, |session, list_options| {
-        if push.checksum {
+        if list_options.checksum_len.is_some() {
             source.carry_digests(session.setup.checksum);
         }
         let shallow = push.shallow;

@@ -353,12 +353,12 @@ impl Words {
         }
         self.number("--checksum-seed=", options.checksum_seed);
         if push {
-            let dir = write.partial_dir.as_deref();
-            match dir.filter(|dir| !options.delay_updates || *dir != DELAYED) {
+            match write.partial_dir.as_deref() {
+                Some(DELAYED) if options.delay_updates => {}
                 Some(dir) => self.pair("--partial-dir", dir),
-                None => self.flag(write.partial && !options.delay_updates, "--partial"),
+                None => self.flag(write.partial, "--partial"),
             }
-            self.flag(options.delay_updates, "--delay-updates");
+            self.flag(options.delays(), "--delay-updates");
         }
         self.flag(options.delete.ignore_errors, "--ignore-errors");
         self.flag(options.link.copy_unsafe, "--copy-unsafe-links");

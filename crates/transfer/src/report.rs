@@ -97,7 +97,7 @@ pub struct Transferred<'a> {
     pub data_bytes: u64,
     /// Bytes of the other direction (block sums).
     pub sum_bytes: u64,
-    /// The whole-file digest; empty when there is none.
+    /// The whole-file digest, as people read it; empty when there is none.
     pub digest: &'a [u8],
     /// The receiving side took it: `false` when its digest did not match, and it is to be sent
     /// again or is given up. A sender does not know and says `true`.

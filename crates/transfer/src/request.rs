@@ -1,5 +1,8 @@
 //! What a session is asked to do besides its options, and how it ended.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use driftless_filter::Given;
 
 use crate::error::PushError;
@@ -17,6 +20,9 @@ pub struct Request {
     /// Filters of the command line, in their order there, those that options bring included
     /// (`P *~` of backups, `-p` of a partial directory, `-C`). A client that pulls sends them.
     pub rules: Vec<Given>,
+    /// Gets a record of what the sender sends, for [`crate::replay`]; of a client only. The options
+    /// must be those of [`crate::record::prepare`].
+    pub record: Option<Arc<File>>,
 }
 
 /// How a session ended that got to its closing exchange.

@@ -8,6 +8,9 @@ use crate::options::{
 use crate::push::{ListPush, TreePush};
 use crate::remote_args::{ServerArgs, ServerSide};
 
+/// The first protocol that carries times to the nanosecond.
+pub(crate) const NANOSECONDS_FROM: u8 = 31;
+
 /// What kind of push the arguments are for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PushKind<'a> {
@@ -28,8 +31,14 @@ impl PushKind<'_> {
         matches!(self, Self::Tree(TreePush { dry_run: true, .. }))
     }
 
-    pub(crate) fn checksum(self) -> bool {
-        matches!(self, Self::Tree(TreePush { checksum: true, .. }))
+    /// Whether content is compared by checksum.
+    pub(crate) fn checksum(self, protocol: u8) -> bool {
+        match self {
+            Self::List(_) => false,
+            Self::Tree(tree) => {
+                tree.checksum || tree.checksum_for_whole_seconds && protocol < NANOSECONDS_FROM
+            }
+        }
     }
 }
 
@@ -37,13 +46,15 @@ impl PushKind<'_> {
 pub(crate) fn daemon_args(
     options: &TransferOptions,
     kind: PushKind<'_>,
+    protocol: u8,
     module: &str,
     path: &[u8],
 ) -> Vec<Vec<u8>> {
-    let options = match kind {
+    let mut options = match kind {
         PushKind::List(list) => for_list(options, list),
         PushKind::Tree(tree) => for_tree(options, tree),
     };
+    options.update.checksum = kind.checksum(protocol);
     let args = ServerArgs::new(&options, &ConnectOptions::default(), ServerSide::Receives);
     args.for_daemon(&[destination(module, path)])
 }
@@ -73,7 +84,6 @@ fn for_tree(options: &TransferOptions, tree: &TreePush) -> TransferOptions {
     // fails in a dry run.
     options.selection.inc_recursive = tree.dry_run || !options.hard_links;
     options.selection.dirs_given = tree.shallow.then_some(true);
-    options.update.checksum = tree.checksum;
     options.update.size_only = tree.size_only;
     options.update.ignore_times = tree.ignore_times;
     if !tree.link_dest.is_empty() {
@@ -123,7 +133,7 @@ mod tests {
 
     #[track_caller]
     fn check(options: &TransferOptions, kind: PushKind<'_>, expected: &str) {
-        let args = daemon_args(options, kind, "module", b"");
+        let args = daemon_args(options, kind, 32, "module", b"");
         let text = args.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>().join(" ");
         assert_eq!(text, expected);
     }

@@ -48,6 +48,20 @@ fn protocol_30() {
     mirrors_with_protocol_30(&[]);
 }
 
+/// Two versions of one second look alike to a comparison of sizes and whole seconds.
+#[test]
+fn with_protocol_30_a_version_that_the_publisher_did_not_see_is_found_by_its_content() {
+    let mut stage = Stage::book(DRIFTLESS, 1);
+    stage.compare.nanoseconds = false;
+    stage.write("page", "0000");
+    plant::set_mtime(&stage.at("page"), 1_600_000_000, 1);
+    stage.live(&["--protocol", "30"]).kill9();
+    stage.write("page", "0001");
+    plant::set_mtime(&stage.at("page"), 1_600_000_000, 2);
+    let run = stage.live(&["--protocol", "30"]);
+    stage.settles(&run);
+}
+
 #[test]
 fn protocol_31() {
     mirrors_with(&["--protocol", "31"]);

@@ -54,7 +54,12 @@ impl LocalTarget {
 
 impl Target for LocalTarget {
     fn wants(&self) -> Wants {
-        Wants { delete: self.delete, deletes: self.delete, hard_links: self.options.hard_links }
+        Wants {
+            delete: self.delete,
+            deletes: self.delete,
+            hard_links: self.options.hard_links,
+            whole_seconds: false,
+        }
     }
 
     fn apply(&mut self, batch: &Batch, view: &View, lane: &Lane) -> BatchReport {
@@ -87,6 +92,7 @@ impl Target for LocalTarget {
             Err(error) => PassReport {
                 end: Err(error),
                 presence: Default::default(),
+                differed: false,
                 failed: Vec::new(),
                 unmatched: Vec::new(),
                 traffic: Traffic::default(),

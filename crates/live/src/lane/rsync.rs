@@ -40,6 +40,7 @@ use super::state::Lane;
 use super::work::{Target, View, Wants};
 use crate::batch::{Act, Batch};
 use crate::config::{MaxDelete, PasswordSource};
+use crate::engine::presence::Presence;
 use crate::mirror::chain as text;
 use crate::pass::{PassSource, false_size};
 
@@ -61,6 +62,8 @@ pub struct RsyncTarget {
     delete: bool,
     settle: Duration,
     refused: Refused,
+    /// The last session's times were whole seconds.
+    whole_seconds: bool,
 }
 
 /// What a target does without.
@@ -82,7 +85,15 @@ impl RsyncTarget {
     ) -> Self {
         let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         let peer = Peer { url, default_user: user.unwrap_or("nobody".into()), password: None };
-        Self { peer, password, options, delete, settle, refused: Refused::default() }
+        Self {
+            peer,
+            password,
+            options,
+            delete,
+            settle,
+            refused: Refused::default(),
+            whole_seconds: false,
+        }
     }
 
     fn read_password(&mut self) -> Result<(), LaneError> {
@@ -241,7 +252,12 @@ fn refusal(refused: &Refusal) -> Failure {
 
 impl Target for RsyncTarget {
     fn wants(&self) -> Wants {
-        Wants { delete: self.delete, deletes: self.deletes(), hard_links: self.options.hard_links }
+        Wants {
+            delete: self.delete,
+            deletes: self.deletes(),
+            hard_links: self.options.hard_links,
+            whole_seconds: self.whole_seconds,
+        }
     }
 
     fn apply(&mut self, batch: &Batch, view: &View, lane: &Lane) -> BatchReport {
@@ -277,6 +293,7 @@ impl Target for RsyncTarget {
             driver.attend();
         }
         let (outcome, error) = split(push_list(&self.peer, &options, push, &mut driver));
+        self.learn(&outcome);
         let ListDriver { states, texts, deleted, .. } = driver;
         let mut judge = Judge {
             batch,
@@ -317,6 +334,7 @@ impl Target for RsyncTarget {
         let mut report = PassReport {
             end: Ok(()),
             presence: Default::default(),
+            differed: false,
             failed: Vec::new(),
             unmatched: Vec::new(),
             traffic: Traffic::default(),
@@ -337,14 +355,20 @@ impl Target for RsyncTarget {
             delete: self.deletes(),
             force: self.delete && !self.refused.force,
             filter_texts: rules,
+            checksum_for_whole_seconds: true,
             ..TreePush::default()
         };
         let mut ahead = None;
-        if push.delete && limit != MaxDelete::Unlimited {
+        if push.delete {
             let rehearsal = TreePush { dry_run: true, ..push.clone() };
-            match self.guard(rehearsal, view, limit, lane, &mut report) {
+            match self.ask(rehearsal, view, limit, lane, &mut report) {
                 Ok(Found::Nothing) => ahead = Some(ReadAhead::new(self.settle)),
-                Ok(Found::Files) => {}
+                // Times and sizes that are not to be trusted were not looked at.
+                Ok(Found::Same(presence)) if unknown_since.is_none() => {
+                    report.presence = presence;
+                    return report;
+                }
+                Ok(Found::Same(_) | Found::Other) => {}
                 Err(error) => {
                     report.end = Err(error);
                     return report;
@@ -355,14 +379,16 @@ impl Target for RsyncTarget {
         let mut source =
             PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since)
                 .read_ahead(ahead.clone());
-        let mut driver =
-            PassDriver::new(view, lane, self.settle, unknown_since.is_some()).read_ahead(ahead);
+        let mut driver = PassDriver::new(view, lane, self.settle, unknown_since.is_some())
+            .read_ahead(ahead.clone());
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
+        self.learn(&outcome);
         report.traffic.sent += outcome.bytes_sent;
         report.traffic.received += outcome.bytes_received;
         report.traffic.files += outcome.transferred_count;
         report.presence = source.presence;
+        report.differed = ahead.is_none() && outcome.item_count + driver.deleted > 0;
         driver.report(&prefix(&self.peer.url), source.groups.values(), &mut report);
         if let Some(error) = error {
             report.end = Err(self.lane_error(&error, outcome.listed_count > 0));
@@ -388,13 +414,13 @@ impl Target for RsyncTarget {
 }
 
 impl RsyncTarget {
-    /// Asks the daemon what a pass would delete, and refuses what is more than `limit`. `push` is
-    /// the pass as a dry run.
+    /// Asks the daemon what a pass would do, and refuses to delete more than `limit`. `push` is the
+    /// pass as a dry run.
     ///
     /// The root alone is asked about first: where nothing in it would be deleted and the target has
     /// none of its names, the target holds nothing below them either, and walking the whole source
     /// for the question is spared.
-    fn guard(
+    fn ask(
         &mut self,
         push: TreePush,
         view: &View,
@@ -402,16 +428,23 @@ impl RsyncTarget {
         lane: &Lane,
         report: &mut PassReport,
     ) -> Result<Found, LaneError> {
-        let glance = TreePush { shallow: true, ..push.clone() };
+        let glance = TreePush { shallow: true, checksum_for_whole_seconds: false, ..push.clone() };
         if self.rehearse(glance, view, lane, report)?.is_all_new() {
             return Ok(Found::Nothing);
         }
-        let Rehearsal { listed, deleted: count, .. } = self.rehearse(push, view, lane, report)?;
-        let limit = limit.limit(listed + count);
+        if limit == MaxDelete::Unlimited {
+            return Ok(Found::Other);
+        }
+        let rehearsal = self.rehearse(push, view, lane, report)?;
+        let count = rehearsal.deleted;
+        let limit = limit.limit(rehearsal.listed() + count);
         if count > limit {
             return Err(LaneError::WouldDelete { count, limit });
         }
-        Ok(Found::Files)
+        Ok(match rehearsal.is_all_same() {
+            true => Found::Same(rehearsal.presence),
+            false => Found::Other,
+        })
     }
 
     /// Runs a session that changes nothing.
@@ -427,44 +460,66 @@ impl RsyncTarget {
         let mut driver = PassDriver::new(view, lane, self.settle, false);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
+        self.learn(&outcome);
         report.traffic.sent += outcome.bytes_sent;
         report.traffic.received += outcome.bytes_received;
         if let Some(error) = error {
             return Err(self.lane_error(&error, false));
         }
         let complaints = driver.texts.iter().any(|(level, _)| *level != Level::Info);
+        let unlisted = !driver.failed.is_empty();
         Ok(Rehearsal {
-            listed: source.presence.count(),
+            presence: source.presence,
             new: driver.new,
+            changed: outcome.item_count,
             deleted: driver.deleted,
-            troubled: complaints || outcome.io_error != 0 || outcome.error_xfer,
+            troubled: complaints || unlisted || outcome.io_error != 0 || outcome.error_xfer,
         })
+    }
+
+    /// What only a session tells of a target.
+    fn learn(&mut self, outcome: &Outcome) {
+        if outcome.protocol != 0 {
+            self.whole_seconds = outcome.whole_seconds();
+        }
     }
 }
 
 /// What a target was found to hold.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Found {
     /// None of the source's names, and nothing to delete.
     Nothing,
-    Files,
+    /// Exactly what the source has: these names.
+    Same(Presence),
+    Other,
 }
 
 /// What a dry run told.
 #[derive(Debug)]
 struct Rehearsal {
     /// Names below the root that the source listed.
-    listed: u64,
+    presence: Presence,
     /// Those of them that the target does not have.
     new: u64,
+    /// Names that the target does not have as they are, the root included.
+    changed: u64,
     deleted: u64,
     /// Somebody complained, so the counts prove nothing.
     troubled: bool,
 }
 
 impl Rehearsal {
+    fn listed(&self) -> u64 {
+        self.presence.count()
+    }
+
     fn is_all_new(&self) -> bool {
-        self.deleted == 0 && self.new == self.listed && !self.troubled
+        self.deleted == 0 && self.new == self.listed() && !self.troubled
+    }
+
+    fn is_all_same(&self) -> bool {
+        self.deleted == 0 && self.changed == 0 && !self.troubled
     }
 }
 

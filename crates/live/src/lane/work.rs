@@ -48,6 +48,8 @@ pub struct Wants {
     pub deletes: bool,
     /// Several names of one inode.
     pub hard_links: bool,
+    /// It compares times in whole seconds.
+    pub whole_seconds: bool,
 }
 
 /// One kind of place that can be kept identical.
@@ -74,6 +76,12 @@ pub trait Target {
     fn forget_refusals(&mut self);
 }
 
+/// So long a session may still be at work whose client died: it has what lay in its buffers.
+const AFTERLIFE: Duration = Duration::from_secs(2);
+
+/// Most looks at a target for what such a session did.
+const MAX_LOOKS: u32 = 3;
+
 /// What outlives a batch on the lane's thread.
 struct Worker<'a> {
     lane: &'a Lane,
@@ -82,6 +90,10 @@ struct Worker<'a> {
     presence: Presence,
     /// The last pass left nothing out, so what is not in `presence` is not at the target.
     exact: bool,
+    /// Passes that found a target different since a session may have been there whose end nobody
+    /// saw, a predecessor's or a broken one; `None` when there is none. Such a session works beside
+    /// ours for a while, and brings old content back over new.
+    looks: Option<u32>,
     /// When the last state began that is known to be at the target.
     known_at: Option<Timestamp>,
     /// Fewer while errors cannot be matched to paths.
@@ -108,6 +120,7 @@ pub fn run(
         serial,
         presence: Presence::default(),
         exact: false,
+        looks: Some(0),
         known_at: None,
         batch_marks: BATCH_MARKS,
     };
@@ -177,7 +190,8 @@ impl Worker<'_> {
         let wishes = Wishes {
             delete: wants.delete,
             hard_links: wants.hard_links,
-            renames: wants.deletes && self.exact,
+            renames: wants.deletes && self.exact && self.looks.is_none(),
+            whole_seconds: wants.whole_seconds,
             now: self.lane.now(),
             clock: SystemTime::now(),
             settle: self.config.settle,
@@ -218,11 +232,18 @@ impl Worker<'_> {
             );
         }
         let report = target.apply(&batch, view, self.lane);
+        self.note_break(&report.end);
         if report.end.is_ok() && self.lane.lock().dirty.is_empty() {
             self.known_at = Some(began);
         }
         self.learn_presence(&batch, &report);
         self.end_batch(&batch, Some(&report), &report.end);
+    }
+
+    fn note_break(&mut self, end: &Result<(), LaneError>) {
+        if let Err(LaneError::Broken(_)) = end {
+            self.looks = Some(0);
+        }
     }
 
     fn learn_presence(&mut self, batch: &Batch, report: &BatchReport) {
@@ -317,9 +338,11 @@ impl Worker<'_> {
 
     fn pass(&mut self, view: &View, target: &mut dyn Target, accept: bool) {
         let (began, clock) = (wall_clock(), SystemTime::now());
+        let look_at = self.lane.now() + AFTERLIFE;
         let limit = if accept { MaxDelete::Unlimited } else { self.config.max_delete };
         tracing::info!(mirror = %self.config.name, target = %self.lane.url, "full pass begins");
         let report = target.pass(view, self.known_at, limit, self.lane);
+        self.note_break(&report.end);
         let ended_well = report.end.is_ok();
         let exact = ended_well && report.failed.is_empty() && report.unmatched.is_empty();
         if ended_well {
@@ -330,10 +353,15 @@ impl Worker<'_> {
             }
             self.exact = exact;
             self.known_at = Some(began);
+            self.looks = self
+                .looks
+                .map(|looks| looks + 1)
+                .filter(|looks| report.differed && *looks < MAX_LOOKS);
         } else {
             self.exact = false;
         }
         let cause = self.cause();
+        let look_again = ended_well && self.looks.is_some();
         self.lane.change(|inner| {
             count(inner, report.traffic);
             let mut error = report.unmatched.first().cloned();
@@ -352,6 +380,9 @@ impl Worker<'_> {
                     inner.dirty.repeat_pass(retry, cause);
                 }
                 inner.dirty.pass_applied();
+                if look_again {
+                    inner.dirty.mark_pass_at(look_at, cause);
+                }
                 inner.synced_once = true;
                 inner.counters.passes += 1;
                 if inner.dirty.is_empty() {

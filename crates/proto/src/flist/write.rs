@@ -105,7 +105,8 @@ impl ListWriter {
         let mut set = |bit, when| bits |= if when { bit } else { 0 };
         let modern = self.options.protocol >= 30;
         if entry.kind() == Some(Kind::Dir) {
-            set(flags::TOP_DIR, entry.dir.top);
+            // Old peers know no other mark: where it stands, names may be deleted.
+            set(flags::TOP_DIR, entry.dir.top && (modern || !entry.dir.no_content));
             set(flags::NO_CONTENT_DIR, entry.dir.no_content && modern);
         } else if self.options.carries_rdev(entry.kind()) {
             let (major, minor) = self.rdev(entry);

@@ -54,6 +54,9 @@ impl Client<'_> {
             shell: self.around.shell.clone(),
         };
         let host = String::from_utf8_lossy(&far.host).into_owned();
+        if options.talk.debug.connect > 0 {
+            printer.info(format!("opening tcp connection to {host} port {port}").as_bytes());
+        }
         reach.connect(&host, port, options, printer).map_err(failed)
     }
 
@@ -105,6 +108,11 @@ impl Client<'_> {
             args: &words,
         };
         let failed = |error: PushError| self.failed(&error, role, 0);
+        if options.talk.debug.cmd > 0 {
+            let line = [&b"sending daemon args: "[..], &words.join(&b' ')].concat();
+            let count = format!("  ({} args)", words.len());
+            printer.info(&[&line[..], count.as_bytes()].concat());
+        }
         connection.enter_module(&entrance, options, printer).map_err(failed)?;
         if let Some(words) = args.secluded(&paths) {
             connection.put_secluded_args(&words);

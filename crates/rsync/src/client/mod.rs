@@ -1,5 +1,6 @@
 //! The program that a person starts: finds the other side, runs the session, says how it went.
 
+mod batch;
 mod daemon;
 pub mod failure;
 pub mod maps;
@@ -19,6 +20,7 @@ use driftless_transfer::report::Role;
 use driftless_transfer::{Ending, PushError, Request};
 use driftless_tree::path::printable;
 
+use self::batch::Recorder;
 use self::route::{Far, Route, route};
 use crate::flags::Invocation;
 use crate::output::escape::Charset;
@@ -29,6 +31,8 @@ use crate::output::{exit, version};
 /// What the environment says about connections.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
+    /// How this program is started, without the words of the command line.
+    pub program: Vec<Vec<u8>>,
     /// `RSYNC_PASSWORD`
     pub password: Option<Vec<u8>>,
     /// `RSYNC_PROXY`
@@ -82,9 +86,13 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
         charset,
         zone: around.zone.clone(),
     };
-    let route =
-        if invocation.arguments.is_empty() { None } else { Some(route(&invocation.arguments)) };
+    let plays = invocation.batch.read.is_some();
+    let route = match invocation.arguments.is_empty() || plays {
+        true => None,
+        false => Some(route(&invocation.arguments)),
+    };
     let seat = match &route {
+        None if plays => Seat::Receives,
         Some(Ok(Route::Pull { .. })) => Seat::Receives,
         Some(Ok(Route::Local { destination, .. })) => {
             let lists = destination.is_none() || invocation.options.selection.list_only;
@@ -98,10 +106,12 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
         printer.error(format!("rsync: [client] failed to open log-file {name}: {why}").as_bytes());
         printer.error(b"Ignoring \"log file\" setting.");
     }
+    let client = Client { invocation: &invocation, around };
     let result = match route {
+        None if plays && !invocation.arguments.is_empty() => client.play(&mut printer),
         None => Err(Failed::usage(help_text(), Role::Client)),
         Some(Err(no_route)) => Err(Failed::usage(no_route.text, no_route.role)),
-        Some(Ok(route)) => Client { invocation: &invocation, around }.run(route, &mut printer),
+        Some(Ok(route)) => client.run(route, &mut printer),
     };
     let (code, role) = match result {
         Ok((ending, role)) => {
@@ -151,13 +161,16 @@ impl Client<'_> {
         self.check(&route)?;
         rules::check(&self.invocation.rules, &self.invocation.options)
             .map_err(|(text, code)| Failed::new(text, code, Role::Client))?;
+        let record = self.record(&route)?;
         match route {
-            Route::Local { sources, destination } => self.local(sources, destination, printer),
+            Route::Local { sources, destination } => {
+                self.local(sources, destination, record, printer)
+            }
             Route::Push { far, .. } | Route::Pull { far, .. } if far.names_no_module() => {
                 self.list_modules(&far, printer)
             }
-            Route::Push { sources, far } => self.push(sources, &far, printer),
-            Route::Pull { far, destination } => self.pull(destination, &far, printer),
+            Route::Push { sources, far } => self.push(sources, &far, record, printer),
+            Route::Pull { far, destination } => self.pull(destination, &far, record, printer),
         }
     }
 
@@ -210,16 +223,25 @@ impl Client<'_> {
         Ok(())
     }
 
-    fn push(&self, sources: Vec<Vec<u8>>, far: &Far, printer: &mut Printer) -> Ended {
+    fn push(
+        &self,
+        sources: Vec<Vec<u8>>,
+        far: &Far,
+        record: Option<Recorder>,
+        printer: &mut Printer,
+    ) -> Ended {
         let role = Role::Sender;
         let options = &self.invocation.options;
         let args = ServerArgs::new(options, &self.invocation.connect, ServerSide::Receives);
+        let (options, record) = self.recording(record);
         let failed = |error: PushError| self.failed(&error, role, 0);
         let connection = self.reach(far, &args, role, printer)?;
-        let session =
-            connection.negotiate(End::Client, Direction::Send, options, printer).map_err(failed)?;
-        let request = Request { sources, destination: None, rules: self.invocation.rules.clone() };
-        match driftless_transfer::send(session, options, &request, printer) {
+        let session = connection
+            .negotiate(End::Client, Direction::Send, &options, printer)
+            .map_err(failed)?;
+        let rules = self.invocation.rules.clone();
+        let request = Request { sources, destination: None, rules, record };
+        match driftless_transfer::send(session, &options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
@@ -228,14 +250,21 @@ impl Client<'_> {
         }
     }
 
-    fn pull(&self, destination: Option<Vec<u8>>, far: &Far, printer: &mut Printer) -> Ended {
+    fn pull(
+        &self,
+        destination: Option<Vec<u8>>,
+        far: &Far,
+        record: Option<Recorder>,
+        printer: &mut Printer,
+    ) -> Ended {
         let role = Role::ReceivingSide;
         let options = &self.invocation.options;
         let args = ServerArgs::new(options, &self.invocation.connect, ServerSide::Sends);
+        let (options, record) = self.recording(record);
         let failed = |error: PushError| self.failed(&error, role, 0);
         let connection = self.reach(far, &args, role, printer)?;
         let session = connection
-            .negotiate(End::Client, Direction::Receive, options, printer)
+            .negotiate(End::Client, Direction::Receive, &options, printer)
             .map_err(failed)?;
         let rules = self.invocation.rules.clone();
         // What the remote shell makes of paths that are not quoted is unknown.
@@ -243,8 +272,8 @@ impl Client<'_> {
             0 => far.paths_inside(),
             1.. => Vec::new(),
         };
-        let request = Request { sources, destination, rules };
-        match driftless_transfer::receive(session, options, &request, printer) {
+        let request = Request { sources, destination, rules, record };
+        match driftless_transfer::receive(session, &options, &request, printer) {
             // Where nothing was listed it did not come to a generator.
             Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),
             Ok(ending) => Ok((Some(ending), Role::Generator)),
@@ -259,13 +288,14 @@ impl Client<'_> {
         &self,
         sources: Vec<Vec<u8>>,
         destination: Option<Vec<u8>>,
+        record: Option<Recorder>,
         printer: &mut Printer,
     ) -> Ended {
-        let options = &self.invocation.options;
+        let (options, record) = self.recording(record);
         let rules = self.invocation.rules.clone();
         let role = Role::Sender;
-        let request = Request { sources, destination, rules };
-        match driftless_transfer::copy(options, &request, printer) {
+        let request = Request { sources, destination, rules, record };
+        match driftless_transfer::copy(&options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;

@@ -32,7 +32,7 @@ pub fn check(rules: &[Given], options: &TransferOptions) -> Result<(), (String, 
     }
 }
 
-struct Files;
+pub(super) struct Files;
 
 impl ReadFile for Files {
     fn read(&mut self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {

@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use driftless_filter::Given;
+use driftless_proto::setup;
 use driftless_transfer::options::{
     Append, Backup, ChecksumKind, CompressChoice, DeleteWhen, FilesFrom, InfoLevels, Itemize,
     LogFormat, RemoveSource,
@@ -18,6 +19,9 @@ use super::{Usage, stop_at};
 
 /// The directory of `--delay-updates` where no other is named.
 const DELAYED: &[u8] = b".~tmp~";
+
+/// Most bytes of a batch file's name.
+const MAX_BATCH_NAME: usize = 256;
 
 /// What was typed, on its way to its meaning.
 pub(super) struct Finish<'a> {
@@ -41,6 +45,7 @@ impl Finish<'_> {
         self.backup()?;
         self.writing()?;
         self.metadata()?;
+        self.offer();
         self.limits()?;
         self.talk();
         self.rules();
@@ -89,6 +94,10 @@ impl Finish<'_> {
     fn batches(&mut self) -> Result<(), Usage> {
         let typed = &mut self.typed;
         let Batches { write, only_write, read } = &typed.batch;
+        if [write, only_write, read].into_iter().flatten().any(|name| name.len() > MAX_BATCH_NAME) {
+            let text = format!("the batch-file name must be {MAX_BATCH_NAME} characters or less.");
+            return Err(Usage::syntax(text));
+        }
         let Some(_) = read else {
             typed.options.talk.only_write_batch = only_write.is_some();
             return Ok(());
@@ -268,10 +277,10 @@ impl Finish<'_> {
             return complain(format!("{name} cannot be used with {other}"));
         }
         if write.partial_dir.as_deref().is_some_and(|dir| dir.is_empty() || dir == b".") {
+            // Then files are not delayed either.
             write.partial_dir = None;
             write.partial = true;
-        }
-        if options.delay_updates && write.partial_dir.is_none() {
+        } else if options.delay_updates && write.partial_dir.is_none() {
             write.partial_dir = Some(DELAYED.to_vec());
         }
         // In place, whatever arrived stays anyway.
@@ -298,6 +307,20 @@ impl Finish<'_> {
         let spec = typed.iconv.clone().or(by_env);
         options.metadata.iconv = spec.filter(|spec| spec != b"-");
         Ok(())
+    }
+
+    /// Which algorithms this end offers; a list that names none that is known offers none.
+    fn offer(&mut self) {
+        let Environment { checksum_list, compress_list, .. } = self.environment;
+        let part = |list: &Option<Vec<u8>>| {
+            let mut parts = list.as_deref()?.splitn(2, |b| *b == b'&');
+            let client = parts.next().unwrap_or_default();
+            let own = if self.server { parts.next().unwrap_or(client) } else { client };
+            Some(own.trim_ascii().to_vec()).filter(|own| !own.is_empty())
+        };
+        let offer = &mut self.typed.options.offer;
+        offer.checksums = part(checksum_list).map(|list| setup::checksums(&list));
+        offer.compressions = part(compress_list).map(|list| setup::compressions(&list));
     }
 
     fn limits(&mut self) -> Result<(), Usage> {

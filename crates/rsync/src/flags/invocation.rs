@@ -31,6 +31,10 @@ pub struct Environment {
     pub partial_dir: Option<Vec<u8>>,
     /// `RSYNC_ICONV`
     pub iconv: Option<Vec<u8>>,
+    /// `RSYNC_CHECKSUM_LIST`
+    pub checksum_list: Option<Vec<u8>>,
+    /// `RSYNC_COMPRESS_LIST`
+    pub compress_list: Option<Vec<u8>>,
     /// `RSYNC_MAX_ALLOC`
     pub max_alloc: Option<Vec<u8>>,
 }
@@ -79,6 +83,8 @@ pub struct Invocation {
     pub files_from_host: Option<Vec<u8>>,
     /// Batch files.
     pub batch: Batches,
+    /// All that was typed, for the script of a batch file.
+    pub words: Vec<Vec<u8>>,
     /// A server is to read more arguments from its standard input and then
     /// [interpret](interpret) them behind these.
     pub wants_secluded: bool,
@@ -139,6 +145,7 @@ pub fn interpret(words: &[Vec<u8>], environment: &Environment) -> Result<Invocat
         arguments,
         files_from_host,
         batch,
+        words: words.to_vec(),
         wants_secluded,
         not_yet,
     })

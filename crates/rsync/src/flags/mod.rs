@@ -20,6 +20,7 @@ mod works;
 pub use defs::{FLAGS, Flag, Group, Take};
 pub use help::{help, level_help};
 pub use invocation::{Environment, Invocation, Mode, interpret};
+pub(crate) use parse::{by_letter, by_long_name};
 pub use typed::{Batches, Buffering, LevelHelp, Output};
 pub use works::{NOT_YET, Refuser};
 

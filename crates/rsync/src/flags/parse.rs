@@ -127,6 +127,7 @@ pub fn by_long_name(name: &[u8]) -> Option<(&'static Flag, bool)> {
     })
 }
 
-fn by_letter(letter: u8) -> Option<&'static Flag> {
+/// The option of a letter.
+pub fn by_letter(letter: u8) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.short == Some(letter))
 }

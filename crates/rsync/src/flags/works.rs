@@ -23,10 +23,7 @@ pub const NOT_YET: &[(&str, Refuser)] = &[
     ("fake-super", Refuser::Anybody),
     ("log-file", Refuser::Server),
     ("max-alloc", Refuser::Client),
-    ("only-write-batch", Refuser::Anybody),
     ("qsort", Refuser::Client),
-    ("read-batch", Refuser::Anybody),
-    ("write-batch", Refuser::Anybody),
 ];
 
 /// Whether a program in this mode refuses the option with that long name.

@@ -178,8 +178,8 @@ impl Printer {
         if level >= 1 {
             self.say(b"");
             let unreal = match () {
-                () if self.options.talk.only_write_batch => Unreal::BatchOnly,
                 () if self.options.dry_run => Unreal::DryRun,
+                () if self.options.talk.only_write_batch => Unreal::BatchOnly,
                 () => Unreal::No,
             };
             let secs = self.started.elapsed().as_secs();

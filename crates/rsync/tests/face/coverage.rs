@@ -2,6 +2,7 @@
 
 use driftless_rsync::flags::{FLAGS, Flag, NOT_YET, Refuser};
 
+use crate::batches;
 use crate::daemons;
 use crate::options::SETS;
 use crate::side_by_side;
@@ -15,7 +16,6 @@ const NOT_RUN: &[&str] = &[
     "rsync-path",
     "sockopts",
     "early-input",
-    "iconv",
     "version",
     "help",
 ];
@@ -40,7 +40,7 @@ fn is_refused(flag: &Flag) -> bool {
 #[test]
 fn each_option_is_run_or_known_not_to_be() {
     let lines = side_by_side::SETS.iter().chain(side_by_side::FORMS).chain(side_by_side::SMALL);
-    let lines = lines.chain(daemons::LINES);
+    let lines = lines.chain(daemons::LINES).chain(batches::LINES);
     let words: Vec<String> = lines.flat_map(|line| line.split(' ')).map(str::to_owned).collect();
     let shown = FLAGS.iter().filter(|flag| !flag.help.is_empty() && !flag.long.is_empty());
     let left: Vec<&str> = shown

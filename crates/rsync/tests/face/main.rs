@@ -1,7 +1,9 @@
 //! rsync's face, held against the real program.
 
+mod batches;
 mod coverage;
 mod daemons;
+mod environment;
 mod options;
 mod refused;
 mod requested;

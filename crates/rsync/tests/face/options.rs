@@ -42,6 +42,8 @@ pub const SETS: &[&str] = &[
     "--partial --partial-dir=pp",
     "--delay-updates",
     "--delay-updates --partial-dir=x",
+    "--delay-updates --partial-dir=.",
+    "--partial-dir= --delay-updates --partial",
     "--delay-updates --partial",
     "-U",
     "-UU",

@@ -73,6 +73,8 @@ pub fn environment() -> Environment {
         protect_args: None,
         partial_dir: None,
         iconv: None,
+        checksum_list: None,
+        compress_list: None,
         max_alloc: None,
     }
 }

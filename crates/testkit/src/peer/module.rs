@@ -24,8 +24,12 @@ impl Module {
             ("gid", "root"),
         ];
         let lines = lines.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        Self { name: name.to_owned(), path: PathBuf::new(), lines }
-            .set("auth users", &format!("{name}user"))
+        let module = Self { name: name.to_owned(), path: PathBuf::new(), lines }
+            .set("auth users", &format!("{name}user"));
+        match super::forced_digest() {
+            Some(digest) => module.set("auth digest", &digest),
+            None => module,
+        }
     }
 
     /// With `key = value`, instead of a line for `key` that is there already.

@@ -5,12 +5,9 @@
 //! stdio, shell, daemon ─► Connection ──negotiate──► Established ─► send or receive
 //! ```
 
-use std::fs::File;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use driftless_proto::args;
-use driftless_proto::batch::BatchHeader;
 use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 use zeroize::Zeroizing;
 
@@ -20,7 +17,7 @@ use crate::connect::stream::Stream;
 use crate::driver::{Content, Driver, Level, Listed, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::link::{Frames, Link};
-use crate::options::{Append, CompressChoice, DeleteWhen, TransferOptions};
+use crate::options::{CompressChoice, DeleteWhen, TransferOptions};
 use crate::report::{Message, Origin, Report};
 
 /// Which end of a session we are.
@@ -63,6 +60,7 @@ pub struct Connection {
     pub(crate) link: Link,
     child: Option<ShellChild>,
     protocol: Option<u8>,
+    within_process: bool,
 }
 
 impl Connection {
@@ -71,7 +69,13 @@ impl Connection {
         let deadline = options.connect_timeout.map(|limit| Instant::now() + limit);
         let silence = options.timeout.or(options.silence_limit);
         let link = Link::new(stream, deadline, silence, options.bwlimit);
-        Self { link, child, protocol: None }
+        Self { link, child, protocol: None, within_process: false }
+    }
+
+    /// Both ends are in this process: what an old protocol has no words for holds all the same.
+    pub(crate) fn within_process(mut self) -> Self {
+        self.within_process = true;
+        self
     }
 
     /// The client of this process, which is a server.
@@ -141,7 +145,8 @@ impl Connection {
             least_protocol: LEAST_PROTOCOL,
         };
         let driver = &mut Listener(report);
-        let protocol = handshake::login(&mut self.link, &login, module.args, |_, _| {}, driver)?;
+        let args = |_| module.args.to_vec();
+        let protocol = handshake::login(&mut self.link, &login, args, |_, _| {}, driver)?;
         self.protocol = Some(protocol);
         Ok(())
     }
@@ -157,9 +162,19 @@ impl Connection {
         options: &TransferOptions,
         report: &mut dyn Report,
     ) -> Result<Established, PushError> {
-        let Self { mut link, child, protocol } = self;
+        let Self { mut link, child, protocol, within_process } = self;
         let is_server = matches!(end, End::Server { .. });
-        match agree(&mut link, protocol, &end, direction, options, report) {
+        let agreed = match protocol {
+            Some(protocol) => Ok(protocol),
+            None => exchange_versions(&mut link, options, &mut Listener(report)),
+        };
+        let agreed = agreed.and_then(|protocol| {
+            if !within_process {
+                check_protocol(protocol, options)?;
+            }
+            agree(&mut link, protocol, &end, direction, options, report)
+        });
+        match agreed {
             Ok(setup) => Ok(Established { link, child, setup, is_server }),
             Err(error) => {
                 drop(link);
@@ -169,19 +184,28 @@ impl Connection {
     }
 }
 
+/// Refuses what the protocol has no words for, as both ends do for themselves.
+fn check_protocol(protocol: u8, options: &TransferOptions) -> Result<(), PushError> {
+    let metadata = &options.metadata;
+    let asked = [(metadata.acls, "--acls"), (metadata.xattrs > 0, "--xattrs")];
+    match asked.iter().find(|(asked, _)| *asked && protocol < 30) {
+        None => Ok(()),
+        Some((_, option)) => {
+            let text = format!("{option} requires protocol 30 or higher (negotiated {protocol}).");
+            Err(PushError::Fatal { text, exit: 2 })
+        }
+    }
+}
+
 fn agree(
     link: &mut Link,
-    protocol: Option<u8>,
+    protocol: u8,
     end: &End,
     direction: Direction,
     options: &TransferOptions,
     report: &mut dyn Report,
 ) -> Result<Setup, PushError> {
     let driver = &mut Listener(report);
-    let protocol = match protocol {
-        Some(protocol) => protocol,
-        None => exchange_versions(link, options, driver)?,
-    };
     let setup = match end {
         End::Client => match handshake::setup(link, protocol, false, options, driver)? {
             SetupEnd::Agreed(setup) => setup,
@@ -193,6 +217,9 @@ fn agree(
         }
     };
     let is_server = matches!(end, End::Server { .. });
+    if !is_server && options.talk.debug.nstr > 0 {
+        tell_choices(&setup, options, report);
+    }
     // Before protocol 30 a client sends bare data.
     let from_client = protocol >= 30;
     link.start_transfer(Frames {
@@ -200,6 +227,25 @@ fn agree(
         input: !is_server || from_client,
     });
     Ok(setup)
+}
+
+/// Says which algorithms are used, and whether they were agreed on (`--debug=NSTR`).
+fn tell_choices(setup: &Setup, options: &TransferOptions, report: &mut dyn Report) {
+    let agreed = |by_option: bool| {
+        let names = setup.compat.varint_flist_flags() && !by_option;
+        if names { " negotiated" } else { "" }
+    };
+    let mut say = |text: String| {
+        let text = text.as_bytes();
+        report.message(&Message { level: Level::Info, origin: Origin::Here, text });
+    };
+    let how = agreed(options.checksum_choice.is_some());
+    say(format!("Client{how} checksum: {}", setup.checksum.name()));
+    if setup.compression != Compression::None {
+        let how = agreed(options.compress != CompressChoice::Negotiate);
+        let level = options.compress_level.unwrap_or(setup.compression.default_level());
+        say(format!("Client{how} compress: {} (level {level})", setup.compression.name()));
+    }
 }
 
 /// The least protocol that is spoken.
@@ -249,30 +295,44 @@ fn serve_setup(
         list_checksum: ChecksumKind::None,
         compression: chosen.unwrap_or(Compression::Zlib),
         seed: options.checksum_seed.filter(|&seed| seed != 0).unwrap_or_else(random_seed),
+        seeds_files: Setup::seeds_files(protocol, options),
     };
+    let offer = &options.offer;
+    let checksums = offer.checksums.as_deref().unwrap_or(&ChecksumKind::ORDER);
+    let compressions = offer.compressions.as_deref().unwrap_or(&Compression::ORDER);
+    let checksum_choice =
+        options.checksum_choice.filter(|kind| !checksums.contains(kind)).map(ChecksumKind::name);
+    let compress_choice = chosen
+        .filter(|_| options.compress != CompressChoice::Off)
+        .filter(|kind| !compressions.contains(kind));
+    for (what, refused) in
+        [("checksum", checksum_choice), ("compress", compress_choice.map(Compression::name))]
+    {
+        if let Some(name) = refused {
+            let text = format!("Your --{what}-choice value ({name}) was refused by the server.");
+            return Err(PushError::Fatal { text, exit: 4 });
+        }
+    }
     let names = compat.varint_flist_flags();
-    let (checksums, compressions) = (ChecksumKind::ORDER, Compression::ORDER);
     let asks_checksum = names && options.checksum_choice.is_none();
     let asks_compression = names && chosen.is_none();
     if asks_checksum {
-        setup::put_names(&mut flight, checksums.map(ChecksumKind::name));
+        handshake::put_offer(&mut flight, checksums, ChecksumKind::name);
     }
     if asks_compression {
-        setup::put_names(&mut flight, compressions.map(Compression::name));
+        handshake::put_offer(&mut flight, compressions, Compression::name);
     }
     link.output.unframed(&flight);
     let take = |input: &mut &[u8]| setup::take_names(input).map(<[u8]>::to_vec);
     if asks_checksum {
         let theirs = need(link, driver, take)?;
         let known = setup::checksums(&theirs);
-        setup.checksum = setup::choose(&known, &checksums, "checksum", &theirs)
-            .map_err(|violation| handshake::protocol_error(link, &violation))?;
+        setup.checksum = handshake::common("checksum", &known, checksums, ChecksumKind::name)?;
     }
     if asks_compression {
         let theirs = need(link, driver, take)?;
         let known = setup::compressions(&theirs);
-        setup.compression = setup::choose(&known, &compressions, "compression", &theirs)
-            .map_err(|violation| handshake::protocol_error(link, &violation))?;
+        setup.compression = handshake::common("compress", &known, compressions, Compression::name)?;
     }
     setup.list_checksum = options.update.list_checksum_choice.unwrap_or(setup.checksum);
     let mut seed = Vec::with_capacity(4);
@@ -339,48 +399,10 @@ impl Established {
         (self.setup.checksum.name(), self.setup.compression.name())
     }
 
-    /// Records what this end sends into a batch file, from its first byte on. A session that is
-    /// recorded agrees on MD5 and zlib: nothing in the file says what it was.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn record(&mut self, mut file: File, options: &TransferOptions) -> Result<(), PushError> {
-        let Setup { protocol, compat, seed, .. } = self.setup;
-        let mut start = Vec::with_capacity(32);
-        BatchHeader { stream_flags: stream_flags(options), protocol, compat, seed }.put(&mut start);
-        file.write_all(&start)?;
-        self.link.record_into(file);
-        Ok(())
-    }
-
     /// The longest silence, with what a daemon has lowered it to.
     pub fn timeout(&self) -> Option<Duration> {
         self.link.timeout()
     }
-}
-
-/// Protocol reference, "Batch files".
-fn stream_flags(options: &TransferOptions) -> u32 {
-    let selection = &options.selection;
-    let metadata = &options.metadata;
-    let table = [
-        (selection.recursive, BatchHeader::RECURSE),
-        (options.owner, BatchHeader::OWNER),
-        (options.group, BatchHeader::GROUP),
-        (options.links, BatchHeader::LINKS),
-        (options.devices, BatchHeader::DEVICES),
-        (options.hard_links, BatchHeader::HARD_LINKS),
-        (options.update.checksum, BatchHeader::CHECKSUM),
-        (selection.recursive || selection.dirs(), BatchHeader::DIRS),
-        (options.compress != CompressChoice::Off, BatchHeader::COMPRESS),
-        (metadata.iconv.is_some(), BatchHeader::ICONV),
-        (metadata.acls, BatchHeader::ACLS),
-        (metadata.xattrs > 0, BatchHeader::XATTRS),
-        (options.write.in_place(), BatchHeader::INPLACE),
-        (options.write.append != Append::Off, BatchHeader::APPEND),
-        (options.write.append == Append::Verifying, BatchHeader::APPEND_VERIFY),
-    ];
-    table.iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit)
 }
 
 /// What a handshake asks of its caller.

@@ -34,6 +34,21 @@ pub(crate) struct Setup {
     pub(crate) list_checksum: ChecksumKind,
     pub(crate) compression: Compression,
     pub(crate) seed: i32,
+    /// Digests of whole files begin with the seed: protocol 29's own MD4, not one that was chosen
+    /// by name.
+    pub(crate) seeds_files: bool,
+}
+
+impl Setup {
+    /// Whether a protocol's whole-file digest begins with the seed.
+    pub(crate) fn seeds_files(protocol: u8, options: &TransferOptions) -> bool {
+        protocol < 30 && options.checksum_choice.is_none()
+    }
+
+    /// A whole-file digest as people read it; one that begins with the seed tells them nothing.
+    pub(crate) fn shown(&self, digest: &[u8]) -> Vec<u8> {
+        if self.seeds_files { Vec::new() } else { self.checksum.shown(digest) }
+    }
 }
 
 /// The flags of any daemon that speaks protocol 32, as far as they shape what a client sends; only
@@ -63,12 +78,12 @@ impl Login<'_> {
     }
 }
 
-/// Enters the module and hands over the arguments, with what `put_behind` adds to them when it is
-/// told the protocol version. Returns that version.
+/// Enters the module and hands over the arguments, with what `put_behind` adds to them; both are
+/// made when the protocol version is known. Returns that version.
 pub(crate) fn login(
     link: &mut Link,
     who: &Login<'_>,
-    args: &[Vec<u8>],
+    args: impl FnOnce(u8) -> Vec<Vec<u8>>,
     put_behind: impl FnOnce(&mut Mux, u8),
     driver: &mut dyn Driver,
 ) -> Result<u8, PushError> {
@@ -94,6 +109,7 @@ pub(crate) fn login(
         });
     }
     let mut flight = Vec::new();
+    let args = args(protocol);
     driftless_proto::args::put_args(&mut flight, args.iter().map(Vec::as_slice), protocol);
     for _ in 0..MAX_LINES {
         match ServerLine::parse(line(link, driver)?) {
@@ -217,6 +233,7 @@ pub(crate) fn setup(
         list_checksum: ChecksumKind::None,
         compression: chosen_compression(options.compress).unwrap_or(Compression::Zlib),
         seed: 0,
+        seeds_files: Setup::seeds_files(protocol, options),
     };
     if compat.varint_flist_flags() {
         let ours = Offer::of(options);
@@ -226,14 +243,12 @@ pub(crate) fn setup(
         if let Some(checksums) = &ours.checksums {
             let theirs = need(link, driver, |input| setup::take_names(input).map(<[u8]>::to_vec))?;
             let known = setup::checksums(&theirs);
-            setup.checksum = setup::choose(checksums, &known, "checksum", &theirs)
-                .map_err(|violation| protocol_error(link, &violation))?;
+            setup.checksum = common("checksum", checksums, &known, ChecksumKind::name)?;
         }
         if let Some(compressions) = &ours.compressions {
             let theirs = need(link, driver, |input| setup::take_names(input).map(<[u8]>::to_vec))?;
             let known = setup::compressions(&theirs);
-            setup.compression = setup::choose(compressions, &known, "compression", &theirs)
-                .map_err(|violation| protocol_error(link, &violation))?;
+            setup.compression = common("compress", compressions, &known, Compression::name)?;
         }
     }
     setup.list_checksum = options.update.list_checksum_choice.unwrap_or(setup.checksum);
@@ -253,10 +268,39 @@ pub(super) fn chosen_compression(choice: CompressChoice) -> Option<Compression> 
     }
 }
 
-/// The names that we offer; `None` where there is nothing to negotiate.
+/// Writes a list of names, and something that no name is where there are none.
+pub(super) fn put_offer<K: Copy>(out: &mut Vec<u8>, kinds: &[K], name: fn(K) -> &'static str) {
+    match kinds {
+        [] => setup::put_names(out, ["INVALID"]),
+        kinds => setup::put_names(out, kinds.iter().map(|kind| name(*kind))),
+    }
+}
+
+/// What both ends have and the client likes best.
+pub(super) fn common<K: Copy + PartialEq>(
+    what: &'static str,
+    client: &[K],
+    server: &[K],
+    name: fn(K) -> &'static str,
+) -> Result<K, PushError> {
+    setup::choose(client, server, what, &[]).map_err(|_| {
+        let list = |kinds: &[K]| match kinds {
+            [] => "INVALID".to_owned(),
+            kinds => kinds.iter().map(|kind| name(*kind)).collect::<Vec<_>>().join(" "),
+        };
+        let text = format!(
+            "Failed to negotiate a {what} choice.\nServer list: {}\nClient list: {}",
+            list(server),
+            list(client)
+        );
+        PushError::Fatal { text, exit: 4 }
+    })
+}
+
+/// The names that a client offers; `None` where there is nothing to negotiate.
 struct Offer {
-    checksums: Option<&'static [ChecksumKind]>,
-    compressions: Option<&'static [Compression]>,
+    checksums: Option<Vec<ChecksumKind>>,
+    compressions: Option<Vec<Compression>>,
 }
 
 impl Offer {
@@ -264,19 +308,27 @@ impl Offer {
         const LAST: usize = ChecksumKind::ORDER.len() - 1;
         const LAST_COMPRESSION: usize = Compression::ORDER.len() - 1;
         // "none" is the server's word: a client never asks for it.
+        let checksums = || {
+            let all = || ChecksumKind::ORDER[..LAST].to_vec();
+            options.offer.checksums.clone().unwrap_or_else(all)
+        };
+        let compressions = || {
+            let all = || Compression::ORDER[..LAST_COMPRESSION].to_vec();
+            options.offer.compressions.clone().unwrap_or_else(all)
+        };
         let negotiates = options.compress == CompressChoice::Negotiate;
         Self {
-            checksums: options.checksum_choice.is_none().then(|| &ChecksumKind::ORDER[..LAST]),
-            compressions: negotiates.then(|| &Compression::ORDER[..LAST_COMPRESSION]),
+            checksums: options.checksum_choice.is_none().then(checksums),
+            compressions: negotiates.then(compressions),
         }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        if let Some(checksums) = self.checksums {
-            setup::put_names(out, checksums.iter().map(|kind| kind.name()));
+        if let Some(checksums) = &self.checksums {
+            put_offer(out, checksums, ChecksumKind::name);
         }
-        if let Some(compressions) = self.compressions {
-            setup::put_names(out, compressions.iter().map(|kind| kind.name()));
+        if let Some(compressions) = &self.compressions {
+            put_offer(out, compressions, Compression::name);
         }
     }
 }
@@ -286,7 +338,7 @@ pub(super) fn line(link: &mut Link, driver: &mut dyn Driver) -> Result<Vec<u8>, 
 }
 
 /// Takes one value, waiting for as many bytes as it needs.
-pub(super) fn need<T>(
+pub(crate) fn need<T>(
     link: &mut Link,
     driver: &mut dyn Driver,
     mut take: impl FnMut(&mut &[u8]) -> Result<T, Decode>,

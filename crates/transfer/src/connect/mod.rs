@@ -11,4 +11,5 @@ pub mod sockopts;
 pub mod stream;
 pub mod url;
 
+pub(crate) use connection::Listener;
 pub use connection::{Connection, Direction, End, Established, Module, can_recurse_incrementally};

@@ -4,7 +4,6 @@ use std::io;
 use std::rc::Rc;
 
 use driftless_fs::{Attributes, Folder, Follow, Root, is_absent};
-use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, RelPath};
 
 use crate::driver::Level;
@@ -106,8 +105,7 @@ impl Session<'_> {
                     let dir = backup.dir.as_deref().unwrap_or_default();
                     let slash = if dir.is_empty() || dir.ends_with(b"/") { "" } else { "/" };
                     let to = [dir, slash.as_bytes(), name, &backup.suffix].concat();
-                    let text = format!("backed up {} to {}", printable(name), printable(&to));
-                    self.say(Level::Info, &text);
+                    self.say(Level::Info, [b"backed up ", name, b" to ", &to].concat());
                 }
                 true
             }

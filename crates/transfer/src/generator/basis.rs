@@ -38,6 +38,26 @@ impl BasisChoice {
         }
     }
 
+    /// What an item means; `None`: nothing that there can be, with so many alternate directories.
+    pub(crate) fn of_item(wire: Option<u8>, xname: Option<&[u8]>, known: usize) -> Option<Self> {
+        let is_leaf = |name: &&[u8]| {
+            !matches!(*name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0)
+        };
+        let name = xname.filter(is_leaf).map(Into::into);
+        let exists = |at: &u8| usize::from(*at) < known;
+        match wire {
+            None | Some(0x80) => Some(Self::Destination),
+            Some(0x81) => Some(Self::Partial),
+            Some(0x82) => Some(Self::Backup),
+            Some(0x83) => name.map(Self::Fuzzy),
+            Some(fuzzy @ 0x84..) => Some(fuzzy - 0x84)
+                .filter(exists)
+                .zip(name)
+                .map(|(at, name)| Self::AlternateFuzzy(at, name)),
+            Some(at) => Some(at).filter(exists).map(Self::Alternate),
+        }
+    }
+
     /// The name that items carry with it.
     pub(crate) fn xname(&self) -> Option<&[u8]> {
         match self {

@@ -14,7 +14,6 @@ use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::DelStats;
 use driftless_tree::Kind;
 use driftless_tree::flist;
-use driftless_tree::path::printable;
 
 use crate::driver::Level;
 use crate::error::PushError;
@@ -196,37 +195,38 @@ impl Session<'_> {
         if kind != Kind::Dir {
             return Ok(self.delete_leaf(name, kind));
         }
-        let skipped_count = self.deletions.skipped_count;
-        let emptied = self.empty_directory(name)?;
-        if !emptied {
-            if self.deletions.skipped_count > skipped_count {
-                let shown = printable(name);
-                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
-            }
-            return Ok(false);
-        }
+        Ok(self.empty_directory(name)? && self.delete_emptied(name))
+    }
+
+    /// Deletes a directory itself. `false`: it stays, which was said.
+    fn delete_emptied(&mut self, name: &[u8]) -> bool {
         if self.limit_reached() {
-            return Ok(false);
+            return false;
         }
         if !self.is_dry()
             && let Err(error) = self
                 .folder_to_change(parent_of(name))
                 .and_then(|folder| folder.remove_dir(leaf_of(name)))
         {
-            if error.kind() == io::ErrorKind::DirectoryNotEmpty {
-                let shown = printable(name);
-                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
-            } else {
-                self.generator_failed("delete_file: rmdir", name, &error);
+            match error.kind() {
+                io::ErrorKind::DirectoryNotEmpty => self.say_not_empty(name),
+                _ => self.generator_failed("delete_file: rmdir", name, &error),
             }
-            return Ok(false);
+            return false;
         }
         self.forget_below();
-        self.deleted(name, kind);
-        Ok(true)
+        self.deleted(name, Kind::Dir);
+        true
     }
 
-    /// Deletes what is in a directory. `false`: something stays.
+    fn say_not_empty(&mut self, name: &[u8]) {
+        self.say(Level::Info, [b"cannot delete non-empty directory: ", name].concat());
+    }
+
+    /// Deletes what is in a directory. `false`: something stays, which was said.
+    ///
+    /// A directory in it is tried even when it is not empty, as rsync does (seen): it is spoken of
+    /// twice, counts for `--max-delete`, and in a dry run it seems to go.
     fn empty_directory(&mut self, name: &[u8]) -> Result<bool, PushError> {
         let present = match self.names_in(name) {
             Ok(present) => present,
@@ -244,19 +244,20 @@ impl Session<'_> {
         }
         inside.sort_by(last_first);
         let mut emptied = true;
-        let mut protected = false;
         for (child, kind) in inside {
-            if self.is_protected(name, &child, kind, true)? {
-                protected = true;
-            } else {
-                emptied &= self.delete(&child, kind)?;
-            }
+            emptied &= match kind {
+                _ if self.is_protected(name, &child, kind, true)? => false,
+                Kind::Dir => {
+                    self.empty_directory(&child)?;
+                    self.delete_emptied(&child)
+                }
+                _ => self.delete_leaf(&child, kind),
+            };
         }
-        if protected {
-            let shown = printable(name);
-            self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+        if !emptied {
+            self.say_not_empty(name);
         }
-        Ok(emptied && !protected)
+        Ok(emptied)
     }
 
     fn delete_leaf(&mut self, name: &[u8], kind: Kind) -> bool {
@@ -334,22 +335,16 @@ impl Session<'_> {
 
     /// Removes a directory that is in the way: with what is in it only when that is allowed.
     pub(crate) fn remove_directory_for_other(&mut self, name: &[u8]) -> bool {
-        let skipped_count = self.deletions.skipped_count;
         let force = self.deletions.force;
         let emptied = match force {
             true => self.empty_directory(name).unwrap_or(false),
             // Asked for what it would say.
             false if self.is_dry() && self.names_in(name).is_ok_and(|names| !names.is_empty()) => {
-                let shown = printable(name);
-                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+                self.say_not_empty(name);
                 false
             }
             false => true,
         };
-        if self.deletions.skipped_count > skipped_count {
-            let shown = printable(name);
-            self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
-        }
         if !emptied || self.is_dry() {
             return emptied;
         }
@@ -360,8 +355,7 @@ impl Session<'_> {
         match removed {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                let shown = printable(name);
-                self.say(Level::Info, &format!("cannot delete non-empty directory: {shown}"));
+                self.say_not_empty(name);
                 false
             }
             Err(error) => {

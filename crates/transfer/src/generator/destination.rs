@@ -162,8 +162,8 @@ impl Session<'_> {
         }
         let talk = &self.options.talk;
         if !self.options.write.mkpath && (talk.info.name >= 1 || talk.itemize != Itemize::Off) {
-            let shown = printable(raw.strip_suffix(b"/").unwrap_or(raw));
-            self.say(Level::Info, &format!("created directory {shown}"));
+            let name = raw.strip_suffix(b"/").unwrap_or(raw);
+            self.say(Level::Info, [b"created directory ", name].concat());
         }
         match self.is_dry() {
             true => Ok(None),
@@ -198,8 +198,8 @@ impl Session<'_> {
             let relative = self.receive.destination.is_some_and(|given| !given.starts_with(b"/"));
             let here = std::env::current_dir().ok().filter(|_| relative);
             let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
-            let shown = printable(path.as_os_str().as_bytes());
-            self.say(Level::Info, &format!("created {count} {word} for {shown}"));
+            let start = format!("created {count} {word} for ");
+            self.say(Level::Info, [start.as_bytes(), path.as_os_str().as_bytes()].concat());
         }
         Ok(())
     }
@@ -242,9 +242,9 @@ impl Session<'_> {
                 let opened = self.open_root(&below(dir));
                 if opened.is_err() {
                     let path = below(dir);
-                    let shown = printable(path.as_os_str().as_bytes());
-                    let text = format!("{option} arg does not exist: {shown}");
-                    self.say(Level::Warning, &text);
+                    let start = format!("{option} arg does not exist: ");
+                    let text = [start.as_bytes(), path.as_os_str().as_bytes()].concat();
+                    self.say(Level::Warning, text);
                 }
                 let folders = opened.ok().map(|root| Folders::new(root, Follow::Nothing));
                 destination.alternates.push(folders);

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use driftless_fs::{Attributes, Follow};
 use driftless_proto::item::ItemFlags;
 use driftless_tree::flist::Entry;
-use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
 use crate::error::PushError;
@@ -90,11 +89,12 @@ impl Session<'_> {
             _ => {}
         }
         if self.options.update.ignore_existing && before.is_some() {
-            self.skip(|| format!("{} exists", printable(name)));
-            return (Stage::Skipped, false, None);
+            self.skip(|| [name, b" exists"].concat());
+            // What is to be in it is tried all the same, and cannot be there.
+            return (Stage::There, false, before);
         }
         if self.options.update.existing && before.is_none() {
-            self.skip(|| format!("not creating new directory \"{}\"", printable(name)));
+            self.skip(|| [b"not creating new directory \"", name, b"\""].concat());
             return (Stage::Skipped, false, None);
         }
         if let Some(before) = before

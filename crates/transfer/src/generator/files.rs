@@ -10,7 +10,6 @@ use driftless_fs::{Attributes, SourceFile};
 use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::setup::ChecksumKind;
 use driftless_tree::flist::Entry;
-use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
 use crate::driver::Level;
@@ -115,7 +114,7 @@ impl Session<'_> {
             && !redo
             && before.as_ref().is_some_and(|before| before.size >= entry.size)
         {
-            self.skip(|| format!("{} is not shorter", printable(&name)));
+            self.skip(|| [&name[..], b" is not shorter"].concat());
             self.give_up_group(number, at);
             return Ok(());
         }
@@ -126,28 +125,27 @@ impl Session<'_> {
     /// Whether a rule says that the entry is not to be looked at any further.
     fn leaves_alone(&mut self, entry: &Entry, name: &[u8], before: Option<&Meta>) -> bool {
         let update = &self.options.update;
-        let shown = || printable(name);
         if update.existing && before.is_none() {
-            self.skip(|| format!("not creating new file \"{}\"", shown()));
+            self.skip(|| [b"not creating new file \"", name, b"\""].concat());
             return true;
         }
         if update.ignore_existing && before.is_some() {
-            self.skip(|| format!("{} exists", shown()));
+            self.skip(|| [name, b" exists"].concat());
             return true;
         }
         if update.max_size.is_some_and(|most| entry.size > most) {
-            self.skip(|| format!("{} is over max-size", shown()));
+            self.skip(|| [name, b" is over max-size"].concat());
             return true;
         }
         if update.min_size.is_some_and(|least| entry.size < least) {
-            self.skip(|| format!("{} is under min-size", shown()));
+            self.skip(|| [name, b" is under min-size"].concat());
             return true;
         }
         let newer = before.is_some_and(|before| {
             before.kind == Kind::File && self.likeness.is_newer(before.mtime, entry.mtime)
         });
         if update.update && newer {
-            self.skip(|| format!("{} is newer", shown()));
+            self.skip(|| [name, b" is newer"].concat());
             return true;
         }
         false
@@ -230,11 +228,8 @@ impl Session<'_> {
         }
         let differs = flags & !ItemFlags::LOCAL_CHANGE != 0;
         match (self.receive.server, differs) {
-            (_, true) => self.say(Level::Info, &printable(&entry.name).to_string()),
-            (true, false) => {
-                let text = format!("{} is uptodate", printable(&entry.name));
-                self.say(Level::Info, &text);
-            }
+            (_, true) => self.say(Level::Info, &entry.name),
+            (true, false) => self.say(Level::Info, [&entry.name[..], b" is uptodate"].concat()),
             (false, false) => self.report.up_to_date(entry),
         }
     }
@@ -267,9 +262,9 @@ impl Session<'_> {
         let appends = self.options.write.append != Append::Off && !redo;
         let mut layout = Layout::EMPTY;
         let mut file = None;
-        if !self.is_dry()
+        if self.requests_content()
             && let Some(meta) = &basis_meta
-            && (!whole || appends)
+            && (!whole && !self.receive.recorded || appends)
             && meta.size > 0
         {
             match self.open_basis(entry, &basis) {
@@ -298,7 +293,7 @@ impl Session<'_> {
         item.basis = basis.wire();
         item.xname = basis.xname().map(Into::into);
         self.put_item(ndx, &item, entry);
-        if self.is_dry() {
+        if !self.requests_content() {
             self.complete_group(number, at);
             return Ok(());
         }
@@ -306,6 +301,10 @@ impl Session<'_> {
             true => self.put_head_only(layout),
             false => self.put_sums(layout, file.clone()),
         };
+        if !self.wants_content() {
+            self.complete_group(number, at);
+            return Ok(());
+        }
         self.pending.push_back(Pending {
             ndx,
             list: number,

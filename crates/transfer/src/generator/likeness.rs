@@ -194,7 +194,8 @@ impl Likeness {
         let mode = self.mode(entry, Some(present));
         report(present.kind == Kind::File && entry.size != present.size, ItemFlags::REPORT_SIZE);
         report(lacking.mtime.is_some(), ItemFlags::REPORT_TIME);
-        report(lacking.atime.is_some(), ItemFlags::REPORT_ATIME);
+        let reads = present.kind == Kind::Symlink;
+        report(lacking.atime.is_some() && !reads, ItemFlags::REPORT_ATIME);
         report(
             present.kind != Kind::Symlink && mode != present.mode & 0o7777,
             ItemFlags::REPORT_PERMS,

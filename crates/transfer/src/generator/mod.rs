@@ -26,7 +26,6 @@ use std::rc::Rc;
 
 use driftless_fs::{Folder, is_absent};
 use driftless_tree::flist::Entry;
-use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
 use crate::driver::Level;
@@ -156,9 +155,8 @@ impl Session<'_> {
             _ => self.remove_other(name),
         };
         if !gone {
-            let shown = printable(name);
-            let text = format!("could not make way for {wanted}: {shown}");
-            self.say(Level::ErrorXfer, &text);
+            let start = format!("could not make way for {wanted}: ");
+            self.say(Level::ErrorXfer, [start.as_bytes(), name].concat());
         }
         gone
     }
@@ -169,10 +167,9 @@ impl Session<'_> {
     }
 
     /// Says that a rule leaves an entry alone.
-    pub(crate) fn skip(&mut self, text: impl FnOnce() -> String) {
+    pub(crate) fn skip(&mut self, text: impl FnOnce() -> Vec<u8>) {
         if self.options.talk.info.skip >= 1 {
-            let text = text();
-            self.say(Level::Info, &text);
+            self.say(Level::Info, text());
         }
     }
 }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use driftless_fs::{Attributes, Folder};
 use driftless_proto::item::ItemFlags;
 use driftless_tree::flist::Entry;
-use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
 use crate::driver::Level;
@@ -28,11 +27,9 @@ impl Session<'_> {
         let target = &entry.link_target;
         if self.options.link.safe && is_unsafe(target, &entry.name) {
             if self.options.talk.info.name >= 1 {
-                let (name, target) = (printable(&entry.name), printable(target));
-                self.say(
-                    Level::Info,
-                    &format!("ignoring unsafe symlink \"{name}\" -> \"{target}\""),
-                );
+                let parts =
+                    [b"ignoring unsafe symlink \"", &entry.name[..], b"\" -> \"", target, b"\""];
+                self.say(Level::Info, parts.concat());
             }
             return;
         }
@@ -65,8 +62,8 @@ impl Session<'_> {
 
     fn skip_non_regular(&mut self, entry: &Entry) {
         if self.options.talk.info.nonreg >= 1 {
-            let text = format!("skipping non-regular file \"{}\"", printable(&entry.name));
-            self.say(Level::Info, &text);
+            let text = [b"skipping non-regular file \"", &entry.name[..], b"\""].concat();
+            self.say(Level::Info, text);
         }
     }
 
@@ -96,11 +93,11 @@ impl Session<'_> {
         };
         let update = &self.options.update;
         if update.existing && before.is_none() {
-            self.skip(|| format!("not creating new file \"{}\"", printable(&name)));
+            self.skip(|| [b"not creating new file \"", &name[..], b"\""].concat());
             return self.give_up_group(number, at);
         }
         if update.ignore_existing && before.is_some() {
-            self.skip(|| format!("{} exists", printable(&name)));
+            self.skip(|| [&name[..], b" exists"].concat());
             return self.give_up_group(number, at);
         }
         let ndx = list.first + at as u32;

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use driftless_fs::{Attributes, Folder, NewFile, is_absent};
 use driftless_tree::flist::Entry;
-use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, Timestamp};
 
 use crate::driver::Level;
@@ -16,9 +15,6 @@ use crate::receiver::lists::{leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
 use crate::report::Role;
 
-/// Where `--delay-updates` keeps finished files unless a partial directory is named.
-const STAGING: &[u8] = b".~tmp~";
-
 /// The mode of a file that is not finished.
 const PRIVATE: u32 = 0o600;
 
@@ -26,7 +22,8 @@ const PRIVATE: u32 = 0o600;
 #[derive(Debug)]
 pub(crate) struct Delayed {
     name: Rc<[u8]>,
-    before: Option<Meta>,
+    /// Something is at its place.
+    replaces: bool,
 }
 
 impl Session<'_> {
@@ -50,7 +47,11 @@ impl Session<'_> {
         let device = self.options.write.write_devices;
         let leaf = leaf_of(name);
         if pending.displaces {
-            self.folder_to_change(parent_of(name))?.remove_file(leaf)?;
+            match self.options.write.backup.is_some() {
+                true if !self.move_to_backup(name) => return Err(not_backed_up()),
+                true => {}
+                false => self.folder_to_change(parent_of(name))?.remove_file(leaf)?,
+            }
         }
         // Writing into a file does not move its directory's time.
         match self.folder(parent_of(name)).and_then(|f| f.open_for_update(leaf, device)) {
@@ -89,14 +90,12 @@ impl Session<'_> {
                 return false;
             }
             Target::New(file) => self.place_new(entry, &name, pending, file),
-            Target::InPlace(file) => {
-                let result = self.settle_in_place(entry, pending, &file);
-                if !digest_right {
-                    self.complain_of_digest(&name, pending.redo, "retained");
-                    return false;
-                }
-                result
+            // Its time stays that of the writing, which tells that it is not the source's.
+            Target::InPlace(_) if !digest_right => {
+                self.complain_of_digest(&name, pending.redo, "retained");
+                return false;
             }
+            Target::InPlace(file) => self.settle_in_place(entry, pending, &file),
         };
         match placed {
             Ok(()) => {
@@ -111,15 +110,12 @@ impl Session<'_> {
     }
 
     fn complain_of_digest(&mut self, name: &[u8], again: bool, what: &str) {
-        let shown = printable(name);
-        if again {
-            let text = format!("ERROR: {shown} failed verification -- update {what}.");
-            self.say(Level::ErrorXfer, &text);
-        } else {
-            let text =
-                format!("WARNING: {shown} failed verification -- update {what} (will try again).");
-            self.say(Level::Warning, &text);
-        }
+        let (level, start, end) = match again {
+            true => (Level::ErrorXfer, "ERROR: ", "."),
+            false => (Level::Warning, "WARNING: ", " (will try again)."),
+        };
+        let rest = format!(" failed verification -- update {what}{end}");
+        self.say(level, [start.as_bytes(), name, rest.as_bytes()].concat());
     }
 
     fn place_new(
@@ -143,14 +139,15 @@ impl Session<'_> {
         if self.options.fsync {
             file.file().sync_all()?;
         }
-        if self.options.delay_updates {
+        if self.options.delays() {
             let staging = self.staging_folder(parent_of(name))?;
             file.place(&staging, leaf_of(name))?;
-            self.delayed.push(Delayed { name: Rc::clone(name), before: pending.before });
+            let replaces = before.is_some() || pending.displaces;
+            self.delayed.push(Delayed { name: Rc::clone(name), replaces });
             return Ok(());
         }
         if (before.is_some() || pending.displaces) && !self.back_up(name) {
-            return Err(io::Error::other("the old version cannot be backed up"));
+            return Err(not_backed_up());
         }
         let folder = self.folder_to_change(parent_of(name))?;
         match file.place(&folder, leaf_of(name)) {
@@ -264,10 +261,7 @@ impl Session<'_> {
     }
 
     fn partial_name(&self) -> Option<Vec<u8>> {
-        match &self.options.write.partial_dir {
-            Some(dir) => Some(dir.clone()),
-            None => self.options.delay_updates.then(|| STAGING.to_vec()),
-        }
+        self.options.write.partial_dir.clone()
     }
 
     /// The directory for partial files of this directory.
@@ -309,7 +303,7 @@ impl Session<'_> {
     /// A partial file that was built on is not needed any more, nor is its directory when that is
     /// empty.
     fn drop_partial(&mut self, name: &[u8], pending: &Pending) {
-        if pending.basis != BasisChoice::Partial || self.options.delay_updates {
+        if pending.basis != BasisChoice::Partial || self.options.delays() {
             return;
         }
         if let Ok(folder) = self.partial_folder(parent_of(name)) {
@@ -330,9 +324,9 @@ impl Session<'_> {
 
     /// Puts the files of `--delay-updates` in their places, in the order of the list.
     pub(crate) fn place_delayed(&mut self) {
-        for Delayed { name, before } in std::mem::take(&mut self.delayed) {
+        for Delayed { name, replaces } in std::mem::take(&mut self.delayed) {
             let dir = parent_of(&name);
-            if before.is_some() && !self.back_up(&name) {
+            if replaces && !self.back_up(&name) {
                 continue;
             }
             let result = self.staging_folder(dir).and_then(|staging| {
@@ -345,4 +339,8 @@ impl Session<'_> {
             }
         }
     }
+}
+
+fn not_backed_up() -> io::Error {
+    io::Error::other("the old version cannot be backed up")
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use driftless_filter::{Chain, ReadFile, Side};
+use driftless_filter::{Chain, ReadFile, RuleError, Side};
 use driftless_fs::Root;
 use driftless_tree::{Kind, RelPath};
 
@@ -39,7 +39,28 @@ impl ReadFile for DestinationFiles<'_> {
     }
 }
 
+/// Where none is to be read.
+struct NoFiles;
+
+impl ReadFile for NoFiles {
+    fn read(&mut self, _: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+}
+
+fn fatal(error: RuleError) -> PushError {
+    let exit = if matches!(error, RuleError::Syntax { .. }) { 1 } else { 11 };
+    PushError::Fatal { text: error.to_string(), exit }
+}
+
 impl Session<'_> {
+    /// The receiving side's rules without those of files at the destination.
+    pub(crate) fn unread_rules(&self) -> Result<Option<Chain>, PushError> {
+        let rules = self.receive.rules.clone();
+        let chain = rules.map(|rules| Chain::root(rules, Side::Receiver, &mut NoFiles));
+        chain.transpose().map_err(fatal)
+    }
+
     /// Whether a rule protects a name in `dir`; `doomed`: the directory itself is being deleted.
     pub(super) fn is_protected(
         &mut self,
@@ -53,10 +74,6 @@ impl Session<'_> {
             return Ok(false);
         };
         let mut files = DestinationFiles { root: &root };
-        let fatal = |error: driftless_filter::RuleError| PushError::Fatal {
-            text: error.to_string(),
-            exit: 11,
-        };
         let chains = &mut self.deletions.chains;
         let leads_to = |at: &[u8]| {
             at.is_empty() || dir == at || dir.starts_with(at) && dir.get(at.len()) == Some(&b'/')

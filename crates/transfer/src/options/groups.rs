@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::{ChecksumKind, DebugLevels, InfoLevels};
+use super::{ChecksumKind, Compression, DebugLevels, InfoLevels};
 
 /// What is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -310,6 +310,15 @@ pub struct ReadOptions {
     pub copy_devices: bool,
     /// `--open-noatime`
     pub open_noatime: bool,
+}
+
+/// Names that this end offers where both agree on an algorithm, best first; `None`: all there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OfferOptions {
+    /// Of checksums.
+    pub checksums: Option<Vec<ChecksumKind>>,
+    /// Of compressions.
+    pub compressions: Option<Vec<Compression>>,
 }
 
 /// What bounds a session, besides time-outs.

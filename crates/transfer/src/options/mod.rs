@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use crate::chmod::Chmod;
 
-pub use driftless_proto::setup::ChecksumKind;
+pub use driftless_proto::setup::{ChecksumKind, Compression};
 pub use groups::{
     AddressFamily, AlternateKind, Alternates, Append, Backup, ConnectOptions, DeleteOptions,
     DeleteWhen, FilesFrom, Itemize, LimitOptions, LinkOptions, LogFormat, MetadataOptions,
-    MissingArgs, ReadOptions, RemoveSource, Selection, StderrMode, TalkOptions, UpdateOptions,
-    WriteOptions,
+    MissingArgs, OfferOptions, ReadOptions, RemoveSource, Selection, StderrMode, TalkOptions,
+    UpdateOptions, WriteOptions,
 };
 pub use levels::{DebugLevels, InfoLevels};
 
@@ -124,6 +124,8 @@ pub struct TransferOptions {
     pub write: WriteOptions,
     /// How files are read.
     pub read: ReadOptions,
+    /// Which algorithms are offered; never sent.
+    pub offer: OfferOptions,
     /// What bounds the session.
     pub limit: LimitOptions,
     /// What is said.
@@ -144,6 +146,14 @@ impl TransferOptions {
             modify_window: 0,
             ..Self::default()
         }
+    }
+}
+
+impl TransferOptions {
+    /// Whether finished files wait for the end in a directory of their own. Without one
+    /// `--delay-updates` only asks for whole lists.
+    pub fn delays(&self) -> bool {
+        self.delay_updates && self.write.partial_dir.is_some()
     }
 }
 
@@ -190,6 +200,7 @@ impl Default for TransferOptions {
             delete: DeleteOptions::default(),
             write: WriteOptions::default(),
             read: ReadOptions::default(),
+            offer: OfferOptions::default(),
             limit: LimitOptions::default(),
             talk: TalkOptions::default(),
         }

@@ -30,6 +30,30 @@ pub(crate) struct Answer {
     incoming: Option<Incoming>,
     /// All tokens came, only the digest is missing.
     tokens_done: bool,
+    pub(crate) purpose: Purpose,
+}
+
+/// What content is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It becomes the file.
+    File,
+    /// It is verified, and nothing is changed.
+    Record,
+    /// A record has it, and nobody wants it.
+    Nothing,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        pending: Pending,
+        list: Rc<List>,
+        item: Item,
+        start: u64,
+        purpose: Purpose,
+    ) -> Self {
+        Self { pending, list, item, start, incoming: None, tokens_done: false, purpose }
+    }
 }
 
 impl Session<'_> {
@@ -43,7 +67,13 @@ impl Session<'_> {
         };
         let list = Rc::clone(&held.list);
         let content = item.has(ItemFlags::TRANSFER);
-        if !content || self.is_dry() {
+        if self.receive.recorded {
+            self.catch_up(number, place)?;
+            if content {
+                return self.recorded_content((number, place), list, ndx, item);
+            }
+        }
+        if !content || !self.wants_content() {
             let entry = match place {
                 Some(at) => list.entries.get(at),
                 None => list.directory.as_ref().map(|directory| &directory.entry),
@@ -87,7 +117,8 @@ impl Session<'_> {
             self.show_item(entry, &item);
         }
         let start = self.wire.position();
-        let answer = Answer { pending, list, item, start, incoming: None, tokens_done: false };
+        let purpose = if self.is_dry() { Purpose::Record } else { Purpose::File };
+        let answer = Answer::new(pending, list, item, start, purpose);
         self.reading = Reading::Answer(Box::new(answer));
         Ok(())
     }
@@ -101,7 +132,9 @@ impl Session<'_> {
                 self.reading = Reading::Answer(answer);
                 return Ok(Step::Starved);
             };
-            if !same_layout(&head, &answer.pending.layout) {
+            if self.receive.recorded {
+                answer.pending.layout = self.recorded_layout(&head)?;
+            } else if !same_layout(&head, &answer.pending.layout) {
                 let what = format!("other sums than number {} was sent", answer.pending.ndx);
                 return Err(self.wire.broken(what, 2));
             }
@@ -159,6 +192,18 @@ impl Session<'_> {
                 Err(Decode::Incomplete) => break Ok(false),
                 Err(Decode::Invalid(violation)) => break Err(violation),
             };
+            if answer.purpose == Purpose::Nothing {
+                // Any content does: what is unpacked with it is not looked at.
+                let range = answer.pending.layout.range(block).unwrap_or(0..0);
+                let data = vec![0; (range.end - range.start) as usize];
+                match self.tokens.block_data(&data) {
+                    Ok(()) => continue,
+                    Err(violation) => break Err(violation),
+                }
+            }
+            if self.receive.recorded && !incoming.has_basis() {
+                return Err(self.no_basis(answer));
+            }
             match incoming.block(block) {
                 Ok(()) if wants_blocks => {
                     if let Err(violation) = self.tokens.block_data(incoming.block_bytes(block)) {
@@ -187,9 +232,11 @@ impl Session<'_> {
             return Incoming::new(Target::Nowhere, *layout, self.file_sum(), Vec::new());
         };
         let room = std::mem::take(&mut self.room);
-        let target = self.open_target(entry, &answer.pending);
+        let target = match answer.purpose {
+            Purpose::File => self.open_target(entry, &answer.pending).unwrap_or(Target::Nowhere),
+            Purpose::Record | Purpose::Nothing => Target::Nowhere,
+        };
         let sum = self.file_sum();
-        let target = target.unwrap_or(Target::Nowhere);
         let mut incoming = Incoming::new(target, *layout, sum, room);
         let appends = self.options.write.append != Append::Off && !redo;
         if appends {
@@ -209,7 +256,7 @@ impl Session<'_> {
 
     /// All of a file has come.
     fn complete_file(&mut self, answer: Answer, digest: &[u8]) {
-        let Answer { pending, list, item, start, incoming, .. } = answer;
+        let Answer { pending, list, item, start, incoming, purpose, .. } = answer;
         let data_bytes = self.wire.position() - start;
         let (Some(incoming), Some(entry)) = (incoming, list.entries.get(pending.at)) else {
             return;
@@ -225,12 +272,16 @@ impl Session<'_> {
         let digest_right = self.strong() == driftless_delta::Strong::None
             || finished.digest.as_bytes() == digest && !finished.spoiled;
         let computed = finished.digest;
+        if purpose == Purpose::Nothing {
+            return;
+        }
         let failure = finished.failure.take();
         let accepted = match failure {
             Some(error) => {
                 self.failed(Role::Receiver, "write", &entry.name, &error);
                 false
             }
+            None if purpose == Purpose::Record && digest_right => true,
             None => self.settle(entry, &pending, finished, digest_right),
         };
         self.report.transferred(
@@ -244,7 +295,7 @@ impl Session<'_> {
             &report::Transferred {
                 data_bytes,
                 sum_bytes: pending.sum_bytes,
-                digest: computed.as_bytes(),
+                digest: &self.setup.shown(computed.as_bytes()),
                 accepted,
             },
         );

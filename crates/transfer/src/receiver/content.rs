@@ -98,6 +98,11 @@ impl Incoming {
         self.basis = Some(Basis { file, window: Vec::new(), window_start: 0, is_target });
     }
 
+    /// Whether there is something that blocks can come from.
+    pub(crate) fn has_basis(&self) -> bool {
+        self.basis.is_some()
+    }
+
     /// Zeros become holes.
     pub(crate) fn set_sparse(&mut self) {
         self.sparse = matches!(self.target, Target::New(_));

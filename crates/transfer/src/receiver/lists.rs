@@ -6,12 +6,15 @@
 //! * Each directory is listed at most once, and a list's names lie directly in its directory.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use driftless_tree::flist::{self, Entry};
 use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta, RelPath};
+
+/// Whether a directory of this name stays although nothing but directories is in it.
+pub(crate) type Kept<'k> = &'k dyn Fn(&[u8]) -> bool;
 
 /// A directory of the transfer, and what became of it.
 #[derive(Debug)]
@@ -191,13 +194,13 @@ impl Lists {
         self.awaited.remove(&index).ok_or(BadList::Directory(index))
     }
 
-    /// Adds a list; `directory` as announced, `None` for the first. `prune`: directories without
-    /// anything but directories below are as if they were not listed.
+    /// Adds a list; `directory` as announced, `None` for the first. With `kept`, directories without
+    /// anything but directories below are as if they were not listed, unless it says otherwise.
     pub(crate) fn add(
         &mut self,
         mut entries: Vec<Entry>,
         directory: Option<Rc<Directory>>,
-        prune: bool,
+        kept: Option<Kept<'_>>,
     ) -> Result<(), BadList> {
         flist::sort(&mut entries);
         if let Some(directory) = &directory {
@@ -212,8 +215,8 @@ impl Lists {
             }
         }
         let mut dropped = find_duplicates(&mut entries);
-        if prune {
-            add_empty_directories(&entries, &mut dropped);
+        if let Some(kept) = kept {
+            add_empty_directories(&entries, kept, &mut dropped);
         }
         let mut renamed = false;
         for entry in &mut entries {
@@ -302,6 +305,21 @@ impl Lists {
     }
 }
 
+/// Finds out which directories of an old peer's list were listed with their content: those that are
+/// marked, and with recursion all below them. Protocol reference, "Directory flags".
+pub(crate) fn infer_content(entries: &mut [Entry], recursive: bool) {
+    let is_dir = |entry: &Entry| entry.kind() == Some(Kind::Dir);
+    let marked = entries.iter().filter(|entry| is_dir(entry) && entry.dir.top);
+    let marked: HashSet<Box<[u8]>> = marked.map(|entry| entry.name.clone()).collect();
+    for entry in entries.iter_mut().filter(|entry| is_dir(entry)) {
+        let ends = entry.name.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
+        let mut above = ends.map(|end| &entry.name[..end]).chain([&b"."[..]]);
+        let listed = marked.contains(&entry.name)
+            || recursive && above.any(|directory| marked.contains(directory));
+        entry.dir.no_content = !listed;
+    }
+}
+
 /// Finds entries that equal an earlier one; of a directory and a file of one name the directory
 /// stays. Positions, ascending.
 fn find_duplicates(entries: &mut [Entry]) -> Vec<u32> {
@@ -332,7 +350,7 @@ fn find_duplicates(entries: &mut [Entry]) -> Vec<u32> {
 }
 
 /// Adds the places of directories below which nothing but directories is listed.
-fn add_empty_directories(entries: &[Entry], dropped: &mut Vec<u32>) {
+fn add_empty_directories(entries: &[Entry], kept: &dyn Fn(&[u8]) -> bool, dropped: &mut Vec<u32>) {
     // Backwards: what is below a directory comes right behind it.
     let mut needed: Vec<&[u8]> = Vec::new();
     for (at, entry) in entries.iter().enumerate().rev() {
@@ -342,7 +360,7 @@ fn add_empty_directories(entries: &[Entry], dropped: &mut Vec<u32>) {
         } else if name != b"." {
             let before = needed.len();
             needed.retain(|dir| *dir != name);
-            match needed.len() == before {
+            match needed.len() == before && !kept(name) {
                 true => dropped.push(at as u32),
                 false => needed.push(parent_of(name)),
             }

@@ -18,6 +18,7 @@ pub(crate) mod lists;
 mod messages;
 mod phases;
 mod reading;
+mod recorded;
 pub(crate) mod requested;
 pub mod role;
 mod session;

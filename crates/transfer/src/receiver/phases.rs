@@ -39,7 +39,7 @@ impl Session<'_> {
         let may = match self.sent_phase {
             0 => self.all_examined(),
             1 => self.seen_phase >= 1 && self.nothing_open(),
-            2 => !self.options.delay_updates || self.seen_phase >= 2,
+            2 => !self.options.delays() || self.seen_phase >= 2,
             3 => !self.last_round_waits() || self.seen_phase >= 3 && self.stats_seen,
             4 => self.setup.protocol >= 31 && self.seen_phase >= 4,
             _ => false,
@@ -57,6 +57,9 @@ impl Session<'_> {
                 self.finish_deletions()?;
                 self.finish_directories();
                 self.put_deletion_counts();
+                if self.setup.protocol < 31 {
+                    self.warn_of_limit();
+                }
                 self.wire.link.phase = "during the closing exchange";
             }
             4 => self.warn_of_limit(),
@@ -87,6 +90,9 @@ impl Session<'_> {
 
     /// The other side closed a list, or a phase.
     pub(crate) fn mark(&mut self) -> Result<(), PushError> {
+        if self.receive.recorded {
+            self.catch_up_to_mark()?;
+        }
         if self.lists_incremental() && self.lists.held.len() > 1 {
             if !self.lists.held.front().is_some_and(|held| held.closed) {
                 return Err(self.wire.broken("a list is closed before it ends".to_owned(), 2));

@@ -14,7 +14,7 @@ use driftless_tree::flist::Entry;
 use crate::error::PushError;
 use crate::generator::nodes::MUNGED;
 use crate::receiver::answers::Answer;
-use crate::receiver::lists::{BadList, Directory};
+use crate::receiver::lists::{BadList, Directory, Kept, infer_content};
 use crate::receiver::session::{Session, Step};
 use crate::report::ListProgress;
 
@@ -63,6 +63,7 @@ impl Session<'_> {
                 let read = self.wire.try_take(Item::take)?;
                 self.after(Reading::Attributes(ndx), read, |session, item| {
                     if session.has_xattr_list(&item) {
+                        session.catch_up_to_values(ndx)?;
                         let values = (ndx, item, XattrNumbers::new());
                         session.reading = Reading::Values(Box::new(values));
                         return Ok(());
@@ -143,7 +144,9 @@ impl Session<'_> {
             Some(at) => list.entries.get(at),
             None => list.directory.as_ref().map(|directory| &directory.entry),
         };
-        entry.is_some_and(|entry| self.extras.arrived(entry, number, bytes))
+        let arrived = entry.is_some_and(|entry| self.extras.arrived(entry, number, bytes));
+        // A record has values that another tree lacked.
+        arrived || self.receive.recorded
     }
 
     fn read_number(&mut self) -> Result<Step, PushError> {
@@ -190,7 +193,9 @@ impl Session<'_> {
                     }
                     self.likeness.receive(&mut entry);
                     self.extras.receive(&mut entry, &mut self.likeness);
-                    if self.options.link.munge && entry.kind() == Some(Kind::Symlink) {
+                    // Within this machine nothing is munged (seen).
+                    let munges = self.options.link.munge && !self.receive.local;
+                    if munges && entry.kind() == Some(Kind::Symlink) {
                         entry.link_target = [MUNGED, &entry.link_target].concat().into();
                     }
                     entries.push(entry);
@@ -219,8 +224,11 @@ impl Session<'_> {
     fn complete_list(
         &mut self,
         directory: Option<Rc<Directory>>,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
     ) -> Result<(), PushError> {
+        if self.setup.protocol < 30 {
+            infer_content(&mut entries, self.options.selection.recursive);
+        }
         for entry in &entries {
             self.receive.requested.check(entry)?;
             self.counts.listed.count(entry.mode);
@@ -228,8 +236,20 @@ impl Session<'_> {
             self.ending.statistics.total_size += if sized { entry.size } else { 0 };
         }
         let number = self.lists.end();
+        let chain = match self.options.selection.prune_empty_dirs {
+            true => Some(self.unread_rules()?),
+            false => None,
+        };
+        // A rule that protects a directory keeps it from being pruned, too.
+        let kept = |name: &[u8]| {
+            chain
+                .as_ref()
+                .and_then(Option::as_ref)
+                .is_some_and(|chain| chain.check(name, true).is_excluded())
+        };
+        let kept: Kept<'_> = &kept;
         self.lists
-            .add(entries, directory, self.options.selection.prune_empty_dirs)
+            .add(entries, directory, chain.is_some().then_some(kept))
             .map_err(|bad| self.bad_list(&bad))?;
         self.note_hard_links(number)?;
         if self.options.talk.info.flist >= 2 {

@@ -18,6 +18,7 @@ use crate::options::{FilesFrom, TransferOptions};
 use crate::receiver::requested::Requested;
 use crate::receiver::session::{Receive, Session, is_late};
 use crate::receiver::wire::Wire;
+use crate::record::put_header;
 use crate::report::Report;
 use crate::request::{Ending, Request, SessionFailure};
 
@@ -38,19 +39,30 @@ pub fn receive(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<Ending, Box<SessionFailure>> {
-    receive_from(established, options, request, report, false)
+    receive_from(established, options, request, report, Sender::Distant)
 }
 
-/// As [`receive`]; `is_local`: the sender is on this machine.
+/// Who sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A program at the other end of a connection.
+    Distant,
+    /// This process.
+    Local,
+    /// A batch file, which says what it says, whatever is requested.
+    Recorded,
+}
+
+/// As [`receive`], from any sender.
 pub(crate) fn receive_from(
     established: Established,
     options: &TransferOptions,
     request: &Request,
     report: &mut dyn Report,
-    is_local: bool,
+    sender: Sender,
 ) -> Result<Ending, Box<SessionFailure>> {
     let Established { mut link, child, setup, is_server } = established;
-    let place = Place { options, request, is_server, is_local };
+    let place = Place { options, request, is_server, sender };
     let (result, mut ending) = run(&mut link, setup, &place, report);
     drop(link);
     if let Some(child) = child {
@@ -70,7 +82,7 @@ struct Place<'a> {
     options: &'a TransferOptions,
     request: &'a Request,
     is_server: bool,
-    is_local: bool,
+    sender: Sender,
 }
 
 fn run(
@@ -79,7 +91,7 @@ fn run(
     place: &Place<'_>,
     report: &mut dyn Report,
 ) -> (Result<(), PushError>, Ending) {
-    let Place { options, request, is_server, is_local } = *place;
+    let Place { options, request, is_server, sender } = *place;
     let mut wire = Wire::new(link, setup.protocol);
     if let Err(error) = check_supported(options) {
         leave(wire.link, setup, is_server, &error);
@@ -88,9 +100,14 @@ fn run(
     }
     let rules = match is_server {
         true => received_rules(&mut wire, setup, options, request, report)
+            .and_then(|rules| match rules {
+                Some(rules) => Ok(rules),
+                None => unsent_rules(setup, place),
+            })
             .map(|rules| (Arc::new(rules), Requested::anything())),
         false => own_rules(&mut wire, setup, options, request),
     };
+    let rules = rules.and_then(|rules| record(&mut wire, setup, place).map(|()| rules));
     let (rules, requested) = match rules {
         Ok(rules) => rules,
         Err(error) => {
@@ -104,7 +121,9 @@ fn run(
         rules: Some(rules),
         requested,
         server: is_server,
-        local: is_local,
+        // A record is for trees that are elsewhere.
+        local: sender == Sender::Local && request.record.is_none(),
+        recorded: sender == Sender::Recorded,
     };
     let mut session = Session::new(wire, setup, options, receive, report);
     let result = session.run();
@@ -117,6 +136,17 @@ fn run(
         Err(PushError::Cancelled) if late => (Err(PushError::TimeLimit), ending),
         result => (result, ending),
     }
+}
+
+/// Begins the record of a client's session.
+fn record(wire: &mut Wire<'_>, setup: Setup, place: &Place<'_>) -> Result<(), PushError> {
+    if let Some(file) = &place.request.record
+        && !place.is_server
+    {
+        put_header(file, &setup, place.options)?;
+        wire.link.expect_record(Arc::clone(file));
+    }
+    Ok(())
 }
 
 /// Refuses by name what this side cannot do.
@@ -256,7 +286,23 @@ fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushErro
     };
     let text = text.map_err(PushError::Source)?;
     let text = text.ok_or_else(|| PushError::Usage("failed to open files-from file".to_owned()))?;
-    Ok(Some(crate::sender::role::lines(&text, options.selection.from0)))
+    // The list goes over as it is: what would be a comment on this side is a name there (seen).
+    let ends = |byte: &u8| match options.selection.from0 {
+        true => *byte == 0,
+        false => matches!(byte, 0 | b'\n' | b'\r'),
+    };
+    Ok(Some(text.split(ends).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()))
+}
+
+/// The rules where none were sent. Within this machine those of the command line hold all the same:
+/// a directory in the way of something else is emptied under them.
+fn unsent_rules(setup: Setup, place: &Place<'_>) -> Result<Rules, PushError> {
+    let Place { options, request, sender, .. } = *place;
+    let parse = parse_options(setup, options, request);
+    match sender == Sender::Local && options.delete.force {
+        true => Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules),
+        false => Ok(Rules::none(&parse)),
+    }
 }
 
 /// What a client sends of its rules: only where names are deleted or directories pruned.
@@ -266,12 +312,12 @@ fn received_rules(
     options: &TransferOptions,
     request: &Request,
     report: &mut dyn Report,
-) -> Result<Rules, PushError> {
+) -> Result<Option<Rules>, PushError> {
     let parse = parse_options(setup, options, request);
     let delete = &options.delete;
     let mut given = Vec::new();
     if !(delete.when.is_some() || delete.excluded || options.selection.prune_empty_dirs) {
-        return Ok(Rules::none(&parse));
+        return Ok(None);
     }
     loop {
         let take =
@@ -284,7 +330,7 @@ fn received_rules(
             Some(text) => given.push(Given::Received(text)),
         }
     }
-    Rules::parse(&given, &parse, &mut NoFiles).map_err(bad_rules)
+    Rules::parse(&given, &parse, &mut NoFiles).map(Some).map_err(bad_rules)
 }
 
 /// Takes one value, waiting for as many bytes as it needs.

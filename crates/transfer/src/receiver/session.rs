@@ -10,7 +10,6 @@ use driftless_delta::{FileSum, Layout, Strong};
 use driftless_filter::Rules;
 use driftless_fs::SourceFile;
 use driftless_proto::flist::{ListOptions, ListReader};
-use driftless_proto::setup::ChecksumKind;
 use driftless_proto::token::TokenReader;
 use driftless_tree::{Kind, Meta};
 
@@ -45,6 +44,8 @@ pub(crate) struct Receive<'a> {
     pub(crate) server: bool,
     /// Both ends are on this machine, and unless told otherwise files travel whole.
     pub(crate) local: bool,
+    /// The sender is a record: it answers what it was asked once, in that order.
+    pub(crate) recorded: bool,
 }
 
 /// Requests that are not answered, at most: enough to fill any connection with the smallest files.
@@ -247,7 +248,12 @@ impl<'a> Session<'a> {
                 return Err(self.left());
             }
             let (report, stop_at) = (&*self.report, self.options.limit.stop_at);
-            self.ended = !self.wire.wait(&|| report.cancelled() || is_late(stop_at))?;
+            let cancelled = || report.cancelled() || is_late(stop_at);
+            // What was put off because of congestion does not wait for input.
+            self.ended = match self.wire.congested() {
+                true => !self.wire.make_room(&cancelled)?,
+                false => !self.wire.wait(&cancelled)?,
+            };
         }
     }
 
@@ -292,7 +298,7 @@ impl<'a> Session<'a> {
         Ok(any)
     }
 
-    fn generate(&mut self) -> Result<bool, PushError> {
+    pub(super) fn generate(&mut self) -> Result<bool, PushError> {
         if self.summing.is_some() {
             self.go_on_summing();
             return Ok(true);
@@ -305,7 +311,8 @@ impl<'a> Session<'a> {
             return Ok(true);
         }
         let held = self.pending.iter().filter(|pending| pending.basis_file.is_some()).count();
-        if self.pending.len() >= MAX_PENDING || held >= MAX_HELD {
+        let full = self.pending.len() >= MAX_PENDING || held >= MAX_HELD;
+        if full && !self.receive.recorded {
             return Ok(false);
         }
         let may_redo = self.lists_incremental() || self.seen_phase >= 1;
@@ -358,6 +365,7 @@ impl<'a> Session<'a> {
             && self.lists_incremental()
             && !self.lists.complete
             && self.lists.ahead < GROUP_SIGHT
+            && !self.receive.recorded
             && !self.only_groups_wait()
         {
             return Ok(false);
@@ -387,9 +395,20 @@ impl<'a> Session<'a> {
         Ok(false)
     }
 
-    /// Whether this entry's content is asked for in earnest.
+    /// Whether nothing is changed.
     pub(crate) fn is_dry(&self) -> bool {
         self.options.dry_run || self.options.talk.only_write_batch
+    }
+
+    /// Whether content is requested in earnest, whoever gets it.
+    pub(crate) fn requests_content(&self) -> bool {
+        !self.options.dry_run
+    }
+
+    /// Whether content comes for requests. Where only a batch file is written on a pull, it does,
+    /// and nothing is done with it.
+    pub(crate) fn wants_content(&self) -> bool {
+        !self.is_dry() || !self.options.dry_run && !self.receive.server
     }
 
     pub(crate) fn lists_only(&self) -> bool {
@@ -403,7 +422,7 @@ impl<'a> Session<'a> {
     /// A digest of a whole file, as the sender computes it.
     pub(crate) fn file_sum(&self) -> FileSum {
         let mut sum = FileSum::new(self.strong());
-        if self.setup.protocol < 30 && self.setup.checksum == ChecksumKind::Md4 {
+        if self.setup.seeds_files {
             sum.update(&self.setup.seed.to_le_bytes());
         }
         sum

@@ -53,8 +53,8 @@ impl Session<'_> {
     }
 
     /// Says something, here and to a client at the other end.
-    pub(crate) fn say(&mut self, level: Level, text: &str) {
-        let (tag, bytes) = (tag_of(level), text.as_bytes());
+    pub(crate) fn say(&mut self, level: Level, text: impl AsRef<[u8]>) {
+        let (tag, bytes) = (tag_of(level), text.as_ref());
         if level == Level::ErrorXfer {
             self.ending.error_xfer = true;
         }
@@ -70,12 +70,13 @@ impl Session<'_> {
     /// Says that an act failed, as rsync words it; the transfer is partial then.
     pub(crate) fn failed(&mut self, role: Role, act: &str, name: &[u8], error: &std::io::Error) {
         let full = self.full_path(name);
-        let text = format!("rsync: [{}] {act} \"{full}\" failed: {}", role.name(), reason(error));
-        self.say(Level::ErrorXfer, &text);
+        let start = format!("rsync: [{}] {act} \"", role.name());
+        let why = format!("\" failed: {}", reason(error));
+        self.say(Level::ErrorXfer, [start.as_bytes(), &full, why.as_bytes()].concat());
     }
 
     /// The whole path of a name for people.
-    pub(crate) fn full_path(&self, name: &[u8]) -> String {
+    pub(crate) fn full_path(&self, name: &[u8]) -> Vec<u8> {
         let dir = self.destination.as_ref().map_or(&b""[..], |d| &d.shown);
         let mut full = dir.to_vec();
         if !name.is_empty() && name != b"." {
@@ -84,7 +85,7 @@ impl Session<'_> {
             }
             full.extend_from_slice(name);
         }
-        driftless_tree::path::printable(&full)
+        full
     }
 
     /// How far content is, at most ten times a second unless the file is done.

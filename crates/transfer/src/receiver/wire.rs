@@ -113,6 +113,14 @@ impl<'a> Wire<'a> {
         Ok(received != Received::End)
     }
 
+    /// Writes until there is room for further requests, or something arrives. `false`: the peer has
+    /// closed its side.
+    pub(crate) fn make_room(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PushError> {
+        let received = self.link.drain_below(CONGESTED / 2, cancelled)?;
+        self.sort()?;
+        Ok(received != Some(Received::End))
+    }
+
     /// Separates what arrived into data and messages.
     pub(crate) fn sort(&mut self) -> Result<(), PushError> {
         if self.link.input.is_empty() {
@@ -127,9 +135,10 @@ impl<'a> Wire<'a> {
             self.data.drain(..self.taken);
             self.taken = 0;
         }
+        let known = self.data.len();
         if !self.link.framed_input {
             self.data.append(&mut self.link.input);
-            return Ok(());
+            return self.link.record_input(&self.data[known..]);
         }
         let mut rest = self.link.input.as_slice();
         loop {
@@ -140,7 +149,7 @@ impl<'a> Wire<'a> {
             }
         }
         self.link.input.clear();
-        Ok(())
+        self.link.record_input(&self.data[known..])
     }
 
     pub(crate) fn violated(&self, violation: &Violation) -> PushError {

@@ -106,7 +106,7 @@ impl Answerer {
             strong: strong(setup.checksum),
             seed: setup.seed,
             seed_first: setup.compat.checksum_seed_fix(),
-            seeds_files: setup.protocol < 30 && setup.checksum == ChecksumKind::Md4,
+            seeds_files: setup.seeds_files,
             shows_blocks: setup.compression == Compression::Zlib,
         }
     }

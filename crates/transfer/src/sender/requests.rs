@@ -194,7 +194,7 @@ impl Session<'_> {
             item,
             data_bytes: self.link.written_so_far() - before,
             sum_bytes: if manner.is_append() { 16 } else { 16 + head.sums_len() },
-            digest: &digest,
+            digest: &self.setup.shown(&digest),
         };
         let listed = self.lists.find(ndx).expect("found before its sums were read");
         self.driver.answered(&listed, &answered);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftless_filter::{Given, ParseOptions, Rules};
@@ -21,6 +22,7 @@ use crate::error::PushError;
 use crate::link::{Link, Received};
 use crate::options::{FilesFrom, MissingArgs, TransferOptions};
 use crate::push::Outcome;
+use crate::record::put_header;
 use crate::report::{KindCounts, Overall, Report, Statistics};
 use crate::request::{Ending, Request, SessionFailure};
 use crate::sender::lists::Lists;
@@ -173,6 +175,7 @@ impl Role<'_> {
             filters: Filters::new(Rules::none(&parse)),
             attrs: Attrs::default(),
             digests,
+            peer_sets_link_times: setup.compat.symlink_times(),
             statistics: Statistics::default(),
             overall: Overall::default(),
             texts: Vec::new(),
@@ -188,7 +191,7 @@ impl Role<'_> {
         let terms = Terms {
             is_server,
             dry_run: options.dry_run,
-            diverted: options.talk.only_write_batch && !is_server && link.output.is_copied(),
+            diverted: options.talk.only_write_batch && !is_server && request.record.is_some(),
             xattrs: options.metadata.xattrs > 0,
             in_place: options.write.in_place(),
             append: options.write.append,
@@ -203,6 +206,12 @@ impl Role<'_> {
                 false => own_rules(session, options, request, &parse)?,
             };
             shared.borrow_mut().filters = Filters::new(rules);
+            if let Some(file) = &request.record
+                && !is_server
+            {
+                put_header(file, &setup, options)?;
+                session.link.record_output(Arc::clone(file));
+            }
             let names = names(session, options, is_server)?;
             session.take_frames_singly(false);
             let charset = charset::to_wire(options)?;

@@ -10,4 +10,4 @@ pub use ahead::ReadAhead;
 pub use cache::{Attendance, SourceCache};
 pub use content::{Expected, WriterPolicy};
 pub use listed::ListedFiles;
-pub use tree::{DiskTree, entry_of};
+pub use tree::{DiskTree, entry_of, file_sum};

@@ -199,7 +199,10 @@ fn problem(name: &[u8], error: io::Error) -> Problem {
 }
 
 /// The unseeded digest of a whole file.
-fn file_sum(file: &SourceFile, kind: ChecksumKind) -> io::Result<Box<[u8]>> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn file_sum(file: &SourceFile, kind: ChecksumKind) -> io::Result<Box<[u8]>> {
     let mut sum = FileSum::new(strong(kind));
     let mut buffer = vec![0; 256 * 1024];
     let mut offset = 0;

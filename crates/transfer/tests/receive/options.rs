@@ -57,6 +57,20 @@ fn local_copies_leave_what_the_original_leaves() {
 }
 
 #[test]
+fn more_deletions_are_told_than_the_connection_holds() {
+    let place = Place::empty();
+    std::fs::create_dir(place.path("src")).unwrap();
+    for target in ["stock", "ours"] {
+        std::fs::create_dir(place.path(target)).unwrap();
+        for number in 0..4000 {
+            let name = format!("{target}/{}{number}", "long".repeat(60));
+            std::fs::write(place.path(&name), b"").unwrap();
+        }
+    }
+    place.same(Form::Push, &["-a", "--delete"]);
+}
+
+#[test]
 fn every_protocol_is_spoken() {
     for form in [Form::Pull, Form::Push] {
         check_all(

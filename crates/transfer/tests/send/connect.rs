@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use driftless_testkit::PASSWORD;
 use driftless_testkit::compare::{CompareOptions, differences};
 use driftless_testkit::peer::{Module as Served, RsyncDaemon};
-use driftless_testkit::{PASSWORD, wait};
+use driftless_testkit::sshd::{HOST, Sshd};
 use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::proxy::Proxy;
 use driftless_transfer::connect::shell::{RemoteShell, split_command};
@@ -197,66 +198,17 @@ fn a_daemon_is_reached_over_a_remote_shell() {
     check_arrived(&place, &folder);
 }
 
-/// A real sshd with keys of its own; killed when dropped.
-struct Sshd {
-    child: Child,
-    port: u16,
-}
-
-impl Sshd {
-    fn start(place: &Place) -> Self {
-        for key in ["host", "user"] {
-            let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                .arg(place.path(key))
-                .status();
-            assert!(made.expect("this test needs the program ssh-keygen").success());
-        }
-        fs::copy(place.path("user.pub"), place.path("authorized")).unwrap();
-        // sshd wants it to exist.
-        let _ = fs::create_dir_all("/run/sshd");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f", "/dev/null", "-p", &port.to_string(), "-h"])
-            .arg(place.path("host"))
-            .args(["-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none", "-o", "UsePAM=no"])
-            .args(["-o", "StrictModes=no", "-o", "PermitRootLogin=yes", "-o"])
-            .arg(format!("AuthorizedKeysFile={}", place.path("authorized").display()))
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("this test needs the program sshd (package openssh-server)");
-        let sshd = Self { child, port };
-        let limit = Duration::from_secs(20);
-        wait::until("sshd answers", limit, || TcpStream::connect(("127.0.0.1", port)).ok());
-        sshd
-    }
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_real_ssh_carries_the_session() {
     let place = Place::with_trees();
-    let sshd = Sshd::start(&place);
-    let command = format!(
-        "ssh -p {} -i '{}' -o BatchMode=yes -o StrictHostKeyChecking=no \
-         -o 'UserKnownHostsFile /dev/null' -o LogLevel=ERROR -F none",
-        sshd.port,
-        place.path("user").display()
-    );
+    let sshd = Sshd::start();
     let options = options();
     let to = place.path("with blank");
     let path = to.clone().into_os_string().into_encoded_bytes();
     let args = ServerArgs::new(&options, &ConnectOptions::default(), ServerSide::Receives);
     let shell = RemoteShell {
-        command: split_command(command.as_bytes()).unwrap(),
-        host: b"127.0.0.1".to_vec(),
+        command: split_command(sshd.client().as_bytes()).unwrap(),
+        host: HOST.into(),
         program: b"rsync".to_vec(),
         args: args.for_shell(&[path]),
         ..RemoteShell::default()

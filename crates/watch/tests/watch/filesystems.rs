@@ -245,7 +245,7 @@ fn in_a_chroot_that_is_no_mount_point_inotify_is_used_and_why_is_said() {
 }
 
 /// From so many directories on a tree is watched with fanotify.
-const LARGE: usize = 4096;
+const LARGE: usize = 8_192;
 
 #[test]
 fn a_large_tree_is_watched_with_fanotify_and_a_small_one_with_inotify() {
@@ -259,7 +259,7 @@ fn a_large_tree_is_watched_with_fanotify_and_a_small_one_with_inotify() {
     };
     let (small, large) = (start(LARGE - 1), start(LARGE));
     assert_eq!(small.backend, Backend::Inotify, "{small:?}");
-    assert!(small.refused.is_some_and(|why| why.contains("4096")));
+    assert!(small.refused.is_some_and(|why| why.contains("8192")));
     assert_eq!(large.backend, Backend::Fanotify, "{large:?}");
     assert_eq!(large.refused, None);
 }

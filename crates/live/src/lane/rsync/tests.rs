@@ -133,6 +133,7 @@ fn a_link_to_what_the_target_had_is_not_taken_for_the_new_content() {
     let wishes = Wishes {
         delete: true,
         hard_links: true,
+        whole_seconds: false,
         renames: true,
         now: Duration::ZERO,
         clock: SystemTime::now(),

@@ -61,7 +61,7 @@ impl Walk<'_> {
         let shared = self.shared.clone();
         let state = &mut *shared.borrow_mut();
         let name = argument.name();
-        let full = join(&self.here, &argument.path());
+        let full = cleaned(join(&self.here, &argument.path()));
         if name.len() > MAX_PATH_LEN {
             state.io_error |= 1;
             state.say(Level::ErrorXfer, [b"path is too long: ", &full[..]].concat());
@@ -242,6 +242,17 @@ impl Walk<'_> {
             _ => list.push(seed),
         }
     }
+}
+
+/// The path without `.` between its names, as texts have it.
+fn cleaned(path: Vec<u8>) -> Vec<u8> {
+    let mut parts = path.split(|&b| b == b'/').enumerate();
+    let kept: Vec<&[u8]> = parts
+        .by_ref()
+        .filter(|(at, part)| *at == 0 || *part != b".")
+        .map(|(_, part)| part)
+        .collect();
+    kept.join(&b'/')
 }
 
 /// Origins among which a repeated one is looked for.

@@ -113,9 +113,17 @@ impl Supply<'_> {
             Some(origin) => std::mem::take(&mut origin.source_dir),
             None => Vec::new(),
         };
+        let mut flags = said.flags;
+        if flags & ItemFlags::REPORT_TIME != 0
+            && listed.entry.kind() == Some(Kind::Symlink)
+            && !state.peer_sets_link_times
+        {
+            // Of a link this bit says that its time cannot be set.
+            flags |= ItemFlags::REPORT_SIZE;
+        }
         let item = Item {
             entry: listed.entry,
-            flags: said.flags,
+            flags,
             xname: said.xname.as_deref(),
             direction: Direction::Sent,
             source_dir: &source_dir,

@@ -1,0 +1,190 @@
+//! A random source and a random older destination, with one of everything that a list can name.
+
+use std::fs::{self, Permissions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use driftless_testkit::arb::Ops;
+use driftless_testkit::plant::{noise, set_mtime, set_times};
+use fastrand::Rng;
+
+/// Nothing that a test plants is younger, and nothing that a run touches is older.
+pub const LONG_AGO: i64 = 1_500_000_000;
+
+/// Makes `s`, `d`, `alt` (older copies of parts of the source) and the lists that options name.
+pub fn plant(root: &Path, seed: u64) {
+    let mut random = Rng::with_seed(seed);
+    let (s, d) = (root.join("s"), root.join("d"));
+    for dir in [&s, &root.join("outside"), &root.join("tmp")] {
+        fs::create_dir(dir).unwrap();
+    }
+    Ops::new(seed, &s, &root.join("outside")).burst(60);
+    tame(&s);
+    plant_kinds(&s);
+    age(&s, &mut random);
+    copy(&s, &d);
+    Ops::new(seed.wrapping_add(1), &d, &root.join("outside")).burst(40);
+    fs::remove_dir_all(root.join("outside")).unwrap();
+    tame(&d);
+    part(&d);
+    plant_changes(&d);
+    age(&d, &mut random);
+    copy(&s.join("kinds"), &root.join("alt"));
+    fs::write(root.join("alt/big"), noise(3, 90_000)).unwrap();
+    fs::write(root.join("rules"), "- *.o\n+ kinds/***\nP keep*\n- /new*\n").unwrap();
+    fs::write(
+        root.join("list"),
+        "kinds/big\nkinds/linked\nempty/\n# a comment\nnosuch\nkinds/sub\n",
+    )
+    .unwrap();
+    age(root, &mut random);
+}
+
+/// Takes away what the original's answers to depend on its own system calls: names to which nothing
+/// can be appended, and set-id bits that a change of owner clears.
+fn tame(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, meta) = (entry.path(), entry.metadata().unwrap());
+        match entry.file_name().len() > 240 {
+            true if meta.is_dir() => fs::remove_dir_all(path).unwrap(),
+            true => fs::remove_file(path).unwrap(),
+            false if meta.is_dir() => tame(&path),
+            false if meta.is_file() && meta.mode() & 0o6000 != 0 => {
+                fs::set_permissions(path, Permissions::from_mode(meta.mode() & 0o1777)).unwrap();
+            }
+            false => {}
+        }
+    }
+}
+
+/// Makes each name of the destination a file of its own: what is written to one name of several is
+/// found at the others, sooner or later.
+fn part(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, meta) = (entry.path(), entry.metadata().unwrap());
+        if meta.is_dir() {
+            part(&path);
+        } else if meta.is_file() && meta.nlink() > 1 {
+            let own = path.with_file_name("own");
+            run(Command::new("cp").arg("-a").arg("--").arg(&path).arg(&own));
+            fs::rename(own, path).unwrap();
+        }
+    }
+}
+
+fn plant_kinds(s: &Path) {
+    let kinds = s.join("kinds");
+    for dir in ["kinds/sub/deeper", "empty/in/side", "CVS", "new dir"] {
+        fs::create_dir_all(s.join(dir)).unwrap();
+    }
+    let write = |name: &str, bytes: &[u8]| fs::write(kinds.join(name), bytes).unwrap();
+    write("big", &noise(1, 400_000));
+    write("text.c", &b"the same line again and again\n".repeat(4000));
+    write("object.o", b"object");
+    write("old~", b"backup");
+    write("keep me", b"kept");
+    write("sub/deeper/file", b"deep");
+    write("linked", &noise(2, 3000));
+    fs::hard_link(kinds.join("linked"), kinds.join("sub/linked")).unwrap();
+    fs::hard_link(kinds.join("linked"), s.join("linked too")).unwrap();
+    let mut sparse = fs::File::create(kinds.join("sparse")).unwrap();
+    sparse.write_all(b"start").unwrap();
+    sparse.seek(SeekFrom::Start(300_000)).unwrap();
+    sparse.write_all(b"end").unwrap();
+    write("setuid", b"#!/bin/sh\n");
+    for (name, mode) in [("setuid", 0o4755), ("keep me", 0o600), ("sub", 0o2775)] {
+        fs::set_permissions(kinds.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    for (text, name) in [
+        ("../linked too", "up"),
+        ("/etc/hostname", "absolute"),
+        ("../../alt/sub", "outside"),
+        ("sub", "to directory"),
+        ("nothing", "dangling"),
+    ] {
+        symlink(text, kinds.join(name)).unwrap();
+    }
+    fs::write(s.join(".rsync-filter"), "- *.tmp\n").unwrap();
+    fs::write(s.join("x.tmp"), "temporary").unwrap();
+    run(Command::new("mknod").arg(kinds.join("null")).args(["c", "1", "3"]));
+    run(Command::new("mknod").arg(kinds.join("disk")).args(["b", "7", "99"]));
+    run(Command::new("mkfifo").arg(kinds.join("pipe")));
+    drop(std::os::unix::net::UnixListener::bind(kinds.join("socket")).unwrap());
+    let attribute = ["-n", "user.test", "-v", "some value"];
+    run(Command::new("setfattr").args(attribute).arg(kinds.join("big")).arg(kinds.join("sub")));
+    run(Command::new("setfacl").args(["-m", "u:7:rx,g:9:w"]).arg(kinds.join("text.c")));
+    run(Command::new("setfacl").args(["-d", "-m", "u:7:rwx"]).arg(kinds.join("sub")));
+}
+
+/// What makes the destination older in ways that the random changes rarely hit.
+fn plant_changes(d: &Path) {
+    for dir in ["extra", "extra/in", "kinds", "kinds/sub", "kinds/sub/deeper"] {
+        let path = d.join(dir);
+        if !fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+            let _ = fs::remove_file(&path);
+            fs::create_dir(path).unwrap();
+        }
+    }
+    let kinds = d.join("kinds");
+    let mut big = noise(1, 400_000);
+    big[200_000] ^= 1;
+    big.splice(1000..1000, *b"inserted");
+    big.truncate(350_000);
+    let _ = fs::remove_file(kinds.join("big")).or_else(|_| fs::remove_dir_all(kinds.join("big")));
+    fs::write(kinds.join("big"), big).unwrap();
+    fs::write(d.join("extra/in/file"), "e").unwrap();
+    fs::write(d.join("extra/keep"), "e").unwrap();
+    fs::write(d.join("gone"), "only here").unwrap();
+    // It is read, so it must not be what the random changes made of it.
+    let rules = d.join(".rsync-filter");
+    let _ = fs::remove_file(&rules).or_else(|_| fs::remove_dir_all(&rules));
+    fs::write(rules, "- *.old\n").unwrap();
+    for name in ["text.c", "setuid", "object.o"] {
+        if let Ok(mut file) = fs::OpenOptions::new().append(true).open(kinds.join(name)) {
+            let len = file.metadata().unwrap().len();
+            file.set_len(len / 2).unwrap();
+            file.seek(SeekFrom::End(0)).unwrap();
+        }
+    }
+}
+
+/// Gives what was made just now a random time of long ago, the deepest first.
+fn age(root: &Path, random: &mut Rng) {
+    let meta = fs::symlink_metadata(root).unwrap();
+    if meta.is_dir() {
+        let mut below: Vec<_> = fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).collect();
+        below.sort();
+        below.iter().for_each(|path| age(path, random));
+    }
+    if meta.mtime() >= LONG_AGO {
+        let seconds = 1_200_000_000 + random.i64(0..5) * 1000;
+        set_mtime(root, seconds, [0, 0, 500_000_000, 123_456_789][random.usize(..4)]);
+    }
+}
+
+/// Copies the tree `from` to the new name `to`, with all attributes.
+pub fn copy(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("-a").arg(from).arg(to));
+    level_access_times(to);
+}
+
+/// Copying reads; and a time of the last access that is older than the last change moves when the
+/// file is read.
+fn level_access_times(path: &Path) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            level_access_times(&entry.unwrap().path());
+        }
+    }
+    if !meta.is_symlink() {
+        set_times(path, (meta.mtime() + 7, 0), (meta.mtime(), meta.mtime_nsec()));
+    }
+}
+
+fn run(command: &mut Command) {
+    let done = command.status().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    assert!(done.success(), "{command:?}: {done}");
+}

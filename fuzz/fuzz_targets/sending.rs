@@ -1,0 +1,8 @@
+//! A hostile receiver's requests to a sending server with a source on a disk.
+
+#![no_main]
+
+use driftless_fuzz::{any_stream, room};
+use driftless_transfer::connect::Direction;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| any_stream::session(input, Direction::Send, room()));
