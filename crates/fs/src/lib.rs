@@ -31,6 +31,7 @@ mod resolve;
 pub mod root;
 pub mod source;
 mod sys;
+pub mod working_directory;
 mod write;
 pub mod xattr;
 
