@@ -202,10 +202,6 @@ impl Client<'_> {
             return Err(Failed::usage(text, Role::Client));
         }
         if !matches!(route, Route::Push { .. }) {
-            if self.invocation.options.metadata.iconv.is_some() {
-                let text = "rsync: --iconv is not supported yet where files are received";
-                return Err(Failed::new(text, 4, role));
-            }
             maps::check(&self.invocation.options.metadata)
                 .map_err(|text| Failed::usage(text, Role::ReceivingSide))?;
         }

@@ -51,7 +51,7 @@ impl Session<'_> {
         if self.is_blocked(list, entry) {
             return Ok(());
         }
-        let ndx = list.first + at as u32;
+        let ndx = list.ndx(at);
         match entry.kind() {
             None => self.remove_missing(entry),
             Some(Kind::Dir) => self.examine_directory(list, at, ndx),

@@ -10,6 +10,7 @@ use driftless_fs::browse::read_unchecked;
 use driftless_proto::mux::Tag;
 use driftless_proto::{Decode, files_from, filterlist};
 
+use crate::charset::from_wire;
 use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::error::PushError;
@@ -125,7 +126,15 @@ fn run(
         local: sender == Sender::Local && request.record.is_none(),
         recorded: sender == Sender::Recorded,
     };
-    let mut session = Session::new(wire, setup, options, receive, report);
+    let charset = match from_wire(options) {
+        Ok(charset) => charset,
+        Err(error) => {
+            leave(wire.link, setup, is_server, &error);
+            let ending = Ending { protocol: setup.protocol, ..Ending::default() };
+            return (Err(error), ending);
+        }
+    };
+    let mut session = Session::new(wire, setup, options, receive, charset, report);
     let result = session.run();
     let (wire, ending) = session.into_ending();
     if let Err(error) = &result {
@@ -154,7 +163,6 @@ fn check_supported(options: &TransferOptions) -> Result<(), PushError> {
     let metadata = &options.metadata;
     let missing = [
         (metadata.fake_super, "--fake-super"),
-        (metadata.iconv.is_some(), "--iconv"),
         (metadata.crtimes, "--crtimes (-N)"),
         (metadata.copy_as.is_some(), "--copy-as"),
     ];

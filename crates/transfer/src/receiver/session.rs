@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use driftless_delta::{FileSum, Layout, Strong};
 use driftless_filter::Rules;
 use driftless_fs::SourceFile;
+use driftless_fs::charset::Charset;
 use driftless_proto::flist::{ListOptions, ListReader};
 use driftless_proto::token::TokenReader;
 use driftless_tree::{Kind, Meta};
@@ -103,6 +104,8 @@ pub(crate) struct Session<'a> {
     /// Room for content, between files.
     pub(crate) room: Vec<u8>,
     pub(crate) lists: Lists,
+    /// From the wire's names to ours.
+    pub(crate) charset: Option<Charset>,
     pub(crate) likeness: Likeness,
     pub(crate) extras: Extras,
     pub(crate) destination: Option<Destination>,
@@ -165,6 +168,7 @@ impl<'a> Session<'a> {
         setup: Setup,
         options: &'a TransferOptions,
         receive: Receive<'a>,
+        charset: Option<Charset>,
         report: &'a mut dyn Report,
     ) -> Self {
         let list_options = list_options(options, &setup);
@@ -178,7 +182,8 @@ impl<'a> Session<'a> {
             reading: Reading::List { directory: None, entries: Vec::new() },
             tokens: TokenReader::new(setup.compression, setup.protocol),
             room: Vec::new(),
-            lists: Lists::new(incremental),
+            lists: Lists::new(incremental, charset.is_some()),
+            charset,
             likeness,
             extras: Extras::default(),
             destination: None,
