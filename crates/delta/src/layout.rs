@@ -158,7 +158,7 @@ pub fn block_len(basis_len: u64) -> u32 {
 /// The block length that our generator chooses: a quarter of [`block_len`], within the limits. Around
 /// each small edit a block travels as literal data, which soon outweighs the sums of more blocks.
 pub fn fine_block_len(basis_len: u64) -> u32 {
-    (block_len(basis_len) / 4 & !7).max(MIN_BLOCK_LEN)
+    ((block_len(basis_len) / 4) & !7).max(MIN_BLOCK_LEN)
 }
 
 /// How many bytes of a strong sum are worth comparing: enough that a wrong match in a basis of this
