@@ -59,17 +59,22 @@ impl Wishes {
     /// way. Its new time must not reach the target without it: if we died in between, size and time
     /// would say for ever that the target has it.
     fn need(&self, mark: &Mark, meta: &Meta) -> Need {
-        let told = self.now.saturating_sub(mark.told);
+        match mark.need {
+            Need::Attributes if self.is_in_doubt(mark.told, meta) => self.unsure(),
+            Need::Unsure => self.unsure(),
+            need => need,
+        }
+    }
+
+    /// Whether a file may have been written to after the last event about it was `told`.
+    fn is_in_doubt(&self, told: Duration, meta: &Meta) -> bool {
+        let told = self.now.saturating_sub(told);
         let age = |stamp: Timestamp| {
             let since_1970 = Duration::new(u64::try_from(stamp.secs).unwrap_or(0), stamp.nanos);
             self.clock.duration_since(UNIX_EPOCH + since_1970).unwrap_or_default()
         };
-        let in_doubt = age(meta.mtime) <= told + CLOCK_STEP || age(meta.ctime) < told;
-        match mark.need {
-            Need::Attributes if meta.kind == Kind::File && in_doubt => self.unsure(),
-            Need::Unsure => self.unsure(),
-            need => need,
-        }
+        let written = age(meta.mtime) <= told + CLOCK_STEP || age(meta.ctime) < told;
+        meta.kind == Kind::File && written
     }
 
     /// Where times in whole seconds are compared, two versions of one second look alike.
@@ -86,7 +91,7 @@ pub struct Planner<'a> {
     presence: &'a Presence,
     wishes: Wishes,
     taken: &'a Taken,
-    needs: HashMap<&'a RelPath, Need>,
+    marks: HashMap<&'a RelPath, &'a Mark>,
     dirs: HashMap<RelPath, Seen>,
     items: BTreeMap<Option<RelPath>, Item>,
     /// Directories that are gone here and listed for the sake of former names below them.
@@ -126,7 +131,7 @@ impl<'a> Planner<'a> {
             presence,
             wishes,
             taken,
-            needs: taken.paths.iter().map(|(path, mark)| (path, mark.need)).collect(),
+            marks: taken.paths.iter().map(|(path, mark)| (path, mark)).collect(),
             dirs: HashMap::new(),
             items: BTreeMap::new(),
             stand_ins: HashSet::new(),
@@ -255,7 +260,7 @@ impl<'a> Planner<'a> {
             }
             self.links.seen(&path, &meta);
             self.dirs.insert(path.clone(), Seen::Here(meta));
-            let own = self.needs.get(&path).copied();
+            let own = self.marks.get(&path).map(|mark| mark.need);
             let need = own.map_or(need, |own| own.max(need));
             match meta.kind {
                 Kind::Dir => self.walk(&path, meta, need),
@@ -309,7 +314,8 @@ impl<'a> Planner<'a> {
         if need == Need::Content {
             self.changed.insert(path.clone());
         }
-        let former = if need == Need::Arrived && !held { self.former_name(path) } else { None };
+        let former =
+            if need == Need::Arrived && !held { self.former_name(path, &meta) } else { None };
         self.batch.by_time |= need == Need::Unsure || former.is_some();
         let content = held && !matches!(need, Need::Attributes | Need::Unsure);
         self.item(path, Act::Object { content }, Some(meta), covers);
@@ -319,12 +325,16 @@ impl<'a> Planner<'a> {
     }
 
     /// The name under which the target has the object that is now `path`.
-    fn former_name(&mut self, path: &RelPath) -> Option<RelPath> {
+    fn former_name(&mut self, path: &RelPath, meta: &Meta) -> Option<RelPath> {
         if !self.wishes.renames {
             return None;
         }
         let old = self.taken.renames.origin(path)?;
-        let unchanged = self.needs.get(&old).is_none_or(|need| *need == Need::Gone);
+        let told = self.marks.get(path).map_or(self.wishes.now, |mark| mark.told);
+        if self.wishes.whole_seconds && self.wishes.is_in_doubt(told, meta) {
+            return None;
+        }
+        let unchanged = self.marks.get(&old).is_none_or(|mark| mark.need == Need::Gone);
         let gone = matches!(self.see(&old), Seen::Gone(_));
         (unchanged && gone && self.presence.contains(&old)).then_some(old)
     }
@@ -409,7 +419,14 @@ impl<'a> Planner<'a> {
             let changed =
                 names.iter().any(|name| self.changed.contains(name) || self.taken.waits(name));
             let held = names.iter().any(|name| self.presence.contains(name));
-            let content = (changed && held) || names.iter().any(|name| self.content_wanted(name));
+            let mut content =
+                (changed && held) || names.iter().any(|name| self.content_wanted(name));
+            if held && !content && self.group_in_doubt(&names, &meta) {
+                match self.wishes.unsure() {
+                    Need::Content => content = true,
+                    _ => self.batch.by_time = true,
+                }
+            }
             for name in &names {
                 if let Some(item) = self.items.get_mut(&Some(name.clone())) {
                     item.group = group.or(item.group);
@@ -418,6 +435,12 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+    }
+
+    /// As [`Wishes::is_in_doubt`] for a file of these names, of which some or none are marked.
+    fn group_in_doubt(&self, names: &[RelPath], meta: &Meta) -> bool {
+        let told = names.iter().filter_map(|name| Some(self.marks.get(name)?.told)).max();
+        self.wishes.is_in_doubt(told.unwrap_or(self.wishes.now), meta)
     }
 
     fn content_wanted(&self, name: &RelPath) -> bool {

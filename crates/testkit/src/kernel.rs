@@ -94,6 +94,19 @@ fn file(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name.replace('.', "/"))
 }
 
+/// The processes of process group `group` but its leader.
+///
+/// # Errors
+/// When the process table cannot be read.
+pub fn followers(group: u32) -> io::Result<Vec<u32>> {
+    let group_text = group.to_string();
+    let member = |(path, fields): (PathBuf, Vec<String>)| {
+        let pid: u32 = path.file_name()?.to_str()?.parse().ok()?;
+        (pid != group && fields.get(2) == Some(&group_text)).then_some(pid)
+    };
+    Ok(processes()?.into_iter().filter_map(member).collect())
+}
+
 /// Processor time and memory of a group of processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {

@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use std::{fs, process};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 use crate::netfault::Proxy;
-use crate::{PASSWORD, wait};
+use crate::{PASSWORD, kernel, wait};
 
 /// The only digest that daemons and their clients may use for passwords: `DRIFTLESS_FORCED_DIGEST`.
 fn forced_digest() -> Option<String> {
@@ -123,6 +123,20 @@ impl RsyncDaemon {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Stops the sessions that it serves, until what is returned goes.
+    ///
+    /// # Panics
+    /// When the daemon does not run, or serves nobody.
+    #[track_caller]
+    pub fn freeze_sessions(&self) -> Frozen {
+        let group = self.group().expect("the daemon runs");
+        let sessions = kernel::followers(group).expect("the process table can be read");
+        assert!(!sessions.is_empty(), "there is no session to stop");
+        let frozen = Frozen(sessions);
+        frozen.signal(Signal::STOP);
+        frozen
+    }
+
     /// What the daemon has logged so far.
     pub fn log(&self) -> String {
         let read = |name| fs::read(self.folder.path().join(name)).unwrap_or_default();
@@ -208,6 +222,36 @@ impl RsyncDaemon {
             self.kill9();
         }
         up == Some(true)
+    }
+}
+
+/// Stopped sessions of a daemon, which go on when this goes.
+#[derive(Debug)]
+pub struct Frozen(Vec<u32>);
+
+impl Frozen {
+    /// Lets the sessions go on, and waits for their end.
+    ///
+    /// # Panics
+    /// When they do not end.
+    #[track_caller]
+    pub fn go_on_to_their_end(self) {
+        self.signal(Signal::CONT);
+        let ended = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+        wait::until("the sessions end", wait::GENEROUS, || self.0.iter().all(ended).then_some(()));
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in self.0.iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+            // Fails only when it has ended already.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
     }
 }
 

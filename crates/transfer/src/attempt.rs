@@ -91,6 +91,9 @@ impl Attempt<'_> {
             Link::new(Stream::tcp(socket), deadline, silence, self.options.bwlimit)
         };
         let result = self.talk(anticipate, &mut link, driver, outcome, body);
+        if result.is_err() {
+            link.abandon();
+        }
         outcome.bytes_sent = link.bytes_sent;
         outcome.bytes_received = link.bytes_received;
         result

@@ -25,6 +25,9 @@ const READ_AHEAD: usize = 4 * 1024 * 1024;
 /// Longest work without a look at the connection and at the caller's wish to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Longest wait for the peer's end of a session that we gave up.
+const ABANDON_LIMIT: Duration = Duration::from_secs(2);
+
 /// Bytes asked of the socket at once.
 const READ_SIZE: usize = 64 * 1024;
 
@@ -295,6 +298,23 @@ impl Link {
                 && let Some(received) = self.read_some()?
             {
                 return Ok(Some(received));
+            }
+        }
+    }
+
+    /// Leaves a session in the middle, and waits until the peer has ended it as well: it works on
+    /// with what lies in its buffers, and would do so beside the next session.
+    pub(crate) fn abandon(&mut self) {
+        let until = Instant::now() + ABANDON_LIMIT;
+        if self.stream.end_output().is_err() {
+            return;
+        }
+        while !self.ended {
+            self.input.clear();
+            let left = until.saturating_duration_since(Instant::now());
+            let ready = self.stream.wait(PollFlags::IN, left);
+            if left.is_zero() || ready.is_err() || self.read_some().is_err() {
+                return;
             }
         }
     }

@@ -134,6 +134,7 @@ impl Recording {
                 _ => Compression::Zlib,
             },
             seed: header.seed,
+            seeds_files: Setup::seeds_files(header.protocol, options),
         };
         connection.link.start_transfer(Frames { output: false, input: false });
         let established =

@@ -15,10 +15,10 @@ use crate::root::Root;
 
 /// From so many directories on a tree is large. A mark on a file system makes each change on it, in
 /// the tree or not, dearer for whoever makes it; watches cost nobody but us, by their number.
-pub(crate) const LARGE: usize = 4096;
+pub(crate) const LARGE: usize = 8_192;
 /// Why a tree that is not large is not watched with fanotify.
 pub(crate) const SMALL: &str =
-    "it has fewer than 4096 directories, and inotify costs other programs less";
+    "it has fewer than 8192 directories, and inotify costs other programs less";
 
 /// Whether inotify suits the tree better, whatever is possible.
 pub(crate) fn is_small(root: &Root, options: &WatchOptions) -> bool {

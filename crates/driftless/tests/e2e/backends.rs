@@ -60,7 +60,7 @@ fn a_large_tree_is_watched_with_fanotify_and_stays_identical() {
 }
 
 fn plant_directories(stage: &Stage) {
-    for number in 0..4096 {
+    for number in 0..8_192 {
         std::fs::create_dir(stage.at(&format!("d{number}"))).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Programs die, disks go away: afterwards trees are identical, or the mirror says why not.
 
 use std::fs;
+use std::time::Duration;
 
 use driftless_testkit::arb::Ops;
 use driftless_testkit::compare;
@@ -11,9 +12,12 @@ use driftless_testkit::wait;
 
 use crate::DRIFTLESS;
 
+/// How long a daemon stays dead: time to fail more than once.
+const DEAD_FOR: Duration = Duration::from_secs(5);
+
 #[test]
 fn a_daemon_killed_in_the_middle_of_a_large_file_catches_up_after_its_restart() {
-    const LARGE: usize = 200 << 20;
+    const LARGE: usize = 500 << 20;
     let mut stage = Stage::book(DRIFTLESS, 3);
     let mut run = stage.live(&[]);
     stage.write("large", plant::noise(5, LARGE));
@@ -32,6 +36,7 @@ fn a_daemon_killed_in_the_middle_of_a_large_file_catches_up_after_its_restart() 
             stage.target(index).join("small").exists().then_some(())
         });
     }
+    std::thread::sleep(DEAD_FOR);
     stage.daemons[1].restart();
     stage.settles(&run);
 }
@@ -54,6 +59,30 @@ fn a_publisher_killed_in_a_burst_catches_up_after_its_restart() {
         assert!(found.is_empty(), "trees differ:\n{}\n{}", found.join("\n"), ops.report(&[]));
     }
     stage.stock_rsync_finds_nothing(&[]);
+}
+
+/// The daemon's side of a session whose client was killed goes on with what lies in its buffers, also
+/// while the next publisher's first pass runs (lane reference, rule 11).
+#[test]
+fn what_a_killed_publishers_session_still_does_is_found() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    plant::forest(&stage.source(), 10, 200, 500);
+    let mut run = stage.live(&["--max-delete", "none"]);
+    for file in 0..400 {
+        stage.write(&format!("new/f{file:03}"), plant::noise(file, 100_000));
+    }
+    let first = stage.target(0).join("new/f000");
+    wait::until("the new files begin to arrive", wait::GENEROUS, || first.exists().then_some(()));
+    let frozen = stage.daemons[0].freeze_sessions();
+    run.kill9();
+    // The folder stays: the session could not write into one that is gone.
+    for file in 0..400 {
+        fs::remove_file(stage.at(&format!("new/f{file:03}"))).unwrap();
+    }
+    let mut run = stage.live(&["--max-delete", "none"]);
+    run.wait_target(0, "the first pass is over", |target| target["passes"].as_u64() >= Some(1));
+    frozen.go_on_to_their_end();
+    stage.settles(&run);
 }
 
 #[test]
@@ -98,7 +127,7 @@ fn a_source_that_was_renamed_away_empties_no_mirror() {
     run.wait_status("the mirror says that its source is gone", |status| {
         status["mirrors"][0]["state"] == "source-lost" && !status["mirrors"][0]["error"].is_null()
     });
-    assert!(run.flush(std::time::Duration::from_secs(3)).is_err());
+    assert!(run.flush(Duration::from_secs(3)).is_err());
     for index in 0..2 {
         assert_eq!(compare::names(stage.target(index)).unwrap(), before);
     }
@@ -116,6 +145,22 @@ fn an_empty_folder_in_the_place_of_the_source_empties_no_mirror() {
         status["mirrors"][0]["state"] == "source-lost"
     });
     assert_eq!(compare::names(stage.target(0)).unwrap(), before);
+}
+
+/// Slowly, so that many batches delete a part each.
+#[test]
+fn deleting_most_of_the_source_bit_by_bit_waits_for_a_person() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    plant::forest(&stage.source(), 20, 300, 100);
+    let mut run = stage.live(&[]);
+    for entry in fs::read_dir(stage.source()).unwrap() {
+        fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        if run.flush(Duration::from_secs(5)).is_err() {
+            break;
+        }
+    }
+    run.wait_target(0, "the target is paused by the guard", |target| target["state"] == "paused");
+    assert!(compare::names(stage.target(0)).unwrap().len() > 150);
 }
 
 #[test]

@@ -221,9 +221,14 @@ impl DirtySet {
         self.root.get_or_insert(cause.mark(Need::Attributes));
     }
 
-    /// Asks for a full pass.
+    /// Asks for a full pass, now.
     pub fn mark_pass(&mut self, cause: Cause) {
-        self.pass.get_or_insert(cause.mark(Need::Content));
+        self.pass.get_or_insert(cause.mark(Need::Content)).not_before = None;
+    }
+
+    /// Asks for a full pass, unless one is asked for already, not before `at`.
+    pub fn mark_pass_at(&mut self, at: Duration, cause: Cause) {
+        self.pass.get_or_insert(Mark { not_before: Some(at), ..cause.mark(Need::Content) });
     }
 
     /// Records that `from` became `to`, and carries over what was unknown about the content of

@@ -92,6 +92,7 @@ impl Target for LocalTarget {
             Err(error) => PassReport {
                 end: Err(error),
                 presence: Default::default(),
+                differed: false,
                 failed: Vec::new(),
                 unmatched: Vec::new(),
                 traffic: Traffic::default(),

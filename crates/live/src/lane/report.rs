@@ -115,6 +115,8 @@ pub struct PassReport {
     pub end: Result<(), LaneError>,
     /// What the target may hold now; complete only after a good end.
     pub presence: Presence,
+    /// The target held something, and not what the source has.
+    pub differed: bool,
     /// Paths that it did not bring over.
     pub failed: Vec<(RelPath, Failure)>,
     /// Errors of the target that name no path.

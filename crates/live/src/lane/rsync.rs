@@ -334,6 +334,7 @@ impl Target for RsyncTarget {
         let mut report = PassReport {
             end: Ok(()),
             presence: Default::default(),
+            differed: false,
             failed: Vec::new(),
             unmatched: Vec::new(),
             traffic: Traffic::default(),
@@ -358,9 +359,9 @@ impl Target for RsyncTarget {
             ..TreePush::default()
         };
         let mut ahead = None;
-        if push.delete && limit != MaxDelete::Unlimited {
+        if push.delete {
             let rehearsal = TreePush { dry_run: true, ..push.clone() };
-            match self.guard(rehearsal, view, limit, lane, &mut report) {
+            match self.ask(rehearsal, view, limit, lane, &mut report) {
                 Ok(Found::Nothing) => ahead = Some(ReadAhead::new(self.settle)),
                 // Times and sizes that are not to be trusted were not looked at.
                 Ok(Found::Same(presence)) if unknown_since.is_none() => {
@@ -378,8 +379,8 @@ impl Target for RsyncTarget {
         let mut source =
             PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since)
                 .read_ahead(ahead.clone());
-        let mut driver =
-            PassDriver::new(view, lane, self.settle, unknown_since.is_some()).read_ahead(ahead);
+        let mut driver = PassDriver::new(view, lane, self.settle, unknown_since.is_some())
+            .read_ahead(ahead.clone());
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
         self.learn(&outcome);
@@ -387,6 +388,7 @@ impl Target for RsyncTarget {
         report.traffic.received += outcome.bytes_received;
         report.traffic.files += outcome.transferred_count;
         report.presence = source.presence;
+        report.differed = ahead.is_none() && outcome.item_count + driver.deleted > 0;
         driver.report(&prefix(&self.peer.url), source.groups.values(), &mut report);
         if let Some(error) = error {
             report.end = Err(self.lane_error(&error, outcome.listed_count > 0));
@@ -412,13 +414,13 @@ impl Target for RsyncTarget {
 }
 
 impl RsyncTarget {
-    /// Asks the daemon what a pass would delete, and refuses what is more than `limit`. `push` is
-    /// the pass as a dry run.
+    /// Asks the daemon what a pass would do, and refuses to delete more than `limit`. `push` is the
+    /// pass as a dry run.
     ///
     /// The root alone is asked about first: where nothing in it would be deleted and the target has
     /// none of its names, the target holds nothing below them either, and walking the whole source
     /// for the question is spared.
-    fn guard(
+    fn ask(
         &mut self,
         push: TreePush,
         view: &View,
@@ -429,6 +431,9 @@ impl RsyncTarget {
         let glance = TreePush { shallow: true, checksum_for_whole_seconds: false, ..push.clone() };
         if self.rehearse(glance, view, lane, report)?.is_all_new() {
             return Ok(Found::Nothing);
+        }
+        if limit == MaxDelete::Unlimited {
+            return Ok(Found::Other);
         }
         let rehearsal = self.rehearse(push, view, lane, report)?;
         let count = rehearsal.deleted;

@@ -14,6 +14,7 @@ use crate::batch::{Act, Batch};
 use crate::config::{MaxDelete, MirrorConfig};
 use crate::engine::backoff;
 use crate::engine::dirty::{Cause, Need, Readiness, Taken, Writing};
+use crate::engine::peak::Peak;
 use crate::engine::presence::Presence;
 use crate::links::Links;
 use crate::planner::{Planner, Wishes};
@@ -76,14 +77,25 @@ pub trait Target {
     fn forget_refusals(&mut self);
 }
 
+/// So long a session may still be at work whose client died: it has what lay in its buffers.
+const AFTERLIFE: Duration = Duration::from_secs(2);
+
+/// Most looks at a target for what such a session did.
+const MAX_LOOKS: u32 = 3;
+
 /// What outlives a batch on the lane's thread.
 struct Worker<'a> {
     lane: &'a Lane,
     config: &'a MirrorConfig,
     serial: &'a AtomicU64,
     presence: Presence,
+    peak: Peak,
     /// The last pass left nothing out, so what is not in `presence` is not at the target.
     exact: bool,
+    /// Passes that found a target different since a session may have been there whose end nobody
+    /// saw, a predecessor's or a broken one; `None` when there is none. Such a session works beside
+    /// ours for a while, and brings old content back over new.
+    looks: Option<u32>,
     /// When the last state began that is known to be at the target.
     known_at: Option<Timestamp>,
     /// Fewer while errors cannot be matched to paths.
@@ -109,7 +121,9 @@ pub fn run(
         config,
         serial,
         presence: Presence::default(),
+        peak: Peak::default(),
         exact: false,
+        looks: Some(0),
         known_at: None,
         batch_marks: BATCH_MARKS,
     };
@@ -179,7 +193,7 @@ impl Worker<'_> {
         let wishes = Wishes {
             delete: wants.delete,
             hard_links: wants.hard_links,
-            renames: wants.deletes && self.exact,
+            renames: wants.deletes && self.exact && self.looks.is_none(),
             whole_seconds: wants.whole_seconds,
             now: self.lane.now(),
             clock: SystemTime::now(),
@@ -189,9 +203,7 @@ impl Worker<'_> {
         let planner =
             Planner::new(&view.root, &view.rules, &view.links, &self.presence, wishes, taken);
         let batch = planner.plan();
-        let limit = self.config.max_delete.limit(self.presence.count());
-        if batch.deletions > limit && !accept {
-            let guard = LaneError::WouldDelete { count: batch.deletions, limit };
+        if let Err(guard) = self.guard(batch.deletions, accept) {
             self.end_batch(&batch, None, &Err(guard));
             return;
         }
@@ -221,11 +233,35 @@ impl Worker<'_> {
             );
         }
         let report = target.apply(&batch, view, self.lane);
+        self.note_break(&report.end);
         if report.end.is_ok() && self.lane.lock().dirty.is_empty() {
             self.known_at = Some(began);
         }
         self.learn_presence(&batch, &report);
         self.end_batch(&batch, Some(&report), &report.end);
+    }
+
+    /// Refuses more deletions than `max-delete` allows: a share is that of what was there lately, and
+    /// batches that follow each other count together.
+    fn guard(&mut self, deletions: u64, accept: bool) -> Result<(), LaneError> {
+        if accept {
+            self.peak.forget();
+            return Ok(());
+        }
+        let names = self.presence.count();
+        let most = self.peak.count(self.lane.now(), names);
+        let count = match self.config.max_delete {
+            MaxDelete::Share(_) if deletions > 0 => deletions + (most - names),
+            _ => deletions,
+        };
+        let limit = self.config.max_delete.limit(most);
+        if count > limit { Err(LaneError::WouldDelete { count, limit }) } else { Ok(()) }
+    }
+
+    fn note_break(&mut self, end: &Result<(), LaneError>) {
+        if let Err(LaneError::Broken(_)) = end {
+            self.looks = Some(0);
+        }
     }
 
     fn learn_presence(&mut self, batch: &Batch, report: &BatchReport) {
@@ -320,9 +356,11 @@ impl Worker<'_> {
 
     fn pass(&mut self, view: &View, target: &mut dyn Target, accept: bool) {
         let (began, clock) = (wall_clock(), SystemTime::now());
+        let look_at = self.lane.now() + AFTERLIFE;
         let limit = if accept { MaxDelete::Unlimited } else { self.config.max_delete };
         tracing::info!(mirror = %self.config.name, target = %self.lane.url, "full pass begins");
         let report = target.pass(view, self.known_at, limit, self.lane);
+        self.note_break(&report.end);
         let ended_well = report.end.is_ok();
         let exact = ended_well && report.failed.is_empty() && report.unmatched.is_empty();
         if ended_well {
@@ -333,10 +371,15 @@ impl Worker<'_> {
             }
             self.exact = exact;
             self.known_at = Some(began);
+            self.looks = self
+                .looks
+                .map(|looks| looks + 1)
+                .filter(|looks| report.differed && *looks < MAX_LOOKS);
         } else {
             self.exact = false;
         }
         let cause = self.cause();
+        let look_again = ended_well && self.looks.is_some();
         self.lane.change(|inner| {
             count(inner, report.traffic);
             let mut error = report.unmatched.first().cloned();
@@ -355,6 +398,9 @@ impl Worker<'_> {
                     inner.dirty.repeat_pass(retry, cause);
                 }
                 inner.dirty.pass_applied();
+                if look_again {
+                    inner.dirty.mark_pass_at(look_at, cause);
+                }
                 inner.synced_once = true;
                 inner.counters.passes += 1;
                 if inner.dirty.is_empty() {

@@ -10,15 +10,20 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Plans a mark that says only attributes changed, told so long ago. The target has the file.
 fn attributes_of(source: &Path, told_ago: Duration) -> Batch {
+    plan(source, "f", Need::Attributes, told_ago)
+}
+
+/// Plans one mark, told so long ago. The target has the file `f`.
+fn plan(source: &Path, marked: &str, need: Need, told_ago: Duration) -> Batch {
     let root = Root::open(source).unwrap();
     let rules = SourceRules::parse(&[], &root).unwrap();
-    let path = RelPath::parse(b"f").unwrap();
+    let path = RelPath::parse(marked.as_bytes()).unwrap();
     let mut presence = Presence::default();
-    presence.insert(&path);
+    presence.insert(&RelPath::parse(b"f").unwrap());
     let mut dirty = DirtySet::default();
     let now = HOUR;
     let cause = Cause { now: now - told_ago, serial: 1 };
-    dirty.mark(path, Need::Attributes, Writing::Unknown, cause);
+    dirty.mark(path, need, Writing::Unknown, cause);
     let taken = dirty.take(now, Duration::ZERO, true, 10);
     let wishes = Wishes {
         delete: true,
@@ -55,4 +60,16 @@ fn a_new_time_does_not_travel_before_the_event_that_explains_it() {
     assert!(attributes_of(source(Duration::ZERO).path(), Duration::from_secs(1)).by_time);
     // Its old time was set after the mark was told, perhaps behind new content.
     assert!(attributes_of(source(HOUR).path(), Duration::from_secs(60)).by_time);
+}
+
+#[test]
+fn a_further_name_does_not_bring_a_new_time_before_the_event_that_explains_it() {
+    let linked = |written_ago, told_ago| {
+        let source = source(written_ago);
+        fs::hard_link(source.path().join("f"), source.path().join("g")).unwrap();
+        plan(source.path(), "g", Need::Arrived, told_ago)
+    };
+    // Written to after the link was made, at the same size: the target would link its old content.
+    assert!(linked(Duration::ZERO, Duration::from_secs(1)).by_time);
+    assert!(!linked(HOUR, Duration::ZERO).by_time);
 }

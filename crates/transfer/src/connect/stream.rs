@@ -73,6 +73,14 @@ impl Stream {
         Ok(rustix::io::write(self.writer(), bytes)?)
     }
 
+    /// Tells the peer that nothing more will come; reading goes on.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    pub(crate) fn end_output(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self.writer(), rustix::net::Shutdown::Write)?)
+    }
+
     /// Without it the peer's small writes wait for our delayed acknowledgement, 40 ms each. Not
     /// sticky; where it is not supported nothing breaks.
     pub(crate) fn acknowledge(&self) {

@@ -297,9 +297,9 @@ fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushErro
 /// The rules where none were sent. Within this machine those of the command line hold all the same:
 /// a directory in the way of something else is emptied under them.
 fn unsent_rules(setup: Setup, place: &Place<'_>) -> Result<Rules, PushError> {
-    let Place { options, request, is_local, .. } = *place;
+    let Place { options, request, sender, .. } = *place;
     let parse = parse_options(setup, options, request);
-    match is_local && options.delete.force {
+    match sender == Sender::Local && options.delete.force {
         true => Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules),
         false => Ok(Rules::none(&parse)),
     }

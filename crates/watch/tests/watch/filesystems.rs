@@ -205,7 +205,7 @@ fn a_mount_that_fanotify_cannot_watch_hands_over_to_inotify() {
 }
 
 /// From so many directories on a tree is watched with fanotify.
-const LARGE: usize = 4096;
+const LARGE: usize = 8_192;
 
 #[test]
 fn a_large_tree_is_watched_with_fanotify_and_a_small_one_with_inotify() {
@@ -219,7 +219,7 @@ fn a_large_tree_is_watched_with_fanotify_and_a_small_one_with_inotify() {
     };
     let (small, large) = (start(LARGE - 1), start(LARGE));
     assert_eq!(small.backend, Backend::Inotify, "{small:?}");
-    assert!(small.refused.is_some_and(|why| why.contains("4096")));
+    assert!(small.refused.is_some_and(|why| why.contains("8192")));
     assert_eq!(large.backend, Backend::Fanotify, "{large:?}");
     assert_eq!(large.refused, None);
 }

@@ -44,6 +44,7 @@ pub(super) fn pass(
     let report = PassReport {
         end: Ok(()),
         presence: Default::default(),
+        differed: false,
         failed: Vec::new(),
         unmatched: Vec::new(),
         traffic: Traffic::default(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A way to keep mirrors up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,23 @@ impl Program {
             Self::InotifyWait => "inotifywait",
             Self::Fanotify => "fanotify",
             Self::Driftless => "driftless",
+        }
+    }
+
+    /// How long a change may take before the bench goes on without it.
+    pub fn patience(self) -> Duration {
+        match self {
+            // It copies everything once for each event.
+            Self::ShellLoop => Duration::from_secs(30),
+            _ => Duration::from_secs(120),
+        }
+    }
+
+    /// How often it is measured when driftless is `runs` times.
+    pub fn runs(self, runs: usize) -> usize {
+        match self {
+            Self::ShellLoop | Self::LsyncdDelay1 | Self::LsyncdDelay0 => 1,
+            Self::Rsync | Self::InotifyWait | Self::Fanotify | Self::Driftless => runs,
         }
     }
 

@@ -98,11 +98,12 @@ impl Publisher {
             .then_some(())
     }
 
-    /// Spins until `arrived`, looking every 0.1 ms; the time it took, or nothing if never.
+    /// Spins until `arrived`, looking every 0.1 ms; the time it took, or nothing if it takes longer
+    /// than [`Program::patience`].
     pub fn time_until(&self, mut arrived: impl FnMut() -> bool) -> Option<Duration> {
         let start = Instant::now();
         while !arrived() {
-            if start.elapsed() > LOST_AFTER {
+            if start.elapsed() > self.program.patience() {
                 return None;
             }
             std::thread::sleep(Duration::from_micros(100));

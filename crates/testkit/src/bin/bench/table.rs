@@ -131,6 +131,11 @@ impl Outcome {
     pub fn lost(why: &str) -> Self {
         Self { figures: Vec::new(), lost: Some(why.to_owned()) }
     }
+
+    /// A run in which the change of `row` took longer than [`Program::patience`].
+    pub fn late(row: Row) -> Self {
+        Self { figures: vec![Figure::new(row, f64::INFINITY)], lost: None }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -174,7 +179,13 @@ impl fmt::Display for Table {
             write!(out, "| {} |", row.title())?;
             let median_of = |program: &Program| programs.get(program).map(|all| median(all));
             for program in Program::ALL {
-                write!(out, " {} |", median_of(program).map(shown).unwrap_or_default())?;
+                let cell = match median_of(program) {
+                    Some(value) if value.is_infinite() => {
+                        format!("not within {} s", program.patience().as_secs())
+                    }
+                    value => value.map(shown).unwrap_or_default(),
+                };
+                write!(out, " {cell} |")?;
             }
             let own = median_of(&Program::Driftless);
             let best = Program::ALL
