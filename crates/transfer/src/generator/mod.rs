@@ -19,6 +19,7 @@ pub(crate) mod likeness;
 pub(crate) mod nodes;
 pub(crate) mod place;
 mod protection;
+mod removal;
 pub(crate) mod sums;
 
 use std::io;
