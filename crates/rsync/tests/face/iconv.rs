@@ -51,11 +51,9 @@ fn listed(dir: &Path, below: &mut Vec<(Vec<u8>, Vec<u8>)>) {
 }
 
 /// Exit code, what was said, and the destination.
-fn run(
-    program: &Path,
-    words: &[&str],
-    encode: fn(&str) -> Vec<u8>,
-) -> (Option<i32>, String, Vec<(Vec<u8>, Vec<u8>)>) {
+type Outcome = (Option<i32>, String, Vec<(Vec<u8>, Vec<u8>)>);
+
+fn run(program: &Path, words: &[&str], encode: fn(&str) -> Vec<u8>) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     plant(root, encode);
