@@ -15,8 +15,9 @@ use crate::programs::Program;
 use crate::table::{Figure, Outcome, Row};
 use crate::watching::{Watcher, inotifywait, tree};
 
-/// Threads that never rest on the reader's processor: it gets one part in sixteen.
-const OTHERS: usize = 15;
+/// Threads that never rest on the reader's processor: it gets one part in 64, which is so little
+/// that one writer can make more events than any reader follows.
+const OTHERS: usize = 63;
 /// Long enough for the queue to be filled many times.
 const TRIAL: Duration = Duration::from_secs(3);
 /// Files a second that any watcher can follow.
@@ -36,6 +37,16 @@ struct Trial {
     rate: f64,
     kept_up: bool,
     lossless: bool,
+    /// The reader's processor time for each event, in microseconds.
+    cpu: f64,
+}
+
+impl Trial {
+    fn outcome(&self) -> Outcome {
+        let figures =
+            vec![Figure::new(Row::WatchRate, self.rate), Figure::new(Row::WatchCpu, self.cpu)];
+        Outcome { figures, lost: None }
+    }
 }
 
 /// The highest rate that was followed without loss.
@@ -46,33 +57,30 @@ pub fn rate(program: Program, driftless: &Path) -> Outcome {
         eprint!("{:.0} files/s {said}; ", trial.rate);
         trial
     };
-    let mut good = 0.0;
     let mut wanted = SLOWEST;
-    let bad = loop {
+    let mut good: Option<Trial> = None;
+    let mut bad = loop {
         let trial = try_rate(wanted);
         if !trial.lossless {
-            break wanted;
+            break trial.rate;
         }
-        good = trial.rate;
         if !trial.kept_up {
             eprint!("no faster writer; ");
-            return Outcome { figures: vec![Figure::new(Row::WatchRate, good)], lost: None };
+            return trial.outcome();
         }
+        good = Some(trial);
         wanted *= 2.0;
     };
-    if good == 0.0 {
-        return Outcome::lost("events are lost at any rate");
-    }
-    let mut bad = bad;
+    let Some(mut good) = good else { return Outcome::lost("events are lost at any rate") };
     for _ in 0..HALVINGS {
-        let trial = try_rate((good * bad).sqrt());
+        let trial = try_rate((good.rate * bad).sqrt());
         if trial.lossless {
-            good = trial.rate;
+            good = trial;
         } else {
             bad = trial.rate;
         }
     }
-    Outcome { figures: vec![Figure::new(Row::WatchRate, good)], lost: None }
+    good.outcome()
 }
 
 fn trial(program: Program, driftless: &Path, wanted: f64) -> Trial {
@@ -84,6 +92,7 @@ fn trial(program: Program, driftless: &Path, wanted: f64) -> Trial {
     let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
     sched_setaffinity(Some(watcher.pid()), &only(first)).expect("the process is ours");
     let over = AtomicBool::new(false);
+    let before = watcher.processor_time();
     let (written, time) = std::thread::scope(|scope| {
         for _ in 0..OTHERS {
             scope.spawn(|| {
@@ -103,8 +112,9 @@ fn trial(program: Program, driftless: &Path, wanted: f64) -> Trial {
     });
     watcher.wait_idle();
     let rate = written as f64 / time.as_secs_f64();
-    let lossless = watcher.lines() == written * EVENTS;
-    Trial { rate, kept_up: rate >= wanted * KEPT_UP, lossless }
+    let lines = watcher.lines();
+    let cpu = (watcher.processor_time() - before).as_secs_f64() * 1e6 / lines as f64;
+    Trial { rate, kept_up: rate >= wanted * KEPT_UP, lossless: lines == written * EVENTS, cpu }
 }
 
 /// Writes files at a rate for a while; returns their number and the time that it took.

@@ -78,6 +78,14 @@ impl Watcher {
         });
     }
 
+    /// The processor time of its first thread, which reads the events.
+    pub fn processor_time(&self) -> Duration {
+        let file = format!("/proc/{}/schedstat", self.child.id());
+        let text = fs::read_to_string(file).expect("the kernel keeps scheduler statistics");
+        let nanos = text.split_whitespace().next().and_then(|first| first.parse().ok());
+        Duration::from_nanos(nanos.expect("the first number is the time"))
+    }
+
     fn usage(&self) -> kernel::Usage {
         kernel::group_usage(self.child.id()).expect("the process table is readable")
     }
