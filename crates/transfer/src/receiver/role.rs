@@ -124,6 +124,7 @@ fn run(
         // A record is for trees that are elsewhere.
         local: sender == Sender::Local && request.record.is_none(),
         recorded: sender == Sender::Recorded,
+        module: request.module.clone(),
     };
     let mut session = Session::new(wire, setup, options, receive, report);
     let result = session.run();
