@@ -45,11 +45,11 @@ impl Layout {
     /// No basis: everything is sent as literal data.
     pub const EMPTY: Self = Self { count: 0, block_len: 0, strong_len: 0, remainder: 0 };
 
-    /// The layout that the generator chooses for a basis of `basis_len` bytes; `redo` when a first
+    /// The layout that our generator chooses for a basis of `basis_len` bytes; `redo` when a first
     /// attempt failed and whole digests shall be compared. [`Layout::EMPTY`] for an empty basis and
     /// for one with more blocks than can be numbered.
     pub fn of_basis(basis_len: u64, digest_len: usize, redo: bool) -> Self {
-        let block_len = block_len(basis_len);
+        let block_len = fine_block_len(basis_len);
         let count = basis_len.div_ceil(u64::from(block_len));
         match u32::try_from(count) {
             Ok(count) if count > 0 && count <= i32::MAX as u32 => Self {
@@ -147,12 +147,18 @@ impl Layout {
     }
 }
 
-/// The block length for a basis of `basis_len` bytes: its square root, rounded down to a multiple of
+/// The block length that rsync chooses for a basis of `basis_len` bytes: its square root, rounded down to a multiple of
 /// eight, within the limits.
 pub fn block_len(basis_len: u64) -> u32 {
     let limit = u64::from(MAX_BLOCK_LEN);
     let root = basis_len.isqrt().min(limit) as u32;
     (root & !7).max(MIN_BLOCK_LEN)
+}
+
+/// The block length that our generator chooses: a quarter of [`block_len`], within the limits. Around
+/// each small edit a block travels as literal data, which soon outweighs the sums of more blocks.
+pub fn fine_block_len(basis_len: u64) -> u32 {
+    ((block_len(basis_len) / 4) & !7).max(MIN_BLOCK_LEN)
 }
 
 /// How many bytes of a strong sum are worth comparing: enough that a wrong match in a basis of this
@@ -184,6 +190,16 @@ mod tests {
             (u64::MAX, 131_072),
         ] {
             assert_eq!(block_len(basis_len), expected, "{basis_len}");
+        }
+    }
+
+    #[test]
+    fn our_blocks_are_finer_where_they_are_long() {
+        for (basis_len, expected) in
+            [(0, 700), (7_000_000, 700), (100_000_000, 2496), (1 << 30, 8192), (1 << 34, 32_768)]
+        {
+            assert_eq!(fine_block_len(basis_len), expected, "{basis_len}");
+            assert!(Layout::of_basis(basis_len, 16, false).count() <= i32::MAX as u32);
         }
     }
 

@@ -13,6 +13,7 @@ pub mod hostspec;
 pub mod output;
 pub mod program;
 pub mod server;
+pub mod zone;
 
 /// The rsync whose behaviour this is.
 pub const COMPATIBLE: &str = "3.5.0";

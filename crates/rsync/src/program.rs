@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use driftless_transfer::report::Role;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::client::{self, Surroundings};
 use crate::flags::{Environment, Mode, Usage, help, interpret, level_help};
 use crate::output::escape::Charset;
 use crate::output::{exit, version};
 use crate::server;
+use crate::zone::Zone;
 
 /// Runs the program. `words` come without its name; `stop` is set when the process is to end.
 pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<AtomicBool>) -> u8 {
@@ -79,7 +79,7 @@ fn environment() -> Environment {
     Environment {
         umask: umask(),
         now: Timestamp::now(),
-        zone: TimeZone::system(),
+        zone: Zone::system(),
         rsh: variable("RSYNC_RSH"),
         old_args: variable("RSYNC_OLD_ARGS"),
         protect_args: variable("RSYNC_PROTECT_ARGS"),

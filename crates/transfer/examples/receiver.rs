@@ -114,7 +114,7 @@ fn environment() -> Environment {
     Environment {
         umask: 0o022,
         now: jiff::Timestamp::now(),
-        zone: jiff::tz::TimeZone::UTC,
+        zone: jiff::tz::TimeZone::UTC.into(),
         rsh: None,
         old_args: None,
         protect_args: None,

@@ -12,6 +12,7 @@ mod attempt;
 mod charset;
 pub mod chmod;
 pub mod connect;
+mod digests;
 pub mod driver;
 pub mod error;
 mod generator;

@@ -32,7 +32,7 @@ fn a_source_that_can_be_watched_is_sufficient() {
     let text = String::from_utf8(check(&[&source]).stdout).unwrap();
     assert!(text.contains("directories, by inotify"), "{text}");
     assert!(text.ends_with("all is sufficient\n"), "{text}");
-    for number in 0..4096 {
+    for number in 0..8_192 {
         fs::create_dir(stage.at(&format!("d{number}"))).unwrap();
     }
     let report = json(&check(&[&source, "--json"]));

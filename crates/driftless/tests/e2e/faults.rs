@@ -147,6 +147,22 @@ fn an_empty_folder_in_the_place_of_the_source_empties_no_mirror() {
     assert_eq!(compare::names(stage.target(0)).unwrap(), before);
 }
 
+/// Slowly, so that many batches delete a part each.
+#[test]
+fn deleting_most_of_the_source_bit_by_bit_waits_for_a_person() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    plant::forest(&stage.source(), 20, 300, 100);
+    let mut run = stage.live(&[]);
+    for entry in fs::read_dir(stage.source()).unwrap() {
+        fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        if run.flush(Duration::from_secs(5)).is_err() {
+            break;
+        }
+    }
+    run.wait_target(0, "the target is paused by the guard", |target| target["state"] == "paused");
+    assert!(compare::names(stage.target(0)).unwrap().len() > 150);
+}
+
 #[test]
 fn deleting_most_of_the_source_waits_for_a_person() {
     let stage = Stage::book(DRIFTLESS, 1);

@@ -6,5 +6,6 @@
 pub mod backoff;
 pub mod dirty;
 pub mod nameset;
+pub mod peak;
 pub mod presence;
 pub mod renames;

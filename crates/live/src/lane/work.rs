@@ -14,6 +14,7 @@ use crate::batch::{Act, Batch};
 use crate::config::{MaxDelete, MirrorConfig};
 use crate::engine::backoff;
 use crate::engine::dirty::{Cause, Need, Readiness, Taken, Writing};
+use crate::engine::peak::Peak;
 use crate::engine::presence::Presence;
 use crate::links::Links;
 use crate::planner::{Planner, Wishes};
@@ -88,6 +89,7 @@ struct Worker<'a> {
     config: &'a MirrorConfig,
     serial: &'a AtomicU64,
     presence: Presence,
+    peak: Peak,
     /// The last pass left nothing out, so what is not in `presence` is not at the target.
     exact: bool,
     /// Passes that found a target different since a session may have been there whose end nobody
@@ -119,6 +121,7 @@ pub fn run(
         config,
         serial,
         presence: Presence::default(),
+        peak: Peak::default(),
         exact: false,
         looks: Some(0),
         known_at: None,
@@ -200,9 +203,7 @@ impl Worker<'_> {
         let planner =
             Planner::new(&view.root, &view.rules, &view.links, &self.presence, wishes, taken);
         let batch = planner.plan();
-        let limit = self.config.max_delete.limit(self.presence.count());
-        if batch.deletions > limit && !accept {
-            let guard = LaneError::WouldDelete { count: batch.deletions, limit };
+        if let Err(guard) = self.guard(batch.deletions, accept) {
             self.end_batch(&batch, None, &Err(guard));
             return;
         }
@@ -238,6 +239,23 @@ impl Worker<'_> {
         }
         self.learn_presence(&batch, &report);
         self.end_batch(&batch, Some(&report), &report.end);
+    }
+
+    /// Refuses more deletions than `max-delete` allows: a share is that of what was there lately, and
+    /// batches that follow each other count together.
+    fn guard(&mut self, deletions: u64, accept: bool) -> Result<(), LaneError> {
+        if accept {
+            self.peak.forget();
+            return Ok(());
+        }
+        let names = self.presence.count();
+        let most = self.peak.count(self.lane.now(), names);
+        let count = match self.config.max_delete {
+            MaxDelete::Share(_) if deletions > 0 => deletions + (most - names),
+            _ => deletions,
+        };
+        let limit = self.config.max_delete.limit(most);
+        if count > limit { Err(LaneError::WouldDelete { count, limit }) } else { Ok(()) }
     }
 
     fn note_break(&mut self, end: &Result<(), LaneError>) {

@@ -2,13 +2,16 @@
 
 use flate2::{Compress, FlushCompress};
 use lz4_flex::block::get_maximum_output_size;
-use zstd::stream::raw::{Encoder as ZstdEncoder, Operation};
+use zstd::stream::raw::{CParameter, Encoder as ZstdEncoder, Operation, OutBuffer};
 
 use super::{CHUNK_LEN, SYNC, flag, history};
 use crate::setup::Compression;
 
 /// The most bytes that surely fit a chunk when LZ4 cannot compress them.
 const LZ4_SAFE_LEN: usize = CHUNK_LEN - 80;
+
+/// Threads that compress a long literal.
+const WORKERS: u32 = 2;
 
 pub(super) struct Encoder {
     kind: Kind,
@@ -17,9 +20,21 @@ pub(super) struct Encoder {
 }
 
 enum Kind {
-    Zstd(ZstdEncoder<'static>),
-    Lz4 { scratch: Vec<u8> },
-    Deflate { stream: Compress, blocks_in_history: bool, protocol: u8 },
+    Zstd {
+        stream: ZstdEncoder<'static>,
+        /// Long literals are compressed by threads of their own.
+        parallel: bool,
+        /// The frame has begun.
+        open: bool,
+    },
+    Lz4 {
+        scratch: Vec<u8>,
+    },
+    Deflate {
+        stream: Compress,
+        blocks_in_history: bool,
+        protocol: u8,
+    },
 }
 
 impl Encoder {
@@ -31,9 +46,11 @@ impl Encoder {
         };
         let kind = match compression {
             Compression::None => return None,
-            Compression::Zstd => Kind::Zstd(
-                ZstdEncoder::new(level).expect("a compression context only needs memory"),
-            ),
+            Compression::Zstd => {
+                let stream = ZstdEncoder::new(level);
+                let stream = stream.expect("a compression context only needs memory");
+                Kind::Zstd { stream, parallel: false, open: false }
+            }
             Compression::Lz4 => Kind::Lz4 { scratch: vec![0; get_maximum_output_size(CHUNK_LEN)] },
             Compression::Zlibx => deflate(false),
             Compression::Zlib => deflate(true),
@@ -41,10 +58,27 @@ impl Encoder {
         Some(Self { kind, held: Vec::new() })
     }
 
+    /// A literal comes that is long enough for several threads, or one that is not. The frame ends
+    /// where that changes; decoders go on with the next one by themselves.
+    pub(super) fn set_parallel(&mut self, wanted: bool, out: &mut Vec<u8>) {
+        let Kind::Zstd { stream, parallel, open } = &mut self.kind else { return };
+        if *parallel == wanted {
+            return;
+        }
+        *parallel = wanted;
+        if std::mem::take(open) {
+            drain(&mut self.held, out, |buffer| stream.finish(buffer, true));
+            stream.reinit().expect("a frame can begin after another one");
+        }
+        let workers = CParameter::NbWorkers(if wanted { WORKERS } else { 0 });
+        stream.set_parameter(workers).expect("it can be set between frames");
+    }
+
     /// Adds literal data; chunks that are full go to `out`.
     pub(super) fn literal(&mut self, mut data: &[u8], out: &mut Vec<u8>) {
         match &mut self.kind {
-            Kind::Zstd(stream) => {
+            Kind::Zstd { stream, open, .. } => {
+                *open = true;
                 while !data.is_empty() {
                     let space = open_space(&mut self.held);
                     let status = stream
@@ -69,17 +103,9 @@ impl Encoder {
     /// Ends a run of literal data: all of it can be decompressed from what is in `out` then.
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
         match &mut self.kind {
-            Kind::Zstd(stream) => loop {
-                let space = open_space(&mut self.held);
-                let mut buffer = zstd::stream::raw::OutBuffer::around(&mut self.held[space..]);
-                let left = stream.flush(&mut buffer).expect("a flush into a buffer cannot fail");
-                let written = buffer.pos();
-                self.held.truncate(space + written);
-                put_full_chunks(&mut self.held, 0, out);
-                if left == 0 {
-                    break;
-                }
-            },
+            Kind::Zstd { stream, .. } => {
+                drain(&mut self.held, out, |buffer| stream.flush(buffer));
+            }
             Kind::Lz4 { scratch } => {
                 if !self.held.is_empty() {
                     put_lz4(&self.held, scratch, out);
@@ -115,6 +141,25 @@ impl Encoder {
     pub(super) fn end(&mut self) {
         if let Kind::Deflate { stream, .. } = &mut self.kind {
             stream.reset();
+        }
+    }
+}
+
+/// Takes what the stream still holds, until `more` says that nothing is left.
+fn drain(
+    held: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+    mut more: impl FnMut(&mut OutBuffer<'_, [u8]>) -> std::io::Result<usize>,
+) {
+    loop {
+        let space = open_space(held);
+        let mut buffer = OutBuffer::around(&mut held[space..]);
+        let left = more(&mut buffer).expect("writing into a buffer cannot fail");
+        let written = buffer.pos();
+        held.truncate(space + written);
+        put_full_chunks(held, 0, out);
+        if left == 0 {
+            break;
         }
     }
 }

@@ -190,3 +190,17 @@ fn tokens_that_no_sender_writes_are_refused() {
         assert!(matches!(got, Err(Violation::Compressed(_))), "{compression:?}: {got:?}");
     }
 }
+
+#[test]
+fn frames_of_several_threads_stand_between_those_of_one() {
+    let text = b"line of compressible text\n".repeat(30_000);
+    let mut writer = TokenWriter::new(Compression::Zstd, 3, 32);
+    let (mut wire, mut steps) = (Vec::new(), Vec::new());
+    for len in [0, 1000, u64::MAX, u64::MAX, 10, u64::MAX] {
+        writer.begin(len, &mut wire);
+        let file = [Literal(text.clone()), Literal(noise(50_000)), End];
+        wire.extend(write(&mut writer, &file));
+        steps.extend([Literal([&text[..], &noise(50_000)].concat()), End]);
+    }
+    assert_eq!(read(&mut TokenReader::new(Compression::Zstd, 32), &wire, 100_000), Ok(steps));
+}

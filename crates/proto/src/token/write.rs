@@ -26,6 +26,9 @@ struct Run {
     last: u32,
 }
 
+/// Literals from this length on are worth threads of their own.
+const PARALLEL_LEN: u64 = 32 * 1024 * 1024;
+
 impl TokenWriter {
     /// At the start of the first file.
     pub fn new(compression: Compression, level: i32, protocol: u8) -> Self {
@@ -33,6 +36,14 @@ impl TokenWriter {
         let packed =
             encoder.map(|encoder| Packed { encoder, in_literal: false, run: None, base: 0 });
         Self { packed }
+    }
+
+    /// A file begins that is sent as one literal of `len` bytes; with deltas `len` is 0. Long ones
+    /// are compressed by several threads.
+    pub fn begin(&mut self, len: u64, out: &mut Vec<u8>) {
+        if let Some(packed) = &mut self.packed {
+            packed.encoder.set_parallel(len >= PARALLEL_LEN, out);
+        }
     }
 
     /// Adds literal data of the current file.

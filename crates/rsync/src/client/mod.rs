@@ -27,6 +27,7 @@ use crate::output::escape::Charset;
 use crate::output::log::Log;
 use crate::output::printer::{Printer, Seat, Streams};
 use crate::output::{exit, version};
+use crate::zone::Zone;
 
 /// What the environment says about connections.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ pub struct Surroundings {
     /// Names are UTF-8 on this terminal.
     pub charset: Charset,
     /// Local time.
-    pub zone: jiff::tz::TimeZone,
+    pub zone: Zone,
 }
 
 /// A run that ended early: what is printed, and the code.

@@ -4,13 +4,13 @@ use driftless_filter::Given;
 use driftless_transfer::TransferOptions;
 use driftless_transfer::options::ConnectOptions;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::Usage;
 use super::finish::Finish;
 use super::parse::{Refuses, parse};
 use super::typed::{Batches, LevelHelp, Output, Typed};
 use super::works::is_refused;
+use crate::zone::Zone;
 
 /// What the surroundings of the process add to the command line.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct Environment {
     /// Now.
     pub now: Timestamp,
     /// Local time.
-    pub zone: TimeZone,
+    pub zone: Zone,
     /// `RSYNC_RSH`
     pub rsh: Option<Vec<u8>>,
     /// `RSYNC_OLD_ARGS`

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use driftless_tree::Timestamp;
-use jiff::tz::TimeZone;
+
+use crate::zone::Zone;
 
 use super::escape::{self, Charset};
 use super::listing::time;
@@ -14,7 +15,7 @@ use super::listing::time;
 #[derive(Debug)]
 pub struct Log {
     file: File,
-    zone: TimeZone,
+    zone: Zone,
     pid: u32,
 }
 
@@ -23,7 +24,7 @@ impl Log {
     ///
     /// # Errors
     /// As the system says.
-    pub fn open(path: &Path, zone: TimeZone) -> io::Result<Self> {
+    pub fn open(path: &Path, zone: Zone) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         Ok(Self { file, zone, pid: std::process::id() })
     }

@@ -13,7 +13,6 @@ use driftless_transfer::report::{
 use driftless_transfer::{Ending, Level};
 use driftless_tree::Kind;
 use driftless_tree::flist::{self, Entry};
-use jiff::tz::TimeZone;
 
 use super::escape::{self, Charset};
 use super::format::{Context, Format, Subject, shown_name};
@@ -23,6 +22,7 @@ use super::log::Log;
 use super::meter::Meter;
 use super::stats::{Unreal, figures, log_summary, summary};
 use crate::flags::{Buffering, Output};
+use crate::zone::Zone;
 
 /// Where lines go, and how names look there.
 pub struct Streams {
@@ -35,7 +35,7 @@ pub struct Streams {
     /// Which characters are printed.
     pub charset: Charset,
     /// Local time.
-    pub zone: TimeZone,
+    pub zone: Zone,
 }
 
 /// Where the client sits.

@@ -67,7 +67,7 @@ pub fn environment() -> Environment {
     Environment {
         umask: 0o022,
         now: Timestamp::now(),
-        zone: TimeZone::UTC,
+        zone: TimeZone::UTC.into(),
         rsh: None,
         old_args: None,
         protect_args: None,

@@ -58,7 +58,8 @@ fn is_fatal(code: Option<i32>) -> bool {
 fn said(way: Way, cast: Cast, words: &[String], expected: &Trace, found: &Trace) -> Vec<String> {
     let is_dry = words.iter().any(|word| word == "--dry-run" || has_letter(word, 'n'));
     // What comes from two processes over two pipes arrives in any order.
-    let says_all = words.iter().any(|word| word.contains("vv") || word.contains("name2"));
+    let says_all =
+        words.iter().any(|word| ["vv", "name2", "backup"].iter().any(|part| word.contains(part)));
     let in_order = (way == Way::Local || is_dry && cast == Cast::Client) && !says_all;
     let [theirs, ours] = [expected, found].map(|trace| Said::new(trace, in_order));
     if theirs == ours {
@@ -163,9 +164,13 @@ pub fn has_letter(word: &str, letter: char) -> bool {
     word.starts_with('-') && !word.starts_with("--") && word.contains(letter)
 }
 
-fn compared(words: &[String]) -> CompareOptions {
+pub fn compared(words: &[String]) -> CompareOptions {
     let has_atimes = words.iter().any(|word| word == "--atimes" || has_letter(word, 'U'));
+    // Old protocols carry whole seconds, and the original's copies of old versions keep no more.
+    let is_old =
+        ["--protocol=29", "--protocol=30"].iter().any(|old| words.iter().any(|w| w == old));
     CompareOptions {
+        nanoseconds: !is_old,
         hard_links: true,
         access_times: has_atimes,
         xattrs: true,

@@ -79,7 +79,8 @@ impl Ground {
         self.folder.path().join(name)
     }
 
-    /// Runs one command in the folder `name`, with `@` in front of what is at the other end.
+    /// Runs one command in the folder `name`, from `s/` to `d`, or to and from what a
+    /// word `ENDS:from,to` says.
     pub fn run(&self, way: Way, cast: Cast, name: &str, words: &[String]) -> Trace {
         let here = self.path(name);
         let mut command = Command::new("timeout");
@@ -103,13 +104,15 @@ impl Ground {
             true if matches!(way, Way::PullShell | Way::PullDaemon) => format!("{there}./"),
             _ => there,
         };
+        let given = words.iter().find_map(|word| word.strip_prefix("ENDS:"));
+        let (from, to) = given.and_then(|ends| ends.split_once(',')).unwrap_or(("s/", "d"));
         let ends = match way {
-            Way::Local => ["s/".to_owned(), "d".to_owned()],
-            Way::PushShell | Way::PushDaemon => ["s/".to_owned(), format!("{there}d")],
-            Way::PullShell | Way::PullDaemon => [format!("{there}s/"), "d".to_owned()],
+            Way::Local => [from.to_owned(), to.to_owned()],
+            Way::PushShell | Way::PushDaemon => [from.to_owned(), format!("{there}{to}")],
+            Way::PullShell | Way::PullDaemon => [format!("{there}{from}"), to.to_owned()],
         };
         let output = command
-            .args(words)
+            .args(words.iter().filter(|word| !word.starts_with("ENDS:")))
             .args(ends)
             .current_dir(&here)
             .env_clear()

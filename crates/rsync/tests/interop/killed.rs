@@ -77,6 +77,16 @@ impl Case {
         self.form == Form::Local || (self.form == Form::Pull) == (self.victim == Victim::Client)
     }
 
+    /// Whether the receiving side is ours. The original's processes can miss each other's end, and
+    /// then leave a temporary behind (seen twice in 200 runs).
+    fn ours_receives(&self) -> bool {
+        match self.form {
+            Form::Local => true,
+            Form::Push => matches!(self.cast, Cast::Server | Cast::Both),
+            Form::Pull => matches!(self.cast, Cast::Client | Cast::Both),
+        }
+    }
+
     fn has(&self, option: &str) -> bool {
         self.set.split(' ').any(|word| word.starts_with(option))
     }
@@ -197,7 +207,7 @@ impl Place {
             }
         }
         let left = temporaries(&self.path("d")).unwrap();
-        if !case.kills_receiver() && !left.is_empty() {
+        if !case.kills_receiver() && case.ours_receives() && !left.is_empty() {
             wrong.push(format!("left behind: {left:?}"));
         }
         self.run(case, None);
@@ -306,7 +316,7 @@ fn a_killed_end_tears_nothing_and_the_next_run_completes() {
             wrong.push(format!("run {number} {case:?}\n{}", found.join("\n")));
         }
     }
-    println!("{count} runs, {kills} kills, {left} left the temporary of a killed receiver");
+    println!("{count} runs, {kills} kills, {left} left a temporary of a receiver that was killed");
     assert!(wrong.is_empty(), "seed {seed}: {}\n{}", wrong.len(), wrong.join("\n\n"));
     assert!(kills * 2 > count, "most runs are cut short: {kills} of {count}");
 }

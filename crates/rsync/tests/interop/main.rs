@@ -1,6 +1,7 @@
 //! rsync 3.5.0 and driftless at each other's end, over real transports, against two real ones.
 
 mod cells;
+mod effects;
 mod filters;
 mod ground;
 mod killed;
@@ -8,3 +9,4 @@ mod matrix;
 mod random;
 mod sets;
 mod trees;
+mod trouble;

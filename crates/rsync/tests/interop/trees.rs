@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -31,8 +31,12 @@ pub fn plant(root: &Path, seed: u64) {
     part(&d);
     plant_changes(&d);
     age(&d, &mut random);
-    copy(&s.join("kinds"), &root.join("alt"));
-    fs::write(root.join("alt/big"), noise(3, 90_000)).unwrap();
+    copy(&s, &root.join("alt"));
+    fs::write(root.join("alt/kinds/big"), noise(3, 90_000)).unwrap();
+    // Followed only where it is said to be safe: it is neither root's nor ours.
+    symlink("alt", root.join("foreign")).unwrap();
+    lchown(root.join("foreign"), Some(1000), Some(1000)).unwrap();
+    fs::write(root.join("list0"), "kinds/big\0empty/\0kinds/sub/linked\0").unwrap();
     fs::write(root.join("rules"), "- *.o\n+ kinds/***\nP keep*\n- /new*\n").unwrap();
     fs::write(
         root.join("list"),
@@ -86,6 +90,11 @@ fn plant_kinds(s: &Path) {
     write("old~", b"backup");
     write("keep me", b"kept");
     write("sub/deeper/file", b"deep");
+    write("version-1.1.dat", &noise(4, 60_000));
+    write("caf\u{e9}", b"odd");
+    write("turned", b"a directory at the destination");
+    fs::create_dir(kinds.join("through")).unwrap();
+    write("through/file", b"behind a link");
     write("linked", &noise(2, 3000));
     fs::hard_link(kinds.join("linked"), kinds.join("sub/linked")).unwrap();
     fs::hard_link(kinds.join("linked"), s.join("linked too")).unwrap();
@@ -100,7 +109,7 @@ fn plant_kinds(s: &Path) {
     for (text, name) in [
         ("../linked too", "up"),
         ("/etc/hostname", "absolute"),
-        ("../../alt/sub", "outside"),
+        ("../../alt/kinds/sub", "outside"),
         ("sub", "to directory"),
         ("nothing", "dangling"),
     ] {
@@ -128,6 +137,14 @@ fn plant_changes(d: &Path) {
         }
     }
     let kinds = d.join("kinds");
+    for name in ["version-1.1.dat", "caf\u{e9}", "turned", "through"] {
+        let path = kinds.join(name);
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+    }
+    fs::write(kinds.join("version-1.0.dat"), &noise(4, 60_000)[..50_000]).unwrap();
+    fs::create_dir(kinds.join("turned")).unwrap();
+    fs::write(kinds.join("turned/inside"), "in the way").unwrap();
+    symlink("../extra", kinds.join("through")).unwrap();
     let mut big = noise(1, 400_000);
     big[200_000] ^= 1;
     big.splice(1000..1000, *b"inserted");

@@ -5,13 +5,14 @@
 use std::io;
 use std::rc::Rc;
 
-use driftless_delta::{FileSum, Layout};
+use driftless_delta::Layout;
 use driftless_fs::{Attributes, SourceFile};
 use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::setup::ChecksumKind;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
+use crate::digests;
 use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::basis::BasisChoice;
@@ -19,7 +20,6 @@ use crate::generator::hardlinks::Membership;
 use crate::options::{Append, Itemize};
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
-use crate::sender::answer::strong;
 
 /// Why a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,11 @@ pub(crate) enum Pass {
     Redo,
 }
 
-/// Bytes read at once for a digest.
-const READ_LEN: usize = 256 * 1024;
+/// Bytes of files whose digests are computed ahead.
+const DIGESTS_AHEAD: u64 = 256 * 1024 * 1024;
+
+/// Files whose digests are computed ahead.
+const MAX_DIGESTS_AHEAD: usize = 4096;
 
 impl Session<'_> {
     pub(crate) fn examine_file(
@@ -95,7 +98,7 @@ impl Session<'_> {
             }
         }
         if let Some(meta) = before.as_ref().filter(|_| !redo)
-            && self.is_same(entry, &name, meta)?
+            && self.is_same(entry, &name, meta, (number, list, at))
         {
             self.keep_file(entry, &name, ndx, meta);
             self.complete_group(number, at);
@@ -151,33 +154,68 @@ impl Session<'_> {
         false
     }
 
-    /// Whether content counts as equal.
-    pub(crate) fn is_same(
+    /// Whether content counts as equal; `place` is the entry's: its list's number, and its place
+    /// there.
+    fn is_same(
         &mut self,
         entry: &Entry,
         name: &[u8],
         present: &Meta,
-    ) -> Result<bool, PushError> {
+        place: (usize, &List, usize),
+    ) -> bool {
         if present.kind != Kind::File || present.size != entry.size {
-            return Ok(false);
+            return false;
         }
         let update = &self.options.update;
         if update.checksum {
+            if let Some(digest) = self.digest_ahead(place) {
+                return digest == entry.checksum;
+            }
             let file = self.folder(parent_of(name)).and_then(|f| f.open_file(leaf_of(name)));
-            return Ok(file.is_ok_and(|file| self.has_digest(&file, entry)));
+            return file.is_ok_and(|file| self.has_digest(&file, entry));
         }
-        Ok(update.size_only
-            || !update.ignore_times && self.likeness.same_time(entry.mtime, present.mtime))
+        update.size_only
+            || !update.ignore_times && self.likeness.same_time(entry.mtime, present.mtime)
     }
 
     /// Whether a file has the digest that the list says.
     pub(crate) fn has_digest(&mut self, file: &SourceFile, entry: &Entry) -> bool {
         let kind = self.setup.list_checksum;
-        if kind == ChecksumKind::None {
-            return false;
+        kind != ChecksumKind::None
+            && digests::of(file, kind, &mut self.room).is_ok_and(|digest| digest == entry.checksum)
+    }
+
+    /// The digest of the file that is at an entry's place, computed together with those of the
+    /// entries behind it in its directory. `None` where that is not possible.
+    fn digest_ahead(&mut self, (number, list, at): (usize, &List, usize)) -> Option<Box<[u8]>> {
+        let kind = self.setup.list_checksum;
+        let is_renamed = self.destination.as_ref().is_some_and(|d| d.rename.is_some());
+        if kind == ChecksumKind::None || is_renamed {
+            return None;
         }
-        let digest = digest_of(file, FileSum::new(strong(kind)), &mut self.room);
-        digest.is_ok_and(|digest| digest == *entry.checksum)
+        if !self.digests.covers(number, at) {
+            let dir = parent_of(&list.entries.get(at)?.name);
+            let folder = self.folder(dir).ok()?.clone();
+            let mut len: u64 = 0;
+            let is_near = |entry: &&Entry| {
+                len = len.saturating_add(entry.size);
+                parent_of(&entry.name) == dir && (len <= DIGESTS_AHEAD || len == entry.size)
+            };
+            let entries = list.entries[at..].iter();
+            let files: Vec<&Entry> = entries.take(MAX_DIGESTS_AHEAD).take_while(is_near).collect();
+            let digests = digests::of_all(&files, len, kind, |entry| {
+                if entry.kind() != Some(Kind::File) {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                }
+                let file = folder.open_file(leaf_of(&entry.name))?;
+                match file.opened().size == entry.size {
+                    true => Ok(file),
+                    false => Err(io::ErrorKind::InvalidData.into()),
+                }
+            });
+            self.digests = Ahead { list: number, first: at, digests };
+        }
+        self.digests.digests.get_mut(at - self.digests.first)?.take()
     }
 
     /// A file whose content stays gets the attributes it lacks.
@@ -335,6 +373,22 @@ impl Session<'_> {
     }
 }
 
+/// Digests of files that are looked at next.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    /// The number of their list, and the place of the first one there.
+    list: usize,
+    first: usize,
+    digests: Vec<Option<Box<[u8]>>>,
+}
+
+impl Ahead {
+    fn covers(&self, list: usize, at: usize) -> bool {
+        let end = self.first + self.digests.len();
+        self.list == list && (self.first..end).contains(&at)
+    }
+}
+
 /// A request about to be made.
 struct Request {
     number: usize,
@@ -345,21 +399,4 @@ struct Request {
     basis: BasisChoice,
     basis_meta: Option<Meta>,
     redo: bool,
-}
-
-fn digest_of(file: &SourceFile, mut sum: FileSum, room: &mut Vec<u8>) -> io::Result<Vec<u8>> {
-    room.clear();
-    room.resize(READ_LEN, 0);
-    let mut offset = 0;
-    loop {
-        match file.read_at(offset, room)? {
-            0 => break,
-            count => {
-                sum.update(&room[..count]);
-                offset += count as u64;
-            }
-        }
-    }
-    room.clear();
-    Ok(sum.finish().as_bytes().to_vec())
 }

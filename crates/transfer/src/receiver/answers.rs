@@ -111,9 +111,7 @@ impl Session<'_> {
         if item.basis != pending.basis.wire() || item.xname.as_deref() != pending.basis.xname() {
             return Err(self.wire.broken(format!("another basis for number {ndx}"), 2));
         }
-        if let Some(entry) = list.entries.get(pending.at)
-            && !pending.redo
-        {
+        if let Some(entry) = list.entries.get(pending.at) {
             self.show_item(entry, &item);
         }
         let start = self.wire.position();

@@ -19,6 +19,7 @@ use crate::error::PushError;
 use crate::generator::delete::Deletions;
 use crate::generator::destination::Destination;
 use crate::generator::extras::Extras;
+use crate::generator::files::Ahead;
 use crate::generator::folders::Folders;
 use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
@@ -127,6 +128,7 @@ pub(crate) struct Session<'a> {
     /// Files in their staging directories, waiting for the end: list and place.
     pub(crate) delayed: Vec<crate::generator::place::Delayed>,
     pub(crate) summing: Option<Summing>,
+    pub(crate) digests: Ahead,
     /// D that we sent, and that we saw, beyond those that close lists.
     pub(crate) sent_phase: u8,
     pub(crate) seen_phase: u8,
@@ -194,6 +196,7 @@ impl<'a> Session<'a> {
             deletions: Deletions::new(options, setup.protocol),
             delayed: Vec::new(),
             summing: None,
+            digests: Ahead::default(),
             sent_phase: 0,
             seen_phase: 0,
             stats_seen: receive.server,

@@ -122,10 +122,13 @@ impl Answerer {
         watch: Watch<'_>,
     ) -> Result<(Sent, Vec<u8>), PushError> {
         let mut sent = Sent::default();
+        let is_literal = manner.is_append() || signature.layout().count() == 0;
+        let literal_len = if is_literal { content.len() } else { 0 };
+        link.output.append(|out| self.tokens.begin(literal_len, out));
         let is_plain = !self.seeds_files && !manner.is_append();
         let known = if is_plain { content.digest(self.kind) } else { None };
         let summed = known.is_none();
-        let (complete, computed) = if manner.is_append() || signature.layout().count() == 0 {
+        let (complete, computed) = if is_literal {
             self.send_literal(content, Plan { manner, summed }, &mut sent, link, watch)?
         } else {
             self.send_delta(content, signature, Plan { manner, summed }, &mut sent, link, watch)?

@@ -104,6 +104,19 @@ fn content_goes_as_blocks_appended_and_in_place() {
 }
 
 #[test]
+fn long_text_is_compressed_by_several_threads_and_understood() {
+    let place = Place::new();
+    fs::create_dir(place.path("src")).unwrap();
+    let text = b"a line of text that repeats itself\n".repeat(1_000_000);
+    for (name, len) in [("a", 1000), ("b", text.len()), ("c", 70_000), ("d", text.len()), ("e", 9)]
+    {
+        fs::write(place.path("src").join(name), &text[..len]).unwrap();
+    }
+    place.same_push(&["-rlz", "--zc=zstd"], &["src/"]);
+    place.same_pull(&["-rlz", "--zc=zstd"], &["src/"]);
+}
+
+#[test]
 fn confirmed_sources_are_removed_and_changed_ones_stay() {
     for program in [Program::Stock, Program::Ours] {
         let place = Place::with_trees();

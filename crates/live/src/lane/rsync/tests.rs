@@ -1,6 +1,7 @@
 //! Passes by hand, to a real daemon.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -84,7 +85,19 @@ fn an_empty_target_is_rehearsed_by_its_root_alone() {
     bench.write("g");
     assert_eq!(bench.pass(MaxDelete::Count(0)), (Ok(()), 2));
     bench.identical();
+    bench.write("h");
     assert_eq!(bench.pass(MaxDelete::Count(0)), (Ok(()), 3), "the target has names now");
+}
+
+#[test]
+fn a_target_that_the_rehearsal_finds_equal_gets_no_pass() {
+    let mut bench = Bench::new();
+    bench.write("d/e/f");
+    assert_eq!(bench.pass(MaxDelete::Count(0)), (Ok(()), 2));
+    assert_eq!(bench.pass(MaxDelete::Count(0)), (Ok(()), 2), "a glance and the rehearsal");
+    fs::set_permissions(bench.at("d/e/f"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(bench.pass(MaxDelete::Count(0)), (Ok(()), 3), "attributes count");
+    bench.identical();
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! Measures `driftless live` and `driftless inotifywait` beside the programs that it replaces, in one run, on one machine.
+//! Measures `driftless live`, `driftless rsync` and `driftless inotifywait` beside the programs that it replaces, in one run, on one machine.
 //!
 //! Three stock daemons on loopback, all trees in memory. Each scenario starts afresh for each
 //! program and run; figures are medians over the runs, of which the slow programs get one. After
 //! each, the trees are compared.
 
+mod copies;
+mod memory;
 mod programs;
 mod publisher;
 mod scenarios;
@@ -21,8 +23,11 @@ const USAGE: &str = "\
 usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROGRAM,…]
 
 scenarios: latency burst rename edit delete rewrite idle first-pass
-           watch-start watch-drain
+           watch-start watch-drain rsync-memory
 programs:  shell lsyncd1 lsyncd0 rsync inotifywait fanotify driftless
+scenarios of driftless rsync: first same touched million large edited inserted text removal
+           checksum sessions snapshot
+programs:  stock ours our-client our-server
 Trees are made in $TMPDIR, or in memory below /dev/shm when that is not set.";
 
 struct Choice {
@@ -67,6 +72,15 @@ fn main() -> ExitCode {
         }
     }
     println!("{table}");
+    copies::run(&copies::Choice {
+        driftless: &choice.driftless,
+        runs: choice.runs,
+        rows: &choice.scenarios,
+        casts: &choice.programs,
+    });
+    if chosen(&choice.scenarios, memory::NAME) {
+        memory::run(&choice.driftless);
+    }
     ExitCode::SUCCESS
 }
 
@@ -90,11 +104,16 @@ fn choose(mut words: impl Iterator<Item = String>) -> Result<Choice, String> {
             _ => return Err(format!("unknown option {word}")),
         }
     }
-    let known = |name: &String| scenarios::ALL.iter().any(|s| s.name == name);
+    let known = |name: &String| {
+        name == memory::NAME
+            || copies::is_row(name)
+            || scenarios::ALL.iter().any(|scenario| scenario.name == name)
+    };
     if let Some(name) = choice.scenarios.iter().find(|name| !known(name)) {
         return Err(format!("unknown scenario {name}"));
     }
-    let known = |name: &String| Program::ALL.iter().any(|p| p.name() == name);
+    let known =
+        |name: &String| Program::ALL.iter().any(|p| p.name() == name) || copies::is_cast(name);
     if let Some(name) = choice.programs.iter().find(|name| !known(name)) {
         return Err(format!("unknown program {name}"));
     }

@@ -133,7 +133,8 @@ impl Walk<'_> {
         let leaf = argument.leaf.as_deref();
         // The argument's own file system is the one that is not left.
         let found = state.complete(&dir, leaf, entry, &meta, chain.as_ref(), number);
-        let Found::Listed(entry) = found else { return Ok(()) };
+        let Found::Listed(mut entry) = found else { return Ok(()) };
+        state.add_digests(&dir, std::iter::once(&mut entry));
         self.parents(argument, number, state, list);
         let lists_children = is_content && (name == b"." || !state.options.selection.recursive);
         self.place(argument, (entry, number), state, list);

@@ -5,19 +5,19 @@ use std::io;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use driftless_delta::FileSum;
 use driftless_filter::Chain;
+use driftless_fs::Dir;
 use driftless_fs::xattr::Of;
-use driftless_fs::{Dir, SourceFile};
 use driftless_tree::entry::TYPE_BITS;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
+use crate::digests;
 use crate::driver::Level;
 use crate::module::{ModuleTerms, quoted};
 use crate::options::{ChecksumKind, TransferOptions};
+use crate::receiver::lists::leaf_of;
 use crate::report::{Message, Origin as Speaker, Overall, Report, Statistics};
-use crate::sender::answer::strong;
 use crate::sender::partial::apply_chmod;
 use crate::sender::scan::attrs::{Attrs, XattrChoice};
 use crate::sender::scan::disk::{Disk, Origin};
@@ -261,21 +261,31 @@ impl State<'_> {
             }
             self.fail("get_xattr", &path, &error);
         }
-        if let (Some(kind), Some(Kind::File), Some(leaf)) = (self.digests, entry.kind(), leaf) {
-            let opened = match was_link {
-                true => dir.open_file_following(leaf),
-                false => dir.open_file(leaf),
-            };
-            // Without a digest the file differs, and opening it for sending tells why.
-            if let Ok(sum) = opened.and_then(|file| file_sum(&file, kind)) {
-                entry.checksum = sum;
-            }
-        }
         if !self.is_server {
             apply_chmod(&mut entry, self.options.chmod.as_ref());
         }
         apply_chmod(&mut entry, self.module.and_then(|module| module.chmod.as_ref()));
         Found::Listed(entry)
+    }
+
+    /// Puts digests into entries of a directory, where lists have them. Without one a file
+    /// differs, and opening it for sending tells why.
+    pub(crate) fn add_digests<'e>(&self, dir: &Dir, entries: impl Iterator<Item = &'e mut Entry>) {
+        let Some(kind) = self.digests else { return };
+        let link = &self.options.link;
+        let may_follow = link.copy_all || link.copy_dirlinks || link.copy_unsafe;
+        let mut files: Vec<_> = entries.filter(|entry| entry.kind() == Some(Kind::File)).collect();
+        let len = files.iter().map(|entry| entry.size).sum();
+        let digests = digests::of_all(&files, len, kind, |entry| {
+            let leaf = leaf_of(&entry.name);
+            dir.open_file(leaf).or_else(|error| match may_follow {
+                true => dir.open_file_following(leaf),
+                false => Err(error),
+            })
+        });
+        for (entry, digest) in files.iter_mut().zip(digests) {
+            entry.checksum = digest.unwrap_or_default();
+        }
     }
 
     fn add_attributes(
@@ -332,21 +342,6 @@ pub(crate) fn is_unsafe(target: &[u8], name: &[u8]) -> bool {
         }
     }
     false
-}
-
-/// The unseeded digest of a whole file.
-fn file_sum(file: &SourceFile, kind: ChecksumKind) -> io::Result<Box<[u8]>> {
-    let mut sum = FileSum::new(strong(kind));
-    let mut buffer = vec![0; 256 * 1024];
-    let mut offset = 0;
-    loop {
-        let len = file.read_at(offset, &mut buffer)?;
-        if len == 0 {
-            return Ok(sum.finish().as_bytes().into());
-        }
-        sum.update(&buffer[..len]);
-        offset += len as u64;
-    }
 }
 
 #[cfg(test)]

@@ -166,6 +166,7 @@ impl<'a> Walk<'a> {
         let chain = state.filters.enter(rules, name).map_err(bad_rules)?;
         let recursive = state.options.selection.recursive;
         let mut path = Vec::new();
+        let first = list.len();
         list.reserve(names.len());
         for (leaf, kind) in names.iter() {
             path.clear();
@@ -185,6 +186,7 @@ impl<'a> Walk<'a> {
                 list.push((entry, number));
             }
         }
+        state.add_digests(&dir, list[first..].iter_mut().map(|(entry, _)| entry));
         self.names = names;
         Ok(())
     }
