@@ -9,8 +9,8 @@ PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount b
 
 .PHONY: demo test lint unit e2e forced bench soak programs bench-programs
 
-# A source, three stock rsync daemons and a live mirror, in a temporary folder.
-demo: programs
+# A source, a daemon with three modules and a live mirror, in a temporary folder.
+demo:
 	$(CARGO) build --release --package driftless
 	target/release/driftless demo
 

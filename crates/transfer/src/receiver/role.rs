@@ -125,6 +125,7 @@ fn run(
         // A record is for trees that are elsewhere.
         local: sender == Sender::Local && request.record.is_none(),
         recorded: sender == Sender::Recorded,
+        module: request.module.clone(),
     };
     let charset = match from_wire(options) {
         Ok(charset) => charset,
