@@ -50,12 +50,16 @@ fn listed(dir: &Path, below: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     }
 }
 
-/// Exit code, what was said, and the destination.
-fn run(
-    program: &Path,
-    words: &[&str],
-    encode: fn(&str) -> Vec<u8>,
-) -> (Option<i32>, String, Vec<(Vec<u8>, Vec<u8>)>) {
+/// What a run leaves.
+#[derive(Debug, PartialEq, Eq)]
+struct Trace {
+    code: Option<i32>,
+    said: String,
+    /// Names below the destination, and what they hold.
+    below: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+fn run(program: &Path, words: &[&str], encode: fn(&str) -> Vec<u8>) -> Trace {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     plant(root, encode);
@@ -79,7 +83,7 @@ fn run(
     below.sort();
     let mut said: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
     said.sort_unstable();
-    (output.status.code(), said.join("\n"), below)
+    Trace { code: output.status.code(), said: said.join("\n"), below }
 }
 
 const SETS: [&str; 4] = ["-aHi", "-aHi --no-i-r", "-aHi --delete", "-ac --protocol=30"];
