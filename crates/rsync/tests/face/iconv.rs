@@ -50,16 +50,10 @@ fn listed(dir: &Path, below: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     }
 }
 
-/// What a run leaves.
-#[derive(Debug, PartialEq, Eq)]
-struct Trace {
-    code: Option<i32>,
-    said: String,
-    /// Names below the destination, and what they hold.
-    below: Vec<(Vec<u8>, Vec<u8>)>,
-}
+/// Exit code, what was said, and the destination.
+type Outcome = (Option<i32>, String, Vec<(Vec<u8>, Vec<u8>)>);
 
-fn run(program: &Path, words: &[&str], encode: fn(&str) -> Vec<u8>) -> Trace {
+fn run(program: &Path, words: &[&str], encode: fn(&str) -> Vec<u8>) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     plant(root, encode);
@@ -83,7 +77,7 @@ fn run(program: &Path, words: &[&str], encode: fn(&str) -> Vec<u8>) -> Trace {
     below.sort();
     let mut said: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
     said.sort_unstable();
-    Trace { code: output.status.code(), said: said.join("\n"), below }
+    (output.status.code(), said.join("\n"), below)
 }
 
 const SETS: [&str; 4] = ["-aHi", "-aHi --no-i-r", "-aHi --delete", "-ac --protocol=30"];

@@ -13,7 +13,7 @@ use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::DelStats;
 use driftless_tree::Kind;
-use driftless_tree::flist;
+use driftless_tree::flist::{self, Entry};
 
 use crate::driver::Level;
 use crate::error::PushError;
@@ -60,6 +60,11 @@ impl Deletions {
         }
     }
 
+    /// Whether only so many names may be deleted.
+    pub(super) fn is_limited(&self) -> bool {
+        self.most.is_some()
+    }
+
     /// Whether deletions come after everything else.
     pub(crate) fn come_last(&self) -> bool {
         matches!(self.when, Some(DeleteWhen::After | DeleteWhen::Delay))
@@ -83,9 +88,8 @@ impl Session<'_> {
     ) -> Result<(), PushError> {
         match self.deletions.when {
             Some(DeleteWhen::During) => {
-                for (name, kind) in self.unlisted(directory, list)? {
-                    self.delete(&name, kind)?;
-                }
+                let found = self.unlisted(directory, list)?;
+                self.delete_all(path_of(&directory.entry), found)?;
             }
             Some(DeleteWhen::Delay) => {
                 let found = self.unlisted(directory, list)?;
@@ -134,9 +138,8 @@ impl Session<'_> {
             let directory = Directory::new(entry.clone());
             if there {
                 directory.state.borrow_mut().stage = Stage::There;
-                for (name, kind) in self.unlisted(&directory, &list)? {
-                    self.delete(&name, kind)?;
-                }
+                let found = self.unlisted(&directory, &list)?;
+                self.delete_all(path_of(&directory.entry), found)?;
             }
         }
         Ok(())
@@ -158,7 +161,7 @@ impl Session<'_> {
             }
             return Ok(Vec::new());
         }
-        let dir: &[u8] = if &*entry.name == b"." { b"" } else { &entry.name };
+        let dir = path_of(entry);
         let present = match self.names_in(dir) {
             Ok(present) => present,
             Err(error) => {
@@ -191,7 +194,7 @@ impl Session<'_> {
     }
 
     /// Deletes an object, a directory with what is in it. `false`: it stays, which was said.
-    fn delete(&mut self, name: &[u8], kind: Kind) -> Result<bool, PushError> {
+    pub(super) fn delete(&mut self, name: &[u8], kind: Kind) -> Result<bool, PushError> {
         if kind != Kind::Dir {
             return Ok(self.delete_leaf(name, kind));
         }
@@ -292,7 +295,7 @@ impl Session<'_> {
         false
     }
 
-    fn deleted(&mut self, name: &[u8], kind: Kind) {
+    pub(super) fn deleted(&mut self, name: &[u8], kind: Kind) {
         let is_dir = kind == Kind::Dir;
         let counts = &mut self.counts.deleted;
         match kind {
@@ -314,14 +317,14 @@ impl Session<'_> {
     }
 
     /// Handles of directories may lead to what is gone.
-    fn forget_below(&mut self) {
+    pub(super) fn forget_below(&mut self) {
         if let Some(folders) = &mut self.folders {
             folders.forget();
         }
     }
 
     /// Protocol reference, "Missing arguments".
-    pub(crate) fn remove_missing(&mut self, entry: &driftless_tree::flist::Entry) {
+    pub(crate) fn remove_missing(&mut self, entry: &Entry) {
         let name = self.name_of(entry);
         let Ok(Some(meta)) = self.look(&name) else { return };
         match meta.kind {
@@ -418,10 +421,15 @@ impl Session<'_> {
 }
 
 /// The reverse of the lists' order.
-fn last_first(a: &(Vec<u8>, Kind), b: &(Vec<u8>, Kind)) -> std::cmp::Ordering {
+/// The path of a directory of the list, as [`crate::generator::folders::Folders`] takes it.
+fn path_of(directory: &Entry) -> &[u8] {
+    if &*directory.name == b"." { b"" } else { &directory.name }
+}
+
+pub(super) fn last_first(a: &(Vec<u8>, Kind), b: &(Vec<u8>, Kind)) -> std::cmp::Ordering {
     flist::compare_names(&b.0, b.1 == Kind::Dir, &a.0, a.1 == Kind::Dir)
 }
 
-fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
+pub(super) fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
     if dir.is_empty() { leaf.to_vec() } else { [dir, b"/", leaf].concat() }
 }

@@ -125,6 +125,7 @@ fn run(
         // A record is for trees that are elsewhere.
         local: sender == Sender::Local && request.record.is_none(),
         recorded: sender == Sender::Recorded,
+        module: request.module.clone(),
     };
     let charsets = from_wire(options).and_then(|here| Ok((here, to_wire(options)?)));
     let (charset, outward) = match charsets {

@@ -71,6 +71,25 @@ fn more_deletions_are_told_than_the_connection_holds() {
 }
 
 #[test]
+fn whole_directories_go_in_the_order_of_the_original() {
+    for form in [Form::Push, Form::Pull] {
+        let place = Place::empty();
+        std::fs::create_dir(place.path("src")).unwrap();
+        for target in ["stock", "ours"] {
+            for dir in ["a", "b/c", "b/c/d", "b-", "e", "f", "g/h", "i"] {
+                std::fs::create_dir_all(place.path(target).join(dir)).unwrap();
+            }
+            // More directories in directories than are entered ahead.
+            std::fs::create_dir_all(place.path(target).join("deep/".repeat(40))).unwrap();
+            for file in ["a/1", "a/2", "b/c/3", "b/c/d/4", "b/5", "b-/6", "e/7", "g/h/8", "9"] {
+                std::fs::write(place.path(target).join(file), b"").unwrap();
+            }
+        }
+        place.same(form, &["-ai", "--delete"]);
+    }
+}
+
+#[test]
 fn every_protocol_is_spoken() {
     for form in [Form::Pull, Form::Push] {
         check_all(
