@@ -107,8 +107,9 @@ pub(crate) struct Session<'a> {
     /// Room for content, between files.
     pub(crate) room: Vec<u8>,
     pub(crate) lists: Lists,
-    /// From the wire's names to ours.
+    /// From the wire's names to ours, and back.
     pub(crate) charset: Option<Charset>,
+    pub(crate) to_wire: Option<Charset>,
     pub(crate) likeness: Likeness,
     pub(crate) extras: Extras,
     pub(crate) destination: Option<Destination>,
@@ -187,6 +188,7 @@ impl<'a> Session<'a> {
             room: Vec::new(),
             lists: Lists::new(incremental, charset.is_some()),
             charset,
+            to_wire: None,
             likeness,
             extras: Extras::default(),
             destination: None,
