@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod posix;
+pub(crate) mod process;
 
 use std::ffi::{CStr, CString};
 use std::io;

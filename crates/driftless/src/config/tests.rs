@@ -139,7 +139,7 @@ fn a_remote_source_is_pulled_from_at_set_times() {
     let config = read_text(
         "[[mirror]]\nsource = 'rsync://backup@h/site'\ntargets = ['/b/1', 'b2']\nlive = false\n\
          schedule = '30 3 * * *'\npassword-file = 'p'\ndelete = false\nexclude = 'x'\n\
-         [[mirror]]\nsource = 'u@h:/srv/data/'\ntargets = '/c'\nlive = false\nschedule = '@daily'\n",
+         [[mirror]]\nsource = 'u@h:/srv/data/'\ntargets = '/c'\nlive = false\nschedule = '0 0 * * *'\n",
     )
     .unwrap();
     assert!(config.mirrors.is_empty());
@@ -160,8 +160,8 @@ fn what_does_not_fit_a_remote_source_is_named() {
                  false and a schedule, as in schedule = \"30 3 * * *\"";
     file_refused(&with("targets = '/x'"), needs);
     file_refused(&with("targets = '/x'\nlive = false"), needs);
-    file_refused(&with("targets = '/x'\nschedule = '@daily'"), needs);
-    let pull = |keys: &str| with(&format!("live = false\nschedule = '@daily'\n{keys}"));
+    file_refused(&with("targets = '/x'\nschedule = '0 0 * * *'"), needs);
+    let pull = |keys: &str| with(&format!("live = false\nschedule = '0 0 * * *'\n{keys}"));
     file_refused(
         &pull("targets = 'h::m'"),
         "live.toml:1: rsync://h/m: the targets of a remote source are directories of this machine",

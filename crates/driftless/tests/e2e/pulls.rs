@@ -54,9 +54,13 @@ impl Site {
         let shell = self.at("shell");
         fs::write(&shell, "#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
         fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
-        LiveCommand::configured(DRIFTLESS.as_ref(), &file)
+        let mut run = LiveCommand::configured(DRIFTLESS.as_ref(), &file)
             .env("RSYNC_RSH", shell.to_str().unwrap())
-            .start()
+            .start();
+        run.wait_target(0, "it waits for its time", |target| {
+            matches!(target["state"].as_str(), Some("waiting" | "full-pass"))
+        });
+        run
     }
 
     #[track_caller]
@@ -79,10 +83,8 @@ fn from_daemon(schedule: &str) -> String {
 #[test]
 fn a_daemon_is_pulled_from_when_the_time_comes() {
     let site = Site::new();
-    let mut run = site.start(&site.url(), &from_daemon("* * * * *"));
-    let status = run.wait_status("it waits for its time", |status| {
-        status["mirrors"][0]["targets"][0]["state"] == "waiting"
-    });
+    let run = site.start(&site.url(), &from_daemon("* * * * *"));
+    let status = run.status().unwrap();
     let mirror = &status["mirrors"][0];
     assert_eq!(mirror["name"], "site-backup");
     assert_eq!(mirror["source"], site.url());

@@ -237,7 +237,7 @@ impl Client<'_> {
             .negotiate(End::Client, Direction::Send, &options, printer)
             .map_err(failed)?;
         let rules = self.invocation.rules.clone();
-        let request = Request { sources, destination: None, rules, record };
+        let request = Request { sources, rules, record, ..Request::default() };
         match driftless_transfer::send(session, &options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
@@ -269,7 +269,7 @@ impl Client<'_> {
             0 => far.paths_inside(),
             1.. => Vec::new(),
         };
-        let request = Request { sources, destination, rules, record };
+        let request = Request { sources, destination, rules, record, ..Request::default() };
         match driftless_transfer::receive(session, &options, &request, printer) {
             // Where nothing was listed it did not come to a generator.
             Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),
@@ -291,7 +291,7 @@ impl Client<'_> {
         let (options, record) = self.recording(record);
         let rules = self.invocation.rules.clone();
         let role = Role::Sender;
-        let request = Request { sources, destination, rules, record };
+        let request = Request { sources, destination, rules, record, ..Request::default() };
         match driftless_transfer::copy(&options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {

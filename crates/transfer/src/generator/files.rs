@@ -196,7 +196,7 @@ impl Session<'_> {
         if !self.digests.covers(number, at) {
             let dir = parent_of(&list.entries.get(at)?.name);
             let folder = self.folder(dir).ok()?.clone();
-            let mut len = 0u64;
+            let mut len: u64 = 0;
             let is_near = |entry: &&Entry| {
                 len = len.saturating_add(entry.size);
                 parent_of(&entry.name) == dir && (len <= DIGESTS_AHEAD || len == entry.size)

@@ -17,10 +17,12 @@ use driftless_tree::path::printable;
 use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::nodes::MUNGED;
+use crate::module::sanitized_link;
 use crate::receiver::answers::Answer;
 use crate::receiver::lists::{BadList, Directory, Kept, infer_content};
 use crate::receiver::session::{Session, Step};
 use crate::report::ListProgress;
+use crate::sender::partial::apply_chmod;
 
 /// What is expected next.
 pub(crate) enum Reading {
@@ -208,6 +210,15 @@ impl Session<'_> {
                     let munges = self.options.link.munge && !self.receive.local;
                     if munges && entry.kind() == Some(Kind::Symlink) {
                         entry.link_target = [MUNGED, &entry.link_target].concat().into();
+                    }
+                    if let Some(module) = &self.receive.module {
+                        if module.sanitizes_links && entry.kind() == Some(Kind::Symlink) {
+                            let clean = sanitized_link(&entry.link_target, &entry.name);
+                            entry.link_target = clean.into();
+                        }
+                        if entry.kind() != Some(Kind::Symlink) {
+                            apply_chmod(&mut entry, module.chmod.as_ref());
+                        }
                     }
                     entries.push(entry);
                 }

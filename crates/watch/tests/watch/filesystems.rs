@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use driftless_testkit::disk::{Disk, DiskKind};
-use driftless_testkit::kernel::has_user_namespaces;
+use driftless_testkit::kernel::{has_mount_namespaces, has_user_namespaces};
 use driftless_watch::{Backend, Hint, WatchError, WatchOptions, Watcher, What};
 
 use crate::limits::again;

@@ -47,6 +47,16 @@ impl Trial {
             vec![Figure::new(Row::WatchRate, self.rate), Figure::new(Row::WatchCpu, self.cpu)];
         Outcome { figures, lost: None }
     }
+
+    /// The outcome when the writer, not the reader, was the limit: at least this rate is followed, which
+    /// is nothing that others can be measured by.
+    fn bounded(&self, program: Program) -> Outcome {
+        if program == Program::Driftless {
+            return self.outcome();
+        }
+        let why = format!("the writer came to its limit first, {:.0} files/s", self.rate);
+        Outcome { figures: vec![Figure::new(Row::WatchCpu, self.cpu)], lost: Some(why) }
+    }
 }
 
 /// The highest rate that was followed without loss.
@@ -66,7 +76,7 @@ pub fn rate(program: Program, driftless: &Path) -> Outcome {
         }
         if !trial.kept_up {
             eprint!("no faster writer; ");
-            return trial.outcome();
+            return trial.bounded(program);
         }
         good = Some(trial);
         wanted *= 2.0;
