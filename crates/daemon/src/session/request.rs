@@ -144,7 +144,8 @@ impl Session<'_, '_> {
         let environment = environment(self.host.zone.clone());
         let all: Vec<Vec<u8>> =
             words.iter().cloned().chain([b".".to_vec()]).chain(paths.iter().cloned()).collect();
-        let usage = |usage: Usage| (usage.line(), usage.code);
+        // Whatever is wrong with an option, the request is not supported.
+        let usage = |usage: Usage| (usage.line(), 4);
         let refuses = |flag: &_, on| refusals.refuses(flag, on, sends);
         let mut invocation = interpret_refusing(&all, &environment, &refuses).map_err(usage)?;
         match invocation.mode {
@@ -356,7 +357,7 @@ fn environment(zone: jiff::tz::TimeZone) -> Environment {
     Environment {
         umask: 0o022,
         now: Timestamp::now(),
-        zone,
+        zone: zone.into(),
         rsh: None,
         old_args: None,
         protect_args: None,
