@@ -144,7 +144,8 @@ impl Session<'_, '_> {
         let environment = environment(self.host.zone.clone());
         let all: Vec<Vec<u8>> =
             words.iter().cloned().chain([b".".to_vec()]).chain(paths.iter().cloned()).collect();
-        let usage = |usage: Usage| (usage.line(), usage.code);
+        // Whatever is wrong with an option, the request is not supported.
+        let usage = |usage: Usage| (usage.line(), 4);
         let refuses = |flag: &_, on| refusals.refuses(flag, on, sends);
         let mut invocation = interpret_refusing(&all, &environment, &refuses).map_err(usage)?;
         match invocation.mode {

@@ -37,9 +37,7 @@ impl Session<'_> {
                 let name = message.payload.strip_suffix(&[0]);
                 self.outcome.deleted_count += 1;
                 let is_dir = name.is_some();
-                let name = name.unwrap_or(&message.payload);
-                let here = self.charset.as_mut().and_then(|charset| charset.convert(name).ok());
-                self.driver.deleted(here.as_deref().unwrap_or(name), is_dir);
+                self.driver.deleted(name.unwrap_or(&message.payload), is_dir);
             }
             Tag::ErrorExit => return Err(self.error_exit(number)),
             Tag::Noop | Tag::Data => {}

@@ -213,7 +213,6 @@ impl Role<'_> {
             let names = names(session, options, is_server)?;
             session.take_frames_singly(false);
             let charset = charset::to_wire(options)?;
-            session.charset = charset::from_wire(options)?;
             let list_options = list_options(&setup, options, digests);
             let mut sources = request.sources.as_slice();
             let everything = [b".".to_vec()];

@@ -10,7 +10,6 @@
 
 use std::collections::HashSet;
 
-use driftless_fs::charset::Charset;
 use driftless_proto::mux::{Demux, TEXT_LIMIT, Tag};
 use driftless_proto::ndx::{NdxReader, NdxValue, NdxWriter};
 
@@ -89,8 +88,6 @@ pub(crate) struct Session<'a> {
     pub(super) singly: bool,
     /// The peer's last text that says why it may end.
     pub(super) last_error: Vec<u8>,
-    /// From the names of the peer's messages to ours.
-    pub(crate) charset: Option<Charset>,
     /// io_error bits that arose while answering.
     pub(super) late_io_error: u32,
 }
@@ -123,7 +120,6 @@ impl<'a> Session<'a> {
             answered: HashSet::new(),
             singly: false,
             last_error: Vec::new(),
-            charset: None,
             late_io_error: 0,
         }
     }
