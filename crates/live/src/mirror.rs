@@ -381,5 +381,5 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    text.replace('\n', "; ")
 }

@@ -52,7 +52,9 @@ impl Site {
         );
         fs::write(&file, text).unwrap();
         let shell = self.at("shell");
-        fs::write(&shell, "#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
+        // Behind a user and the host.
+        let text = "#!/bin/sh\n[ \"$1\" = -l ] && shift 2\nshift\nexec sh -c \"$*\"\n";
+        fs::write(&shell, text).unwrap();
         fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
         let mut run = LiveCommand::configured(DRIFTLESS.as_ref(), &file)
             .env("RSYNC_RSH", shell.to_str().unwrap())
