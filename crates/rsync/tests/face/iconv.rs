@@ -63,7 +63,8 @@ fn run(program: &Path, words: &[&str], encode: fn(&str) -> Vec<u8>) -> Outcome {
     let output = Command::new(program)
         .args(words)
         .current_dir(root)
-        .env("RSYNC_RSH", &shell)
+        // Through sh: a file that another thread had open for writing cannot be run for a moment.
+        .env("RSYNC_RSH", format!("sh {}", shell.display()))
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .output()
