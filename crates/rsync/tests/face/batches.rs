@@ -19,7 +19,7 @@ fn command(program: &Path, folder: &Path, words: &[&str]) -> Command {
     command
         .args(words)
         .current_dir(folder)
-        .env("RSYNC_RSH", folder.join("shell"))
+        .env("RSYNC_RSH", format!("sh {}", folder.join("shell").display()))
         .env("LC_ALL", "C")
         .env("TZ", "UTC")
         .stdin(Stdio::null());
