@@ -157,7 +157,7 @@ fn what_may_not_be_read_is_named_and_the_rest_goes_over() {
             chown(root.join("d"), Some(NOBODY), Some(NOBODY)).unwrap();
         });
         place.as_nobody = true;
-        let (code, _, errors) = place.same(&["-rlt", "--delete", ends[0], ends[1]]);
+        let (code, _, errors) = place.same(&["-rlt", "--delete-after", ends[0], ends[1]]);
         assert_eq!(code, Some(23), "{errors:?}");
         let names_it =
             |line: &String| line.contains("s/secret") && line.contains("Permission denied");
@@ -179,8 +179,15 @@ fn where_may_not_be_written_is_named() {
             chown(root.join("d"), Some(NOBODY), Some(NOBODY)).unwrap();
         });
         place.as_nobody = true;
-        let (code, _, errors) = place.same(&["-rl", ends[0], ends[1]]);
-        assert_eq!(code, Some(23), "{errors:?}");
+        let program = place.path("program");
+        fs::copy(ours(), &program).unwrap();
+        let words = ["-rl", ends[0], ends[1]];
+        let theirs = place.run("theirs", Path::new("rsync"), &words);
+        let found = place.run("ours", &program, &words);
+        assert_eq!((found.0, theirs.0), (Some(23), Some(23)), "{found:?}\n{theirs:?}");
+        let names_it =
+            |line: &String| line.contains("d/sub/") && line.contains("Permission denied");
+        assert!(found.2.iter().any(names_it), "{found:?}\n{theirs:?}");
         assert!(place.path("ours/d/z").exists());
     }
 }
@@ -210,7 +217,7 @@ fn a_full_disk_ends_it_without_a_temporary() {
 #[test]
 fn a_peer_that_is_none_is_told_from_one_that_goes() {
     for (script, expected) in [
-        ("echo Welcome to this machine, stranger", 2),
+        ("echo Welcome to this machine, stranger; cat > /dev/null", 2),
         ("exit 0", 12),
         ("exit 127", 127),
         ("shift; exec \"$@\" | head -c 60", 12),
@@ -223,11 +230,9 @@ fn a_peer_that_is_none_is_told_from_one_that_goes() {
             let words = ["-rlt", ends[0], ends[1]];
             let theirs = place.run("theirs", Path::new("rsync"), &words);
             let found = place.run("ours", &program, &words);
-            assert_eq!(
-                (found.0, theirs.0),
-                (Some(expected), Some(expected)),
-                "{script}: {found:?}\n{theirs:?}"
-            );
+            assert_eq!(found.0, Some(expected), "{script}: {found:?}\n{theirs:?}");
+            // The original sometimes hears of the end before it hears the shell's code (seen).
+            assert!([Some(expected), Some(12)].contains(&theirs.0), "{script}: {theirs:?}");
             assert_eq!(temporaries(&place.path("ours/d")).unwrap(), [""; 0]);
         }
     }

@@ -288,7 +288,15 @@ fn exchange_versions(
     let mut ours = Vec::with_capacity(4);
     setup::put_version(&mut ours, options.protocol);
     link.output.unframed(&ours);
-    let theirs = need(link, driver, setup::take_version)?;
+    let theirs = need(link, driver, setup::take_version).map_err(|error| match error {
+        // What is no version is what a shell says to somebody who logs in.
+        PushError::Protocol { .. } => {
+            let text = "protocol version mismatch -- is your shell clean?\n\
+                        (see the rsync manpage for an explanation)";
+            PushError::Fatal { text: text.to_owned(), exit: 2 }
+        }
+        error => error,
+    })?;
     let protocol = options.protocol.min(theirs);
     if protocol < LEAST_PROTOCOL {
         return Err(PushError::Protocol {

@@ -9,6 +9,7 @@ use driftless_proto::sums::SumHead;
 use driftless_proto::token::Token;
 use driftless_proto::{Decode, Violation};
 use driftless_tree::Kind;
+use driftless_tree::path::printable;
 
 use crate::error::PushError;
 use crate::options::Append;
@@ -16,8 +17,9 @@ use crate::receiver::Pending;
 use crate::receiver::content::{BlockError, Incoming, Target};
 use crate::receiver::lists::List;
 use crate::receiver::reading::Reading;
+use crate::receiver::reason;
 use crate::receiver::session::{Session, Step};
-use crate::report::{self, Direction, Role};
+use crate::report::{self, Direction};
 
 /// A requested file whose content comes now.
 pub(crate) struct Answer {
@@ -163,7 +165,7 @@ impl Session<'_> {
         })?;
         match digest {
             Some(digest) => {
-                self.complete_file(*answer, &digest);
+                self.complete_file(*answer, &digest)?;
                 Ok(Step::Handled)
             }
             None => {
@@ -253,11 +255,14 @@ impl Session<'_> {
     }
 
     /// All of a file has come.
-    fn complete_file(&mut self, answer: Answer, digest: &[u8]) {
+    ///
+    /// # Errors
+    /// It could not be written: a full disk takes no other file either, so the session ends.
+    fn complete_file(&mut self, answer: Answer, digest: &[u8]) -> Result<(), PushError> {
         let Answer { pending, list, item, start, incoming, purpose, .. } = answer;
         let data_bytes = self.wire.position() - start;
         let (Some(incoming), Some(entry)) = (incoming, list.entries.get(pending.at)) else {
-            return;
+            return Ok(());
         };
         let mut finished = incoming.finish();
         self.room = std::mem::take(&mut finished.room);
@@ -271,16 +276,19 @@ impl Session<'_> {
             || finished.digest.as_bytes() == digest && !finished.spoiled;
         let computed = finished.digest;
         if purpose == Purpose::Nothing {
-            return;
+            return Ok(());
         }
-        let failure = finished.failure.take();
-        let accepted = match failure {
-            Some(error) => {
-                self.failed(Role::Receiver, "write", &entry.name, &error);
-                false
-            }
-            None if purpose == Purpose::Record && digest_right => true,
-            None => self.settle(entry, &pending, finished, digest_right),
+        if let Some(error) = finished.failure.take() {
+            let shown = printable(&self.full_path(&entry.name));
+            let why = reason(&error);
+            let literal_bytes = finished.literal_bytes;
+            self.keep_partial(entry, &pending, finished.target, literal_bytes);
+            let text = format!("rsync: [receiver] write failed on \"{shown}\": {why}");
+            return Err(PushError::Fatal { text, exit: 11 });
+        }
+        let accepted = match purpose {
+            Purpose::Record if digest_right => true,
+            _ => self.settle(entry, &pending, finished, digest_right),
         };
         self.report.transferred(
             &report::Item {
@@ -308,6 +316,7 @@ impl Session<'_> {
             self.give_up_group(pending.list, pending.at);
             self.finish_item(pending.list);
         }
+        Ok(())
     }
 
     /// The session ends before its end: what was under way is kept or goes.
