@@ -2,19 +2,26 @@
 
 CARGO ?= cargo
 # What the tests run against: the real programs.
-PROGRAMS = rsync lsyncd inotifywait inotifywatch fsnotifywait fsnotifywatch cc unshare setpriv chattr mount \
-  mkfs.ext4 mkfs.xfs btrfs ssh sshd ssh-keygen setfacl getfattr pgrep
-PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount xfsprogs btrfs-progs \
-  openssh-server openssh-client acl attr procps
+PROGRAMS = rsync lsyncd inotifywait inotifywatch fsnotifywait fsnotifywatch cc unshare setpriv chattr mount bindfs \
+  mkfs.ext4 mkfs.xfs btrfs ssh sshd ssh-keygen setfacl setfattr getfattr pgrep strace
+PACKAGES = rsync lsyncd inotify-tools gcc libc6-dev util-linux e2fsprogs mount bindfs xfsprogs btrfs-progs \
+  openssh-server openssh-client acl attr procps strace
 
-.PHONY: demo test lint unit e2e forced bench soak programs bench-programs
+.PHONY: demo test lint unit e2e forced interop fuzz bench soak programs
 
-# A source, three stock rsync daemons and a live mirror, in a temporary folder.
-demo: programs
+# A source, a daemon with three modules and a live mirror, in a temporary folder.
+demo:
 	$(CARGO) build --release --package driftless
 	target/release/driftless demo
 
 test: programs lint unit e2e
+
+# In a chroot into a directory that is no mount point, fanotify is refused: there the tests' trees get a
+# mount to be on.
+ON_A_MOUNT = sh -c ' \
+  awk '"'"'$$5 == "/" { found = 1 } END { exit !found }'"'"' /proc/self/mountinfo && exec "$$@"; \
+  trees=$${TMPDIR:-/tmp}; mount --bind "$$trees" "$$trees" || exit 1; \
+  "$$@"; code=$$?; umount --lazy "$$trees"; exit $$code' sh
 
 lint:
 	$(CARGO) fmt --all -- --check
@@ -22,11 +29,11 @@ lint:
 	! $(CARGO) tree --workspace --edges normal | grep -E 'libz-sys|libz-ng-sys|openssl-sys|aws-lc'
 
 unit:
-	$(CARGO) test --workspace --exclude driftless
+	$(ON_A_MOUNT) $(CARGO) test --workspace --exclude driftless
 
 # The whole program against real daemons.
 e2e:
-	$(CARGO) test --package driftless
+	$(ON_A_MOUNT) $(CARGO) test --package driftless
 
 # The same with each protocol, checksum and compression forced on all mirrors, and with each digest
 # for passwords.
@@ -44,6 +51,18 @@ forced: programs
 	    --skip forced:: || exit 1; \
 	done
 
+# driftless rsync at each end beside rsync at both: every way, protocol and option set.
+interop: programs
+	DRIFTLESS_FULL=1 $(CARGO) test --package driftless-rsync --test face --test interop
+
+# Each fuzz target for a minute. Needs a nightly compiler; `cargo install cargo-fuzz` first.
+fuzz:
+	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
+	  mkdir -p corpus/$$target seeds/$$target; \
+	  $(CARGO) +nightly fuzz run $$target corpus/$$target seeds/$$target -- \
+	    -max_total_time=$${SECONDS_EACH:-60} -timeout=20 || exit 1; \
+	done
+
 # The speed table, side by side with the programs it replaces, in one run.
 bench: programs
 	$(CARGO) build --release --package driftless --package driftless-testkit
@@ -54,6 +73,7 @@ soak: programs
 	for seed in $$(seq 1 $${SEEDS:-100}); do \
 	  WATCH_SEED=$$seed $(CARGO) test --package driftless-watch --test watch -- loss:: || exit 1; \
 	done
+	DRIFTLESS_KILLS=200 $(CARGO) test --package driftless-rsync --test interop -- killed::
 	WATCH_SECONDS=60 $(CARGO) test --package driftless-watch --test watch -- loss::
 	for seed in $$(seq 1 $${SEEDS:-100}); do \
 	  DRIFTLESS_SEED=$$seed $(CARGO) test --package driftless --test e2e -- property:: || exit 1; \

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftless_live::Mirror;
 use driftless_live::status::MirrorStatus;
+use driftless_live::{Mirror, Pull};
 
 /// The mirrors that run now. The list changes when the configuration is read again.
 pub trait Mirrors: Send + Sync + 'static {
@@ -69,5 +69,32 @@ impl Operated for Mirror {
 
     fn resync(&self, target: Option<&str>) -> Result<(), String> {
         Mirror::resync(self, target).map_err(|error| error.to_string())
+    }
+}
+
+impl Operated for Pull {
+    fn name(&self) -> &str {
+        &self.config().name
+    }
+
+    fn status(&self) -> MirrorStatus {
+        Pull::status(self)
+    }
+
+    fn flush(&self, target: Option<&str>, timeout: Duration) -> Result<(), Vec<String>> {
+        Pull::flush(self, target, timeout)
+            .map_err(|behind| behind.to_string().lines().map(str::to_owned).collect())
+    }
+
+    fn pause(&self, target: Option<&str>) -> Result<(), String> {
+        Pull::pause(self, target).map_err(|error| error.to_string())
+    }
+
+    fn resume(&self, target: Option<&str>, accept_deletes: bool) -> Result<(), String> {
+        Pull::resume(self, target, accept_deletes).map_err(|error| error.to_string())
+    }
+
+    fn resync(&self, target: Option<&str>) -> Result<(), String> {
+        Pull::resync(self, target).map_err(|error| error.to_string())
     }
 }

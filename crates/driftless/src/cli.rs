@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use driftless_watch::tools::Tool;
 
 use crate::commands::{
-    check, completions, demo, flush, live, man, pause, resume, resync, rsync, status, tool,
+    check, completions, daemon, demo, flush, live, man, pause, resume, resync, rsync, status, tool,
 };
 
 /// Keeps directory trees identical on many machines, live, and can prove it
@@ -30,6 +30,8 @@ enum Command {
     /// Copy files as rsync does: the same options, output and exit codes
     #[command(name = "rsync")]
     Rsync(rsync::Words),
+    /// Serve directories to rsync clients, as an rsyncd.conf says
+    Daemon(daemon::Words),
     /// Print events of files and directories, as inotifywait does
     #[command(name = "inotifywait")]
     InotifyWait(tool::Words),
@@ -62,6 +64,7 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
             Command::Rsync(_) => Ok(rsync::run()),
+            Command::Daemon(words) => words.run(),
             Command::InotifyWait(_) => Ok(tool::run(Tool::InotifyWait)),
             Command::InotifyWatch(_) => Ok(tool::run(Tool::InotifyWatch)),
             Command::FsnotifyWait(_) => Ok(tool::run(Tool::FsnotifyWait)),

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use driftless_live::config::Destination;
+use driftless_live::config::{Destination, RemoteSource};
 use driftless_transfer::connect::url::DaemonUrl;
 
 use crate::options::Circumstances;
@@ -35,10 +35,45 @@ pub fn parse_source(text: &OsStr, at: &Circumstances) -> Result<PathBuf, String>
         Form::Empty => Err("the source is empty".to_owned()),
         Form::Local => Ok(at.absolute(text)),
         Form::Daemon(text) | Form::Shell(text) => Err(format!(
-            "{text}: a remote source is not supported by driftless live yet; \
-             run it on the machine that has the source"
+            "{text}: a remote source needs live = false and a schedule, in a file for -c; to mirror \
+             changes as they happen, run driftless on the machine that has the source"
         )),
     }
+}
+
+/// Returns what a source on another machine means; `None`: it is on this one.
+pub fn parse_remote(text: &OsStr, at: &Circumstances) -> Option<Result<RemoteSource, String>> {
+    match form(text) {
+        Form::Empty | Form::Local => None,
+        Form::Daemon(url) => {
+            let url = DaemonUrl::parse(url).map(RemoteSource::Daemon);
+            Some(url.map_err(|error| error.to_string()))
+        }
+        Form::Shell(text) => Some(shell_source(text, at)),
+    }
+}
+
+/// `[USER@]HOST:PATH`
+fn shell_source(text: &str, at: &Circumstances) -> Result<RemoteSource, String> {
+    let bad = || format!("{text}: write [user@]host:path");
+    let end = text.rfind(']').filter(|end| !text[..*end].contains('/')).unwrap_or(0);
+    let colon = end + text[end..].find(':').ok_or_else(bad)?;
+    let (login, path) = (&text[..colon], &text[colon + 1..]);
+    let (user, host) = match login.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, login),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    // Neither may be taken for an option of the shell.
+    if host.is_empty() || host.starts_with('-') || user.is_some_and(|user| user.starts_with('-')) {
+        return Err(bad());
+    }
+    Ok(RemoteSource::Shell {
+        user: user.map(|user| user.as_bytes().to_vec()),
+        host: host.as_bytes().to_vec(),
+        path: path.as_bytes().to_vec(),
+        command: at.shell.clone(),
+    })
 }
 
 enum Form<'a> {
@@ -73,7 +108,12 @@ mod tests {
     use super::*;
 
     fn at() -> Circumstances {
-        Circumstances { base: "/base".into(), umask: 0o022, password: None }
+        Circumstances {
+            base: "/base".into(),
+            umask: 0o022,
+            password: None,
+            shell: vec![b"ssh".to_vec()],
+        }
     }
 
     #[track_caller]
@@ -101,11 +141,32 @@ mod tests {
     }
 
     #[test]
+    fn a_remote_source_is_a_module_or_behind_a_shell() {
+        let source = |text: &str| match parse_remote(OsStr::new(text), &at()) {
+            None => "here".to_owned(),
+            Some(Ok(remote)) => {
+                let path = String::from_utf8(remote.path_inside()).unwrap();
+                format!("{remote} asked for {path}")
+            }
+            Some(Err(error)) => format!("error {error}"),
+        };
+        assert_eq!(source("/srv"), "here");
+        assert_eq!(source("./h:x"), "here");
+        assert_eq!(source("rsync://u@h/m/p"), "rsync://u@h/m/p asked for p/");
+        assert_eq!(source("h::m"), "rsync://h/m asked for ");
+        assert_eq!(source("u@h:/p q"), "u@h:/p q asked for /p q/");
+        assert_eq!(source("h:"), "h: asked for ./");
+        assert_eq!(source("u@[::1]:p/"), "u@::1:p/ asked for p/");
+        assert!(source("-oProxyCommand=x:p").starts_with("error "));
+        assert!(source("u@-x:p").starts_with("error "));
+    }
+
+    #[test]
     fn a_source_is_on_this_machine() {
         let source = |text: &str| parse_source(OsStr::new(text), &at());
         assert_eq!(source("www").unwrap(), PathBuf::from("/base/www"));
         for remote in ["rsync://h/m", "h::m", "h:p"] {
-            assert!(source(remote).unwrap_err().contains("remote source is not supported"));
+            assert!(source(remote).unwrap_err().contains("remote source needs live = false"));
         }
     }
 }

@@ -8,14 +8,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use driftless_control::{Mirrors, Operated};
-use driftless_live::config::MirrorConfig;
-use driftless_live::{Mirror, StartError};
+use driftless_live::config::{MirrorConfig, PullConfig};
+use driftless_live::{Mirror, Pull, StartError};
 
 /// The mirrors that run, in the order of the configuration.
 #[derive(Default)]
 pub struct Fleet {
     /// Held for copying the list only, never while a mirror starts, stops or is asked.
     running: Mutex<Vec<Arc<Mirror>>>,
+    /// Likewise.
+    pulls: Mutex<Vec<Arc<Pull>>>,
 }
 
 /// What a reload did.
@@ -57,11 +59,48 @@ impl Fleet {
         changes
     }
 
+    /// Makes the running pull mirrors be those of `configs`, and adds what that did to `changes`.
+    pub fn apply_pulls(&self, configs: Vec<PullConfig>, changes: &mut Changes) {
+        let (kept, ended): (Vec<_>, Vec<_>) =
+            self.pulls().into_iter().partition(|pull| configs.contains(pull.config()));
+        self.replace_pulls(kept.clone());
+        stop_pulls(&ended);
+        changes.stopped.extend(ended.iter().map(|pull| pull.config().name.clone()));
+        let mut running = Vec::with_capacity(configs.len());
+        for config in configs {
+            let name = config.name.clone();
+            match kept.iter().find(|pull| *pull.config() == config) {
+                Some(pull) => {
+                    running.push(Arc::clone(pull));
+                    changes.kept.push(name);
+                }
+                None => match Pull::start(config) {
+                    Ok(pull) => {
+                        running.push(Arc::new(pull));
+                        changes.started.push(name);
+                    }
+                    Err(error) => changes.failed.push((name, error)),
+                },
+            }
+        }
+        self.replace_pulls(running);
+    }
+
     /// Stops all mirrors; returns when they have ended.
     pub fn stop(&self) {
-        let all = self.running();
+        let (all, pulls) = (self.running(), self.pulls());
         self.replace(Vec::new());
+        self.replace_pulls(Vec::new());
         stop_all(&all);
+        stop_pulls(&pulls);
+    }
+
+    fn pulls(&self) -> Vec<Arc<Pull>> {
+        self.pulls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace_pulls(&self, pulls: Vec<Arc<Pull>>) {
+        *self.pulls.lock().unwrap_or_else(PoisonError::into_inner) = pulls;
     }
 
     fn running(&self) -> Vec<Arc<Mirror>> {
@@ -75,7 +114,8 @@ impl Fleet {
 
 impl Mirrors for Fleet {
     fn running(&self) -> Vec<Arc<dyn Operated>> {
-        Fleet::running(self).into_iter().map(|mirror| mirror as Arc<dyn Operated>).collect()
+        let mirrors = Fleet::running(self).into_iter().map(|mirror| mirror as Arc<dyn Operated>);
+        mirrors.chain(self.pulls().into_iter().map(|pull| pull as Arc<dyn Operated>)).collect()
     }
 }
 
@@ -109,6 +149,14 @@ fn stop_all(mirrors: &[Arc<Mirror>]) {
     });
 }
 
+fn stop_pulls(pulls: &[Arc<Pull>]) {
+    std::thread::scope(|scope| {
+        for pull in pulls {
+            scope.spawn(|| pull.stop());
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -120,7 +168,8 @@ mod tests {
     fn mirror(dir: &Path, name: &str, target: &str) -> MirrorConfig {
         let source = dir.join(name);
         std::fs::create_dir_all(&source).unwrap();
-        let at = Circumstances { base: dir.to_owned(), umask: 0o022, password: None };
+        let at =
+            Circumstances { base: dir.to_owned(), umask: 0o022, password: None, shell: Vec::new() };
         let destination = parse_target(dir.join(target).as_os_str(), &at).unwrap();
         let target = TargetDraft { destination, password_file: None };
         Draft::new(at).finish(source, vec![target]).unwrap()

@@ -161,8 +161,8 @@ fn places_that_mirrors_cannot_use_are_refused() {
         dir.path(),
         &["live", "rsync://h/m", "copy"],
         1,
-        "driftless: rsync://h/m: a remote source is not supported by driftless live yet; run it on \
-         the machine that has the source",
+        "driftless: rsync://h/m: a remote source needs live = false and a schedule, in a file for \
+         -c; to mirror changes as they happen, run driftless on the machine that has the source",
     );
     let source = dir.path().join("source");
     let line = format!("driftless: the target {0}/copy lies in the source {0}", source.display());

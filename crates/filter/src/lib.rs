@@ -26,4 +26,5 @@ mod text;
 pub use chain::{Chain, Side, Verdict, decide};
 pub use error::{FileName, Place, RuleError, SyntaxError, Warning};
 pub use merge::ReadFile;
+pub use pattern::matches_wildcard;
 pub use rules::{Given, ModuleRules, ParseOptions, Rules, may_protect_below};

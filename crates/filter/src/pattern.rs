@@ -177,3 +177,8 @@ fn last_components(mut parts: [&[u8]; 3], count: usize) -> Option<[&[u8]; 3]> {
     }
     (missing == 1).then_some(parts)
 }
+
+/// Whether the whole text matches a pattern with rsync's wildcards; a `*` does not stand for a slash.
+pub fn matches_wildcard(pattern: &[u8], text: &[u8]) -> bool {
+    Wild::compile(pattern).matches(&[text], false)
+}

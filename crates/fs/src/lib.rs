@@ -10,6 +10,8 @@
 //!   found, never where it lies.
 //! * Replaced files appear complete and with their attributes, or not at all.
 //!
+//! A process may be confined to one directory as a whole: see [`ground`].
+//!
 //! [`fanotify`] and [`handle`] are the system calls of the watcher that no other crate wraps.
 //!
 //! Nothing here decides what to read or write, or knows a peer.
@@ -21,6 +23,7 @@ pub mod copy;
 pub mod dir;
 pub mod fanotify;
 pub mod folder;
+pub mod ground;
 pub mod handle;
 mod meta;
 pub mod names;
@@ -31,6 +34,7 @@ mod resolve;
 pub mod root;
 pub mod source;
 mod sys;
+pub mod working_directory;
 mod write;
 pub mod xattr;
 
@@ -44,3 +48,4 @@ pub use resolve::is_absent;
 pub use root::{FsError, Root, RootId, RootLost};
 pub use source::{SourceFile, Writers};
 pub use sys::posix::{BadPattern, Regex, local_time};
+pub use sys::process::{Fork, fork, host_name};

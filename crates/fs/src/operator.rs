@@ -2,8 +2,9 @@
 //!
 //! Somebody who may write into a directory above must not be able to lead a more powerful process
 //! elsewhere: a link counts only when the superuser or our own user made it. Where it leads is not
-//! judged.
+//! judged, unless the process is confined ([`crate::ground`]).
 
+use crate::ground::{self, Last};
 use crate::meta;
 use crate::root::{FsError, Root};
 use driftless_tree::{Kind, Meta};
@@ -11,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -45,6 +46,55 @@ impl Root {
 /// As for [`Root::open_operator`], but for anything that exists.
 pub fn stat(path: &Path) -> io::Result<Meta> {
     meta::of_stat(&rustix::fs::fstat(walk(path)?)?)
+}
+
+/// The content of an operator's file, reached over trusted links.
+///
+/// # Errors
+/// It cannot be opened, is no regular file, or is longer than `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
+    if meta::of_stat(&rustix::fs::fstat(&file)?)?.kind != Kind::File {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        let what = format!("it is longer than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(content)
+}
+
+/// Opens an operator's file for reading and says what it is, over trusted links.
+///
+/// # Errors
+/// As [`read`], whatever it is.
+pub fn open_to_read(path: &Path) -> io::Result<(File, Meta)> {
+    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
+    let meta = meta::of_stat(&rustix::fs::fstat(&file)?)?;
+    Ok((file, meta))
+}
+
+/// Opens an operator's file for adding to it over trusted links, and makes it where it is missing.
+///
+/// # Errors
+/// It cannot be opened or made.
+pub fn open_to_append(path: &Path, mode: u32) -> io::Result<File> {
+    open(path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY, mode)
+}
+
+/// Opens an operator's file for reading and writing over trusted links, and makes it where it is
+/// missing.
+///
+/// # Errors
+/// It cannot be opened or made.
+pub fn open_to_update(path: &Path, mode: u32) -> io::Result<File> {
+    open(path, OFlags::RDWR | OFlags::CREATE | OFlags::NOCTTY, mode)
+}
+
+fn open(path: &Path, flags: OFlags, mode: u32) -> io::Result<File> {
+    Ok(File::from(walk_to(path, Some((flags, mode)))?))
 }
 
 /// Opens an operator's file, or pipe, for reading, over trusted links.
@@ -81,7 +131,16 @@ fn reopen(handle: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
 }
 
 fn walk(path: &Path) -> io::Result<OwnedFd> {
+    walk_to(path, None)
+}
+
+/// `last`: how the end of the path is opened; `None` for a handle that only names it.
+fn walk_to(path: &Path, last: Option<(OFlags, u32)>) -> io::Result<OwnedFd> {
     let raw = path.as_os_str().as_bytes();
+    if let Some(ground) = ground::current() {
+        let (flags, mode) = last.unwrap_or((OFlags::PATH, 0));
+        return Ok(ground.open(raw, Last { flags, mode, follow: true })?);
+    }
     if raw.is_empty() {
         return Err(Errno::NOENT.into());
     }
@@ -95,9 +154,19 @@ fn walk(path: &Path) -> io::Result<OwnedFd> {
     let must_be_dir = raw.ends_with(b"/");
     let mut link_count = 0;
     while let Some(name) = left.pop_front() {
-        let next = openat(at.as_fd(), name.as_slice(), PASS, Mode::empty())?;
+        let passed = openat(at.as_fd(), name.as_slice(), PASS, Mode::empty());
+        let last = last.filter(|_| left.is_empty() && name != b"..");
+        let next = match (passed, last) {
+            (Err(Errno::NOENT), Some((flags, mode))) if flags.contains(OFlags::CREATE) => {
+                return open_leaf(&at, &name, flags, mode);
+            }
+            (passed, _) => passed?,
+        };
         let found = meta::of_stat(&rustix::fs::fstat(&next)?)?;
         if found.kind != Kind::Symlink {
+            if let Some((flags, mode)) = last {
+                return open_leaf(&at, &name, flags, mode);
+            }
             at = next;
             continue;
         }
@@ -113,11 +182,20 @@ fn walk(path: &Path) -> io::Result<OwnedFd> {
             left.push_front(name);
         }
     }
+    if last.is_some() {
+        return Err(Errno::ISDIR.into());
+    }
     if must_be_dir {
         // Fails with `ENOTDIR` on anything else.
         rustix::fs::statat(&at, ".", AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(at)
+}
+
+/// What was a link a moment later is refused.
+fn open_leaf(dir: &OwnedFd, name: &[u8], flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::from_raw_mode(mode))?)
 }
 
 fn components(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
@@ -152,6 +230,27 @@ mod tests {
             lchown(base.join("theirs"), Some(12345), None).unwrap();
             assert!(Root::open_operator(&base.join("theirs")).is_err());
             assert!(Root::open_operator(&base.join("theirs/b")).is_err());
+        }
+    }
+
+    #[test]
+    fn files_are_opened_over_trusted_links_only() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path();
+        fs::write(base.join("f"), "text").unwrap();
+        symlink("f", base.join("ours")).unwrap();
+        assert_eq!(read(&base.join("ours"), 4).unwrap(), b"text");
+        assert!(read(&base.join("f"), 3).is_err());
+        assert!(read(base, 9).is_err());
+        symlink("new", base.join("dangling")).unwrap();
+        open_to_append(&base.join("dangling"), 0o600).unwrap();
+        assert_eq!(stat(&base.join("new")).unwrap().kind, Kind::File);
+        assert!(open_to_update(&base.join("none/f"), 0o600).is_err());
+        if rustix::process::geteuid().is_root() {
+            symlink("f", base.join("theirs")).unwrap();
+            lchown(base.join("theirs"), Some(12345), None).unwrap();
+            assert!(read(&base.join("theirs"), 4).is_err());
+            assert!(open_to_append(&base.join("theirs"), 0o600).is_err());
         }
     }
 }

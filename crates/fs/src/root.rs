@@ -6,12 +6,14 @@
 //! unmounted (other than lazily) while the root is open.
 
 use crate::dir::Dir;
+use crate::ground::{self, Last};
 use crate::source::SourceFile;
 use crate::{meta, resolve};
 use driftless_tree::{Meta, RelPath};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, statx};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,7 +77,13 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self, FsError> {
         let attempt = || {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let dir = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+            let dir = match ground::current() {
+                None => rustix::fs::openat(CWD, path, flags, Mode::empty())?,
+                Some(ground) => {
+                    let last = Last { flags, ..Last::HANDLE };
+                    ground.open(path.as_os_str().as_bytes(), last)?
+                }
+            };
             Self::of_handle(dir, path)
         };
         attempt().map_err(|source| FsError::Open { path: path.into(), source })

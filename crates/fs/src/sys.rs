@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod posix;
+pub(crate) mod process;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -45,6 +46,18 @@ fn ignore_lease_signals() {
             }
         }
     });
+}
+
+/// Gives the calling thread a working directory of its own, which is where the process's is.
+///
+/// # Errors
+/// `EPERM` where a sandbox forbids it.
+pub(crate) fn unshare_working_directory() -> io::Result<()> {
+    // SAFETY: it takes an integer; with CLONE_FS alone descriptors and memory stay shared.
+    match unsafe { libc::unshare(libc::CLONE_FS) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 /// Sets the permission bits of the file that `file` refers to; it may be an `O_PATH` handle.

@@ -5,10 +5,11 @@
 
 use crate::dir::{Dir, one_component};
 use crate::folder::Folder;
+use crate::ground::{self, Last};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The longest value that is read; the kernel's own limit is 64 KiB.
 const MAX_VALUE_LEN: usize = 128 << 20;
@@ -52,9 +53,9 @@ impl Folder {
 
     /// Sets an extended attribute, whether it is there or not.
     pub fn set_xattr(&self, of: Of<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
-        let (path, follow) = proc_path(self.as_fd(), of)?;
+        let Reached { path, follow, .. } = &reach(self.as_fd(), of)?;
         let (path, flags) = (path.as_slice(), XattrFlags::empty());
-        let set = match follow {
+        let set = match *follow {
             true => rustix::fs::setxattr(path, name, value, flags),
             false => rustix::fs::lsetxattr(path, name, value, flags),
         };
@@ -63,8 +64,8 @@ impl Folder {
 
     /// Removes an extended attribute, if it is there.
     pub fn remove_xattr(&self, of: Of<'_>, name: &[u8]) -> io::Result<()> {
-        let (path, follow) = proc_path(self.as_fd(), of)?;
-        let removed = match follow {
+        let Reached { path, follow, .. } = &reach(self.as_fd(), of)?;
+        let removed = match *follow {
             true => rustix::fs::removexattr(path.as_slice(), name),
             false => rustix::fs::lremovexattr(path.as_slice(), name),
         };
@@ -89,8 +90,8 @@ pub fn remove_open_xattr(file: &std::fs::File, name: &[u8]) -> io::Result<()> {
 }
 
 fn names(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let (path, follow) = proc_path(dir, of)?;
-    let list = read_growing(|buffer| match follow {
+    let Reached { path, follow, .. } = &reach(dir, of)?;
+    let list = read_growing(|buffer| match *follow {
         true => rustix::fs::listxattr(path.as_slice(), buffer),
         false => rustix::fs::llistxattr(path.as_slice(), buffer),
     });
@@ -103,8 +104,8 @@ fn names(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
 }
 
 fn value(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let (path, follow) = proc_path(dir, of)?;
-    let value = read_growing(|buffer| match follow {
+    let Reached { path, follow, .. } = &reach(dir, of)?;
+    let value = read_growing(|buffer| match *follow {
         true => rustix::fs::getxattr(path.as_slice(), name, buffer),
         false => rustix::fs::lgetxattr(path.as_slice(), name, buffer),
     });
@@ -115,16 +116,29 @@ fn value(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<
     }
 }
 
-fn proc_path(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<(Vec<u8>, bool)> {
-    let mut path = format!("/proc/self/fd/{}", dir.as_raw_fd()).into_bytes();
-    let (name, follow) = match of {
-        Of::Dir => return Ok((path, true)),
-        Of::Entry(name) => (name, false),
-        Of::Target(name) => (name, true),
-    };
-    path.push(b'/');
-    path.extend_from_slice(one_component(name)?);
-    Ok((path, follow))
+/// A path to a file that is held open, or whose directory is.
+struct Reached {
+    path: Vec<u8>,
+    follow: bool,
+    /// Keeps the number in the path ours.
+    _held: Option<OwnedFd>,
+}
+
+fn reach(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<Reached> {
+    let numbered = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes();
+    let entry =
+        |name| Ok::<_, io::Error>([&numbered(dir), &b"/"[..], one_component(name)?].concat());
+    Ok(match of {
+        Of::Dir => Reached { path: numbered(dir), follow: true, _held: None },
+        Of::Entry(name) => Reached { path: entry(name)?, follow: false, _held: None },
+        Of::Target(name) => match ground::current() {
+            None => Reached { path: entry(name)?, follow: true, _held: None },
+            Some(ground) => {
+                let target = ground.open_from(dir, one_component(name)?, Last::HANDLE)?;
+                Reached { path: numbered(target.as_fd()), follow: true, _held: Some(target) }
+            }
+        },
+    })
 }
 
 /// Calls `read` with ever larger buffers until all fits.

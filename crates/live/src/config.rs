@@ -7,6 +7,7 @@ use std::time::Duration;
 use driftless_filter::Given;
 use driftless_transfer::TransferOptions;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_tree::path::printable;
 use driftless_watch::Backend;
 use zeroize::Zeroizing;
 
@@ -37,6 +38,79 @@ pub struct MirrorConfig {
     pub backend: Option<Backend>,
     /// When full passes run besides those that the mirror needs.
     pub schedule: Option<Schedule>,
+}
+
+/// A source on another machine that directories of this one are made to equal at set times.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PullConfig {
+    /// For status, logs and commands.
+    pub name: String,
+    /// What is copied.
+    pub source: RemoteSource,
+    /// Directories of this machine.
+    pub targets: Vec<PathBuf>,
+    /// Filter rules in the order given.
+    pub rules: Vec<Given>,
+    /// Whether what goes at the source goes at the targets.
+    pub delete: bool,
+    /// How much a run may delete without asking a person.
+    pub max_delete: MaxDelete,
+    /// What is transferred and how.
+    pub options: TransferOptions,
+    /// When runs begin.
+    pub schedule: Schedule,
+    /// How we prove who we are to a daemon.
+    pub password: PasswordSource,
+}
+
+/// A directory of another machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RemoteSource {
+    /// In a module of an rsync daemon.
+    Daemon(DaemonUrl),
+    /// Behind a remote shell.
+    Shell {
+        /// Who logs in there; `None` leaves it to the shell.
+        user: Option<Vec<u8>>,
+        /// Where.
+        host: Vec<u8>,
+        /// The directory; empty for the one that the login leads to.
+        path: Vec<u8>,
+        /// The shell's command with its options.
+        command: Vec<Vec<u8>>,
+    },
+}
+
+impl RemoteSource {
+    /// The directory as a server is told of it: with a slash at its end, since its content is meant.
+    pub fn path_inside(&self) -> Vec<u8> {
+        let path = match self {
+            Self::Daemon(url) => &url.path,
+            Self::Shell { path, .. } => path,
+        };
+        match path.as_slice() {
+            b"" => match self {
+                Self::Daemon(_) => Vec::new(),
+                Self::Shell { .. } => b"./".to_vec(),
+            },
+            path if path.ends_with(b"/") => path.to_vec(),
+            path => [path, b"/"].concat(),
+        }
+    }
+}
+
+impl fmt::Display for RemoteSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon(url) => url.fmt(f),
+            Self::Shell { user, host, path, .. } => {
+                if let Some(user) = user {
+                    write!(f, "{}@", printable(user))?;
+                }
+                write!(f, "{}:{}", printable(host), printable(path))
+            }
+        }
+    }
 }
 
 /// One place that a mirror keeps identical.

@@ -17,8 +17,10 @@ mod marks;
 mod mirror;
 mod pass;
 mod planner;
+mod pull;
 mod rules;
 pub mod schedule;
 pub mod status;
 
 pub use mirror::{Mirror, NoSuchTarget, NotFlushed, StartError};
+pub use pull::Pull;

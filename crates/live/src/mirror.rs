@@ -61,6 +61,12 @@ pub struct NoSuchTarget {
     known: String,
 }
 
+impl NoSuchTarget {
+    pub(crate) fn new(mirror: &str, target: &str, known: &[String]) -> Self {
+        Self { mirror: mirror.into(), target: target.into(), known: known.join(", ") }
+    }
+}
+
 /// Some target did not get everything in time.
 #[derive(Debug, thiserror::Error)]
 pub enum NotFlushed {

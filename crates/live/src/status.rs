@@ -118,6 +118,8 @@ pub enum LaneState {
     Live,
     /// Working through changes that are older than a moment.
     CatchingUp,
+    /// Between the runs of a schedule.
+    Waiting,
     /// Waiting for the next try.
     BackingOff,
     /// Until a person resumes it, or its source is back.
@@ -132,6 +134,7 @@ impl LaneState {
             Self::FullPass => "full-pass",
             Self::Live => "live",
             Self::CatchingUp => "catching-up",
+            Self::Waiting => "waiting",
             Self::BackingOff => "backing-off",
             Self::Paused => "paused",
         }

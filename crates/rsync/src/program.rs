@@ -42,8 +42,8 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<Atomic
         }
         Mode::Server { .. } => server::run(invocation, &words, &environment),
         Mode::Daemon => {
-            let text = "serving modules is not supported yet".to_owned();
-            complain(&Usage { code: 4, text, prefixed: true, with_help: false })
+            let text = "Daemon option(s) used without --daemon.".to_owned();
+            complain(&Usage { code: 1, text, prefixed: true, with_help: false })
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// Excludes the tests of all processes from each other. The settings belong to the whole machine,
 /// so this path does not follow `TMPDIR`.
@@ -92,6 +93,27 @@ fn put(name: &str, value: &str) -> io::Result<()> {
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name.replace('.', "/"))
+}
+
+/// Whether user namespaces can be made here, for limits of a test's own; says so when they cannot, as
+/// below `chroot`.
+pub fn has_user_namespaces() -> bool {
+    unshares(&["--user", "--map-root-user"])
+}
+
+/// Whether mount namespaces can be made here, for mounts that nobody else sees; says so when they
+/// cannot, as in a chroot into a directory that is no mount point.
+pub fn has_mount_namespaces() -> bool {
+    unshares(&["--mount"])
+}
+
+fn unshares(namespaces: &[&str]) -> bool {
+    let made = Command::new("unshare").args(namespaces).arg("true").output();
+    let has = made.is_ok_and(|output| output.status.success());
+    if !has {
+        println!("SKIPPED: unshare {} is not possible here", namespaces.join(" "));
+    }
+    has
 }
 
 /// The processes of process group `group` but its leader.

@@ -161,6 +161,7 @@ fn push(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
         destination: Some(paths[0].clone()),
         rules: invocation.rules.clone(),
         record: record.map(std::sync::Arc::new),
+        ..Request::default()
     };
     send(established, options, &request, report)
 }

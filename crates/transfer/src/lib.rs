@@ -18,6 +18,7 @@ pub mod error;
 mod generator;
 mod link;
 pub mod local;
+pub mod module;
 pub mod options;
 pub mod push;
 mod receiver;

@@ -279,6 +279,15 @@ impl Link {
         }
     }
 
+    /// Writes everything and throws away what comes, until the peer leaves or is silent for too
+    /// long.
+    pub(crate) fn drain(&mut self, silence: Duration) {
+        self.set_timeout(Some(silence));
+        while let Ok(Received::Bytes) = self.receive(&|| false) {
+            self.input.clear();
+        }
+    }
+
     /// Writes until less than `len` bytes are pending, or input arrives.
     pub(crate) fn drain_below(
         &mut self,

@@ -4,6 +4,7 @@
 //! The client speaks to the caller: the sender of a copy, the receiving side of a listing. The other
 //! one is the server, on a thread of its own, and what it has to say travels through the session.
 
+use std::borrow::Cow;
 use std::os::unix::net::UnixStream;
 
 use crate::connect::stream::Stream;
@@ -24,20 +25,21 @@ type Ended = Result<Ending, Box<SessionFailure>>;
 pub fn copy(options: &TransferOptions, request: &Request, report: &mut dyn Report) -> Ended {
     let (near, far) = UnixStream::pair().map_err(|error| failed(error.into()))?;
     let lists = request.destination.is_none() || options.selection.list_only;
+    let of_server = &*of_server(options);
     std::thread::scope(|scope| {
         let server = scope.spawn(move || match lists {
             true => {
                 // Lists that come as they are needed would be printed in another order.
-                let session = serve(far, Direction::Send, false, options)?;
-                send(session, options, request, &mut Quiet)
+                let session = serve(far, Direction::Send, false, of_server)?;
+                send(session, of_server, request, &mut Quiet)
             }
             false => {
                 // Each end asks for itself, as two programs would.
                 let incremental = [Direction::Send, Direction::Receive]
                     .into_iter()
                     .all(|direction| can_recurse_incrementally(direction, options));
-                let session = serve(far, Direction::Receive, incremental, options)?;
-                receive_from(session, options, request, &mut Quiet, Sender::Local)
+                let session = serve(far, Direction::Receive, incremental, of_server)?;
+                receive_from(session, of_server, request, &mut Quiet, Sender::Local)
             }
         });
         let direction = if lists { Direction::Receive } else { Direction::Send };
@@ -51,6 +53,18 @@ pub fn copy(options: &TransferOptions, request: &Request, report: &mut dyn Repor
         let server = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if lists { listed(client, server) } else { copied(client, server) }
     })
+}
+
+/// The options as a server would be told of them: with its own character set.
+fn of_server(options: &TransferOptions) -> Cow<'_, TransferOptions> {
+    let spec = options.metadata.iconv.as_deref().unwrap_or_default();
+    let Some(comma) = spec.iter().position(|b| *b == b',') else {
+        return Cow::Borrowed(options);
+    };
+    let own = spec.get(comma + 1..).map(<[u8]>::to_vec);
+    let mut options = options.clone();
+    options.metadata.iconv = own;
+    Cow::Owned(options)
 }
 
 fn listed(client: Ended, server: Ended) -> Ended {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use driftless_filter::Given;
 
 use crate::error::PushError;
+use crate::module::ModuleTerms;
 use crate::report::Statistics;
 
 /// What is copied where. Which fields count depends on the role: a client has all, a server those
@@ -20,6 +21,8 @@ pub struct Request {
     /// Filters of the command line, in their order there, those that options bring included
     /// (`P *~` of backups, `-p` of a partial directory, `-C`). A client that pulls sends them.
     pub rules: Vec<Given>,
+    /// What the module of a daemon lays down that this session is in.
+    pub module: Option<Arc<ModuleTerms>>,
     /// Gets a record of what the sender sends, for [`crate::replay`]; of a client only. The options
     /// must be those of [`crate::record::prepare`].
     pub record: Option<Arc<File>>,

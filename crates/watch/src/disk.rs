@@ -102,7 +102,7 @@ impl Lister {
     }
 
     /// Whether the file system says without a listing that there is no directory in `dir`.
-    fn has_only_files(&mut self, dir: BorrowedFd<'_>) -> bool {
+    pub fn has_only_files(&mut self, dir: BorrowedFd<'_>) -> bool {
         let Ok(stat) = rustix::fs::fstat(dir) else { return false };
         stat.st_nlink == 2
             && *self.counting.entry(stat.st_dev).or_insert_with(|| {

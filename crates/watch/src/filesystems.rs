@@ -35,9 +35,27 @@ mod tests {
 
     #[test]
     fn network_file_systems_are_known_by_number() {
-        assert_eq!(name(0x6969), Some("NFS"));
-        assert_eq!(name(0xff53_4d42), Some("SMB"));
-        assert_eq!(name(0xef53), None, "ext4");
+        // The numbers that statfs(2) and the kernel's magic.h list.
+        for (number, known) in [
+            (0x6969, "NFS"),
+            (0x517b, "SMB"),
+            (0xff53_4d42, "SMB"),
+            (0xfe53_4d42, "SMB"),
+            (0x6573_5546, "FUSE"),
+            (0x0102_1997, "9p"),
+            (0x00c3_6400, "Ceph"),
+            (0x5346_414f, "AFS"),
+            (0x6b41_4653, "AFS"),
+            (0x0bd0_0bd0, "Lustre"),
+            (0x0116_1970, "GFS2"),
+            (0x7461_636f, "OCFS2"),
+            (0x7375_7245, "Coda"),
+        ] {
+            assert_eq!(name(number), Some(known), "{number:x}");
+        }
+        for local in [0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630] {
+            assert_eq!(name(local), None, "{local:x}: ext4, tmpfs, xfs, btrfs, overlay");
+        }
         let proc = std::fs::File::open("/proc").unwrap();
         assert_eq!(remote(proc.as_fd()), None);
     }

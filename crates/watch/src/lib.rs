@@ -37,6 +37,7 @@ mod filesystems;
 mod hint;
 mod kernel;
 mod limits;
+mod look;
 mod nodes;
 mod options;
 mod pairs;

@@ -15,10 +15,9 @@ use rustix::io::Errno;
 
 use crate::disk::{self, Identity};
 use crate::engine::Engine;
-use crate::filesystems;
 use crate::hint::What;
+use crate::look::{Armed, Look, Looker, Opened};
 use crate::nodes::{NodeId, Place};
-use crate::options::Backend;
 use crate::polled::Reason;
 use crate::walk::{Purpose, Walk};
 
@@ -68,18 +67,27 @@ impl Engine {
 
     /// Finds out what directory `name` is in `parent`, which `dir` is open on, and makes the tree say so.
     pub(crate) fn settle(&mut self, dir: BorrowedFd<'_>, parent: NodeId, name: &[u8]) -> Settled {
+        if !self.gets_node(parent, name) {
+            return Settled::Unplaced;
+        }
+        let look = self.looker().look(dir, name);
+        self.place(parent, name, look)
+    }
+
+    /// Whether a directory of that name in `parent` is watched or compared.
+    pub(crate) fn gets_node(&mut self, parent: NodeId, name: &[u8]) -> bool {
         let path = match self.nodes.place(parent) {
             Place::At(above) => RelPath::child(above.as_ref(), name),
             Place::TooDeep => RelPath::parse(b""),
             Place::Floating(top) => {
                 self.nodes.touch(top);
-                return Settled::Unplaced;
+                return false;
             }
         };
         let Ok(path) = path else {
             tracing::debug!(name = printable(name), "deeper than a path can be: not watched");
             self.hint_subtree(parent);
-            return Settled::Unplaced;
+            return false;
         };
         if (self.options.skip)(&path) {
             self.nodes.set_skips(parent);
@@ -87,33 +95,42 @@ impl Engine {
             if let Some(old) = self.nodes.child(parent, name) {
                 self.drop_node(old);
             }
-            return Settled::Unplaced;
+            return false;
         }
-        let opened = disk::open_dir(dir, name).and_then(|fd| Ok((Identity::of(&fd)?, fd)));
-        match opened {
-            Ok((identity, fd)) => match self.arm(fd.as_fd()) {
-                Ok(wd) => self.place_watched(parent, name, identity, wd, fd),
-                Err((reason, _)) => self.place_polled(parent, name, identity, reason, fd),
+        true
+    }
+
+    /// Makes the tree agree with what was found at `name` in `parent` just now.
+    pub(crate) fn place(&mut self, parent: NodeId, name: &[u8], look: Look) -> Settled {
+        match look {
+            Ok(Opened { identity, dir, armed }) => match self.within_limits(armed) {
+                Ok(wd) => self.place_watched(parent, name, identity, wd, dir),
+                Err((reason, _)) => self.place_polled(parent, name, identity, reason, dir),
             },
             Err(error) if disk::is_absent(error) => Settled::Absent,
             Err(error) => self.place_unopened(parent, name, error),
         }
     }
 
+    /// Opens and arms directories.
+    pub(crate) fn looker(&self) -> Looker<'_> {
+        Looker { kernel: &self.kernel, backend: self.options.backend }
+    }
+
     /// Watches a directory, within the limits.
     pub(crate) fn arm(&mut self, dir: BorrowedFd<'_>) -> Result<i32, (Reason, Errno)> {
-        match self.options.backend {
-            Some(Backend::Poll) => return Err((Reason::Chosen, Errno::OPNOTSUPP)),
-            Some(Backend::Fanotify | Backend::Inotify) => {}
-            None => {
-                if let Some(name) = filesystems::remote(dir) {
-                    self.say_remote(name);
-                    return Err((Reason::Remote, Errno::OPNOTSUPP));
-                }
+        let armed = self.looker().arm(dir);
+        self.within_limits(armed)
+    }
+
+    fn within_limits(&mut self, armed: Armed) -> Result<i32, (Reason, Errno)> {
+        match armed {
+            Armed::Chosen => Err((Reason::Chosen, Errno::OPNOTSUPP)),
+            Armed::Remote(name) => {
+                self.say_remote(name);
+                Err((Reason::Remote, Errno::OPNOTSUPP))
             }
-        }
-        match self.kernel.watch(dir) {
-            Ok(wd) => {
+            Armed::Tried(Ok(wd)) => {
                 let is_new = self.nodes.by_wd(wd).is_none();
                 let most = self.options.max_watches.unwrap_or(usize::MAX);
                 if is_new && self.nodes.watched_count() >= most {
@@ -122,8 +139,8 @@ impl Engine {
                 }
                 Ok(wd)
             }
-            Err(Errno::NOSPC) => Err((Reason::Limit, Errno::NOSPC)),
-            Err(error) => Err((Reason::Refused, error)),
+            Armed::Tried(Err(Errno::NOSPC)) => Err((Reason::Limit, Errno::NOSPC)),
+            Armed::Tried(Err(error)) => Err((Reason::Refused, error)),
         }
     }
 

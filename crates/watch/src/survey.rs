@@ -84,6 +84,10 @@ fn count(root: &Root, options: &WatchOptions, most: usize) -> io::Result<usize> 
     Ok(count)
 }
 
+/// The kernel's own length of a queue. A shorter one costs looks at the whole tree, which a burst of
+/// changes then makes necessary.
+const ORDINARY_QUEUE: u64 = 16_384;
+
 /// One limit of the kernel, with what is used of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelLimit {
@@ -126,6 +130,13 @@ pub fn kernel_limits(surveys: &[Survey]) -> Vec<KernelLimit> {
             let sufficient = limits::room(in_use.saturating_add(wanted)).max(present);
             all.push(KernelLimit { sysctl: kind.sysctl(), present, in_use, wanted, sufficient });
         }
+    }
+    // Each instance has a queue of its own; with the rights that it takes, fanotify's has no limit.
+    if inotify > 0 || surveys.is_empty() {
+        let (sysctl, wanted) = (limits::MAX_QUEUED_EVENTS, ORDINARY_QUEUE);
+        let present = limits::present(sysctl);
+        let sufficient = wanted.max(present);
+        all.push(KernelLimit { sysctl, present, in_use: 0, wanted, sufficient });
     }
     all
 }

@@ -12,6 +12,9 @@ use crate::settle::{Settled, Unreachable};
 
 /// Descriptors one walk holds at most; what is deeper is opened anew.
 const MAX_LEVELS: usize = 64;
+/// Directories that are opened at once at the start, by two threads; with fewer, threads are dearer.
+const MOST_AT_ONCE: usize = 128;
+const FEWEST_AT_ONCE: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -88,12 +91,25 @@ impl Engine {
             }
             return true;
         };
+        // A limit of the caller's own is kept to one by one: what is beyond it has to be let go again.
+        let is_many = level.names.len() >= FEWEST_AT_ONCE && self.options.max_watches.is_none();
+        if walk.purpose == Purpose::Start && is_many && self.nodes.is_alive(level.node) {
+            self.arm_many(walk);
+            return true;
+        }
         let Some(name) = level.names.next().filter(|_| self.nodes.is_alive(level.node)) else {
             walk.levels.pop();
             return true;
         };
         let parent = level.node;
-        match self.settle(level.dir.as_fd(), parent, &name) {
+        let settled = self.settle(level.dir.as_fd(), parent, &name);
+        self.go_on(walk, parent, &name, settled);
+        true
+    }
+
+    /// Goes into a directory that was found, when it is to be listed.
+    fn go_on(&mut self, walk: &mut Walk, parent: NodeId, name: &[u8], settled: Settled) {
+        match settled {
             Settled::New(node, dir) => {
                 walk.note_found();
                 self.enter(walk, node, dir);
@@ -111,10 +127,29 @@ impl Engine {
                     self.enter(walk, node, dir);
                 }
             }
-            Settled::Absent => self.suspect_known(parent, &name),
+            Settled::Absent => self.suspect_known(parent, name),
             Settled::Unplaced => {}
         }
-        true
+    }
+
+    /// Arms a part of the directories in one at once, before anything that happened is taken; they are
+    /// listed later.
+    fn arm_many(&mut self, walk: &mut Walk) {
+        let Some(level) = walk.levels.last_mut() else { return };
+        let parent = level.node;
+        let mut names: Vec<_> = level.names.by_ref().take(MOST_AT_ONCE).collect();
+        names.retain(|name| self.gets_node(parent, name));
+        let looks = self.looker().look_at_all(level.dir.as_fd(), &names);
+        for (name, look) in names.iter().zip(looks) {
+            match self.place(parent, name, look) {
+                Settled::New(node, dir) => {
+                    if !self.nodes.is_watched(node) || !self.lister.has_only_files(dir.as_fd()) {
+                        walk.unopened.push(node);
+                    }
+                }
+                settled => self.go_on(walk, parent, name, settled),
+            }
+        }
     }
 
     /// Lists a directory that is armed, or polled from now on.

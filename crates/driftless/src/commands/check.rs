@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use driftless_daemon::conf::lint::Severity;
 use driftless_live::check;
 use driftless_live::config::MirrorConfig;
 use driftless_watch::survey::{KernelLimit, Survey, fanotify_possible, kernel_limits};
@@ -25,9 +26,12 @@ const SYSCTL_FILE: &str = "/etc/sysctl.d/60-driftless.conf";
 /// Counts the directories of each source, says how changes would be noticed and why, and compares the
 /// kernel's limits with what that takes; with -c it also reads FILE and logs in at every target, without
 /// transferring anything. Exits with 0 when all is sufficient, and with 1 otherwise.
+///
+/// With --rsyncd it reads an rsyncd.conf and names what is wrong or risky: line, parameter, and what to
+/// write. Exits with 1 when something is wrong.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "driftless check [OPTIONS] [SRC]\n       driftless check [OPTIONS] -c FILE"
+    override_usage = "driftless check [OPTIONS] [SRC]\n       driftless check [OPTIONS] -c FILE\n       driftless check --rsyncd FILE"
 )]
 pub struct Check {
     /// The directory that is to be mirrored
@@ -36,6 +40,9 @@ pub struct Check {
     /// Read mirrors from a TOML file
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Look at the configuration of an rsync daemon
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "config"])]
+    rsyncd: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -92,6 +99,9 @@ struct Limit {
 impl Check {
     /// Finds out and prints it.
     pub fn run(&self) -> anyhow::Result<ExitCode> {
+        if let Some(file) = &self.rsyncd {
+            return lint(file);
+        }
         let report = report(&self.mirrors(&circumstances()?)?);
         let text = match self.json {
             true => serde_json::to_string_pretty(&report)? + "\n",
@@ -109,6 +119,21 @@ impl Check {
         let source = parse_source(source, run_by).map_err(anyhow::Error::msg)?;
         Ok(vec![Draft::new(run_by.clone()).without_targets(source)])
     }
+}
+
+fn lint(file: &Path) -> anyhow::Result<ExitCode> {
+    let findings = driftless_daemon::conf::lint::lint(file);
+    let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    let wrong = findings.iter().filter(|one| one.severity == Severity::Wrong).count();
+    put(
+        &mut text,
+        &match findings.len() {
+            0 => "nothing is wrong".to_owned(),
+            count => format!("{wrong} wrong, {} risky", count - wrong),
+        },
+    );
+    output::print(&text)?;
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(configs: &[MirrorConfig]) -> Report {

@@ -1,6 +1,6 @@
 //! `driftless demo`: the main job on one machine, in a temporary folder, with nothing to configure.
 //!
-//! Three modules of a stock rsync daemon on loopback, a source that is edited for ten seconds, a live
+//! Three modules of a daemon of our own on loopback, a source that is edited for ten seconds, a live
 //! mirror between them; at the end the trees are compared by checksum and everything is removed.
 
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ fn show(seconds: u64) -> anyhow::Result<()> {
     let daemon = Daemon::start(place.path())?;
     writeln!(out, "source   {} (a small web site)", source.display())?;
     for module in MODULES {
-        writeln!(out, "mirror   rsync://127.0.0.1:{}/{module}  (stock rsync daemon)", daemon.port)?;
+        writeln!(out, "mirror   rsync://127.0.0.1:{}/{module}  (driftless daemon)", daemon.port)?;
     }
 
     let mirror = Mirror::start(config(&source, daemon.port)?)?;
@@ -206,7 +206,7 @@ fn checksums(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<Vec<u8>>>> 
     Ok(found)
 }
 
-/// A stock rsync daemon that ends with the demo.
+/// A daemon of our own that ends with the demo.
 struct Daemon {
     process: Child,
     port: u16,
@@ -230,17 +230,18 @@ impl Daemon {
         }
         let conf = place.join("rsyncd.conf");
         fs::write(&conf, text)?;
-        let process = Command::new("rsync")
-            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+        let process = Command::new(std::env::current_exe()?)
+            .args(["daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--control={}", place.join("control").display()))
             .arg(format!("--port={port}"))
             .arg(format!("--config={}", conf.display()))
             .stdin(Stdio::null())
             .spawn()
-            .context("cannot start rsync, which plays the web servers; install it and try again")?;
+            .context("cannot start a copy of this program, which plays the web servers")?;
         let daemon = Self { process, port };
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            ensure!(began.elapsed() < PATIENCE, "the rsync daemon does not answer");
+            ensure!(began.elapsed() < PATIENCE, "the daemon does not answer");
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(daemon)

@@ -10,8 +10,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use clap::error::ErrorKind;
 use driftless_control::Server;
-use driftless_live::config::{MirrorConfig, PasswordSource};
+use driftless_live::config::{MirrorConfig, PasswordSource, PullConfig};
 use driftless_transfer::connect::password::read_password_file;
+use driftless_transfer::connect::shell::split_command;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -59,12 +60,13 @@ impl Live {
         // Before anything starts, so that no signal finds it half started.
         let mut signals = self.signals()?;
         let run_by = circumstances()?;
-        let Config { socket, mirrors } = self.read(&run_by)?;
-        check_passwords(&mirrors)?;
+        let config = self.read(&run_by)?;
+        check_passwords(&config)?;
+        let Config { socket, mirrors, pulls } = config;
         let socket = self.control.to_listen_at(socket)?;
         let fleet = Arc::new(Fleet::default());
         let server = Server::start(&socket, Arc::<Fleet>::clone(&fleet))?;
-        start(&fleet, mirrors)?;
+        start(&fleet, mirrors, pulls)?;
         tracing::info!("driftless {} answers at {}", env!("CARGO_PKG_VERSION"), socket.display());
         for signal in &mut signals {
             if signal == SIGHUP {
@@ -88,7 +90,10 @@ impl Live {
                 }
                 Ok(config::read(file, run_by)?)
             }
-            None => Ok(Config { socket: None, mirrors: vec![self.typed_mirror(run_by)?] }),
+            None => {
+                let mirrors = vec![self.typed_mirror(run_by)?];
+                Ok(Config { socket: None, mirrors, pulls: Vec::new() })
+            }
         }
     }
 
@@ -130,7 +135,7 @@ impl Live {
     /// Reads the file again; what is wrong with it leaves everything as it runs.
     fn reload(&self, fleet: &Fleet, run_by: &Circumstances, socket: &Path) {
         let read = self.read(run_by).and_then(|config| {
-            check_passwords(&config.mirrors)?;
+            check_passwords(&config)?;
             Ok(config)
         });
         match read {
@@ -138,7 +143,9 @@ impl Live {
                 if config.socket.is_some_and(|changed| changed != socket) {
                     tracing::warn!("control.socket takes effect at the next start");
                 }
-                report(&fleet.apply(config.mirrors));
+                let mut changes = fleet.apply(config.mirrors);
+                fleet.apply_pulls(config.pulls, &mut changes);
+                report(&changes);
             }
             Err(error) => tracing::error!("{error:#}; mirrors keep running as before"),
         }
@@ -146,8 +153,10 @@ impl Live {
 }
 
 /// Starts the first mirrors: all of them or none.
-fn start(fleet: &Fleet, mirrors: Vec<MirrorConfig>) -> anyhow::Result<()> {
-    if let Some((_, error)) = fleet.apply(mirrors).failed.pop() {
+fn start(fleet: &Fleet, mirrors: Vec<MirrorConfig>, pulls: Vec<PullConfig>) -> anyhow::Result<()> {
+    let mut changes = fleet.apply(mirrors);
+    fleet.apply_pulls(pulls, &mut changes);
+    if let Some((_, error)) = changes.failed.pop() {
         fleet.stop();
         return Err(error.into());
     }
@@ -170,9 +179,11 @@ fn report(changes: &Changes) {
 }
 
 /// Refuses to start with a password that others can read, or with none where one was promised.
-fn check_passwords(mirrors: &[MirrorConfig]) -> anyhow::Result<()> {
-    for target in mirrors.iter().flat_map(|mirror| &mirror.targets) {
-        if let PasswordSource::File(path) = &target.password {
+fn check_passwords(config: &Config) -> anyhow::Result<()> {
+    let targets = config.mirrors.iter().flat_map(|mirror| &mirror.targets);
+    let passwords = targets.map(|target| &target.password);
+    for password in passwords.chain(config.pulls.iter().map(|pull| &pull.password)) {
+        if let PasswordSource::File(path) = password {
             read_password_file(path)?;
         }
     }
@@ -184,7 +195,13 @@ pub(super) fn circumstances() -> anyhow::Result<Circumstances> {
     let base = std::env::current_dir().context("cannot find out the working directory")?;
     let password = std::env::var_os("RSYNC_PASSWORD")
         .map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into());
-    Ok(Circumstances { base, umask: umask()?, password })
+    let shell = std::env::var_os("RSYNC_RSH").map(std::os::unix::ffi::OsStringExt::into_vec);
+    let shell = match shell.filter(|command| !command.is_empty()) {
+        Some(command) => split_command(&command).context("RSYNC_RSH is no command")?,
+        // Nobody is there to answer it.
+        None => [&b"ssh"[..], b"-oBatchMode=yes"].map(<[u8]>::to_vec).to_vec(),
+    };
+    Ok(Circumstances { base, umask: umask()?, password, shell })
 }
 
 /// Read from the kernel's report: the system call can only tell by changing it.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod daemon;
 pub mod demo;
 pub mod flush;
 pub mod live;

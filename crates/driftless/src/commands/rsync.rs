@@ -1,6 +1,7 @@
 //! `driftless rsync`: the program of that name, which reads its command line itself.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +35,11 @@ pub fn run_by_name() -> Option<ExitCode> {
 }
 
 fn start(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.collect();
+    let bytes: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    if driftless_daemon::command::is_daemon(&bytes) {
+        return ExitCode::from(driftless_daemon::program::run(&bytes));
+    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // Without the handler the signal ends the process at once, as it does before this line.

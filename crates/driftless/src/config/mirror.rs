@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use driftless_live::config::MirrorConfig;
+use driftless_live::config::{MirrorConfig, PullConfig};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::text::{At, boolean, kind_of, scalar, string, strings};
 use super::{in_file_order, nearest};
-use crate::destination::{parse_source, parse_target};
+use crate::destination::{parse_remote, parse_source, parse_target};
 use crate::options::table::{Effect, Form, OPTIONS, OptionRow};
 use crate::options::{Circumstances, Draft, TargetDraft};
 
@@ -18,8 +18,28 @@ const OWN_KEYS: [&str; 3] = ["source", "targets", "live"];
 
 type Value<'i> = Spanned<DeValue<'i>>;
 
+/// What a table describes.
+pub(super) enum AnyMirror {
+    /// A source here, whose changes are mirrored as they happen.
+    Live(MirrorConfig),
+    /// A source elsewhere.
+    Pull(PullConfig),
+}
+
+impl AnyMirror {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Live(mirror) => &mirror.name,
+            Self::Pull(pull) => &pull.name,
+        }
+    }
+}
+
+/// Keys that mean nothing where nothing is watched.
+const WATCHING: [&str; 3] = ["settle", "poll-interval", "backend"];
+
 /// Reads a mirror's table.
-pub(super) fn read(value: &Value<'_>, at: &Circumstances) -> Result<MirrorConfig, At> {
+pub(super) fn read(value: &Value<'_>, at: &Circumstances) -> Result<AnyMirror, At> {
     let Some(table) = value.get_ref().as_table() else {
         return Err(At::of(
             value,
@@ -37,25 +57,49 @@ pub(super) fn read(value: &Value<'_>, at: &Circumstances) -> Result<MirrorConfig
         let missing = if table.contains_key("source") { "targets" } else { "source" };
         return Err(At::of(value, format!("this mirror has no {missing}")));
     };
-    let source_path = parse_source(OsStr::new(string(source, "source")?), at)
-        .map_err(|what| At::of(source, what))?;
+    let text = OsStr::new(string(source, "source")?);
+    let is_live = table.get("live").map_or(Ok(true), |live| boolean(live, "live"))?;
     let target_drafts = all_targets(targets, at)?;
-    draft.finish(source_path, target_drafts).map_err(|what| At::of(value, what))
+    let wrong = |what: String| At::of(value, what);
+    if let Some(remote) = parse_remote(text, at) {
+        let remote = remote.map_err(|what| At::of(source, what))?;
+        check_pull(table, source, is_live)?;
+        let pull = draft.finish_pull(remote, target_drafts).map_err(wrong)?;
+        return Ok(AnyMirror::Pull(pull));
+    }
+    if !is_live {
+        let what = "live = false is for sources on other machines; leave it out, or name a \
+                    schedule beside it";
+        return Err(At::of(table.get("live").unwrap_or(value), what));
+    }
+    let path = parse_source(text, at).map_err(|what| At::of(source, what))?;
+    draft.finish(path, target_drafts).map(AnyMirror::Live).map_err(wrong)
+}
+
+/// What a mirror with a remote source must and cannot have.
+fn check_pull(table: &DeTable<'_>, source: &Value<'_>, is_live: bool) -> Result<(), At> {
+    if is_live || !table.contains_key("schedule") {
+        let what = "changes of a remote source are not seen as they happen: write live = false \
+                    and a schedule, as in schedule = \"30 3 * * *\"";
+        return Err(At::of(source, what));
+    }
+    for (key, _) in in_file_order(table) {
+        let name = key.get_ref().as_ref();
+        if WATCHING.contains(&name) {
+            return Err(At::of(key, format!("{name} means nothing for a remote source")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses keys that nothing knows, and those that are known to do nothing yet.
 fn check_keys(table: &DeTable<'_>) -> Result<(), At> {
-    for (key, value) in in_file_order(table) {
+    for (key, _) in in_file_order(table) {
         let name = key.get_ref().as_ref();
         let not_yet = || At::of(key, format!("{name} is not supported by driftless live yet"));
         match OPTIONS.iter().find(|row| row.key() == Some(name)) {
             Some(row) if row.supported() => {}
             Some(_) => return Err(not_yet()),
-            None if name == "live" => {
-                if !boolean(value, "live")? {
-                    return Err(At::of(key, "live = false is not supported by driftless live yet"));
-                }
-            }
             None if OWN_KEYS.contains(&name) => {}
             None if name == "verify" => return Err(not_yet()),
             None => {

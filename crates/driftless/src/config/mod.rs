@@ -19,11 +19,12 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use driftless_live::config::MirrorConfig;
+use driftless_live::config::{MirrorConfig, PullConfig};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::options::Circumstances;
+use mirror::AnyMirror;
 use text::{At, Text, kind_of};
 
 /// What a file says.
@@ -31,8 +32,10 @@ use text::{At, Text, kind_of};
 pub struct Config {
     /// Where to answer, if the file says so.
     pub socket: Option<PathBuf>,
-    /// In the order of the file; at least one.
+    /// In the order of the file.
     pub mirrors: Vec<MirrorConfig>,
+    /// Those with a remote source, likewise; there is at least one mirror of either sort.
+    pub pulls: Vec<PullConfig>,
 }
 
 /// Why a file is not used.
@@ -83,21 +86,20 @@ fn config(text: &str, at: &Circumstances) -> Result<Config, At> {
     let root = DeTable::parse(text).map_err(|error| {
         At::new(error.span().map_or(0, |span| span.start), error.message().replace('\n', ", "))
     })?;
-    let mut socket = None;
-    let mut mirrors: Vec<MirrorConfig> = Vec::new();
+    let mut all = Config { socket: None, mirrors: Vec::new(), pulls: Vec::new() };
     for (key, value) in in_file_order(root.get_ref()) {
         match key.get_ref().as_ref() {
-            "control" => socket = control(value, at)?,
-            "mirror" => mirrors = all_mirrors(value, at)?,
+            "control" => all.socket = control(value, at)?,
+            "mirror" => all_mirrors(value, at, &mut all)?,
             unknown => {
                 return Err(At::of(key, nearest::unknown_key(unknown, "", ["control", "mirror"])));
             }
         }
     }
-    if mirrors.is_empty() {
+    if all.mirrors.is_empty() && all.pulls.is_empty() {
         return Err(At::new(0, "there is no [[mirror]]"));
     }
-    Ok(Config { socket, mirrors })
+    Ok(all)
 }
 
 /// Errors come in the order in which a person reads.
@@ -134,20 +136,28 @@ fn control(value: &Spanned<DeValue<'_>>, at: &Circumstances) -> Result<Option<Pa
     Ok(socket)
 }
 
-fn all_mirrors(value: &Spanned<DeValue<'_>>, at: &Circumstances) -> Result<Vec<MirrorConfig>, At> {
+fn all_mirrors(
+    value: &Spanned<DeValue<'_>>,
+    at: &Circumstances,
+    all: &mut Config,
+) -> Result<(), At> {
     let Some(list) = value.get_ref().as_array() else {
         return Err(At::of(value, "write [[mirror]], with two brackets: there can be several"));
     };
-    let mut mirrors: Vec<MirrorConfig> = Vec::new();
     for one in list.iter() {
         let mirror = mirror::read(one, at)?;
-        if mirrors.iter().any(|earlier| earlier.name == mirror.name) {
-            let what = format!("two mirrors are named '{}'; give one another name", mirror.name);
+        let live = all.mirrors.iter().map(|earlier| &earlier.name);
+        let mut names = live.chain(all.pulls.iter().map(|earlier| &earlier.name));
+        if names.any(|earlier| earlier == mirror.name()) {
+            let what = format!("two mirrors are named '{}'; give one another name", mirror.name());
             return Err(At::of(one, what));
         }
-        mirrors.push(mirror);
+        match mirror {
+            AnyMirror::Live(mirror) => all.mirrors.push(mirror),
+            AnyMirror::Pull(pull) => all.pulls.push(pull),
+        }
     }
-    Ok(mirrors)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use driftless_transfer::options::CompressChoice;
 use super::*;
 
 fn at() -> Circumstances {
-    Circumstances { base: "/etc/driftless".into(), umask: 0o022, password: None }
+    Circumstances { base: "/etc/driftless".into(), umask: 0o022, password: None, shell: Vec::new() }
 }
 
 fn read_text(text: &str) -> Result<Config, String> {
@@ -135,18 +135,55 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
 }
 
 #[test]
+fn a_remote_source_is_pulled_from_at_set_times() {
+    let config = read_text(
+        "[[mirror]]\nsource = 'rsync://backup@h/site'\ntargets = ['/b/1', 'b2']\nlive = false\n\
+         schedule = '30 3 * * *'\npassword-file = 'p'\ndelete = false\nexclude = 'x'\n\
+         [[mirror]]\nsource = 'u@h:/srv/data/'\ntargets = '/c'\nlive = false\nschedule = '0 0 * * *'\n",
+    )
+    .unwrap();
+    assert!(config.mirrors.is_empty());
+    let [site, data] = &config.pulls[..] else { panic!("two pulls") };
+    assert_eq!((&*site.name, &*data.name), ("site", "data"));
+    assert_eq!(site.source.to_string(), "rsync://backup@h/site");
+    assert_eq!(site.targets, [PathBuf::from("/b/1"), "/etc/driftless/b2".into()]);
+    assert_eq!(site.password, PasswordSource::File("/etc/driftless/p".into()));
+    assert_eq!(site.rules, [Given::Exclude(b"x".to_vec())]);
+    assert!(!site.delete && data.delete);
+    assert_eq!(data.source.to_string(), "u@h:/srv/data/");
+}
+
+#[test]
+fn what_does_not_fit_a_remote_source_is_named() {
+    let with = |keys: &str| format!("[[mirror]]\nsource = 'rsync://h/m'\n{keys}\n");
+    let needs = "live.toml:2: changes of a remote source are not seen as they happen: write live = \
+                 false and a schedule, as in schedule = \"30 3 * * *\"";
+    file_refused(&with("targets = '/x'"), needs);
+    file_refused(&with("targets = '/x'\nlive = false"), needs);
+    file_refused(&with("targets = '/x'\nschedule = '0 0 * * *'"), needs);
+    let pull = |keys: &str| with(&format!("live = false\nschedule = '0 0 * * *'\n{keys}"));
+    file_refused(
+        &pull("targets = 'h::m'"),
+        "live.toml:1: rsync://h/m: the targets of a remote source are directories of this machine",
+    );
+    file_refused(
+        &pull("targets = '/x'\nsettle = '1s'"),
+        "live.toml:6: settle means nothing for a remote source",
+    );
+    refused(
+        "live = false",
+        "live.toml:4: live = false is for sources on other machines; leave it out, or name a \
+         schedule beside it",
+    );
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     refused("acls = true", "live.toml:4: acls is not supported by driftless live yet");
     refused("verify = '1 * * * *'", "live.toml:4: verify is not supported by driftless live yet");
-    refused("live = false", "live.toml:4: live = false is not supported by driftless live yet");
     file_refused(
         "[control]\nlisten = '127.0.0.1:8730'\n",
         "live.toml:2: control.listen is not supported by driftless live yet",
-    );
-    file_refused(
-        "[[mirror]]\nsource = 'rsync://backup@h/m'\ntargets = '/x'\n",
-        "live.toml:2: rsync://backup@h/m: a remote source is not supported by driftless live yet; \
-         run it on the machine that has the source",
     );
     file_refused(
         "[[mirror]]\nsource = '/web'\ntargets = [\n'/x',\n'h:/x']\n",

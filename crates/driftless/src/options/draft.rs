@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftless_filter::Given;
-use driftless_live::config::{Destination, MaxDelete, MirrorConfig, PasswordSource, TargetConfig};
+use driftless_live::config::{
+    Destination, MaxDelete, MirrorConfig, PasswordSource, PullConfig, RemoteSource, TargetConfig,
+};
 use driftless_live::schedule::Schedule;
 use driftless_transfer::TransferOptions;
 use driftless_watch::Backend;
@@ -22,6 +24,8 @@ pub struct Circumstances {
     pub umask: u32,
     /// `RSYNC_PASSWORD`.
     pub password: Option<Zeroizing<Vec<u8>>>,
+    /// `RSYNC_RSH` in words, or what reaches other machines without asking anybody.
+    pub shell: Vec<Vec<u8>>,
 }
 
 impl Circumstances {
@@ -101,6 +105,74 @@ impl Draft {
             return Err("password-file is for targets that are rsync daemons; there is none".into());
         }
         Ok(self.complete(source, &targets))
+    }
+
+    /// Returns the complete configuration of a mirror whose source is elsewhere.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn finish_pull(
+        self,
+        source: RemoteSource,
+        targets: Vec<TargetDraft>,
+    ) -> Result<PullConfig, String> {
+        let Some(schedule) = self.schedule else {
+            return Err("a remote source needs a schedule".to_owned());
+        };
+        let mut paths = Vec::new();
+        for target in &targets {
+            match (&target.destination, &target.password_file) {
+                (Destination::Local(path), None) if !paths.contains(path) => {
+                    paths.push(path.clone());
+                }
+                (Destination::Local(path), None) => {
+                    return Err(format!("{} is a target twice", path.display()));
+                }
+                (Destination::Local(path), Some(_)) => {
+                    return Err(format!(
+                        "the target {} is a directory here and takes no password-file; that of \
+                         the source belongs into the mirror",
+                        path.display()
+                    ));
+                }
+                (place, _) => {
+                    return Err(format!(
+                        "{place}: the targets of a remote source are directories of this machine"
+                    ));
+                }
+            }
+        }
+        if paths.is_empty() {
+            return Err("a mirror needs at least one target".to_owned());
+        }
+        let password = match (&source, self.password_file, self.circumstances.password) {
+            (RemoteSource::Daemon(_), Some(file), _) => PasswordSource::File(file),
+            (RemoteSource::Daemon(_), None, Some(value)) => PasswordSource::Value(value),
+            (RemoteSource::Shell { .. }, Some(_), _) => {
+                return Err("password-file is for rsync daemons; the remote shell asks for its \
+                            own proof"
+                    .to_owned());
+            }
+            _ => PasswordSource::None,
+        };
+        let last = source.path_inside();
+        let last = last.split(|b| *b == b'/').rfind(|name| !name.is_empty() && *name != b".");
+        let by_source = match (&source, last) {
+            (_, Some(last)) => String::from_utf8_lossy(last).into_owned(),
+            (RemoteSource::Daemon(url), None) => url.module.clone(),
+            (RemoteSource::Shell { host, .. }, None) => String::from_utf8_lossy(host).into_owned(),
+        };
+        Ok(PullConfig {
+            name: self.name.unwrap_or(by_source),
+            source,
+            targets: paths,
+            rules: self.rules,
+            delete: self.delete,
+            max_delete: self.max_delete,
+            options: self.options,
+            schedule,
+            password,
+        })
     }
 
     /// Returns what is known of a mirror that has no targets yet.

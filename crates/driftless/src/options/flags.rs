@@ -187,7 +187,8 @@ mod tests {
         let command = MirrorFlags::augment_args(Command::new("live").no_binary_name(true));
         let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;
         let flags = MirrorFlags::from_arg_matches(&matches).map_err(|error| error.to_string())?;
-        let at = Circumstances { base: "/base".into(), umask: 0o022, password: None };
+        let at =
+            Circumstances { base: "/base".into(), umask: 0o022, password: None, shell: Vec::new() };
         let mut draft = Draft::new(at);
         flags.apply(&mut draft).map_err(|error| error.to_string())?;
         Ok(draft)

@@ -9,6 +9,7 @@ mod failures;
 mod faults;
 mod forced;
 mod property;
+mod pulls;
 mod refusals;
 mod rules;
 mod schedule;

@@ -4,7 +4,7 @@
 use std::fs;
 
 use driftless_testkit::arb::Ops;
-use driftless_testkit::kernel::Sysctl;
+use driftless_testkit::kernel::{Sysctl, has_user_namespaces};
 use driftless_testkit::plant;
 use driftless_testkit::scenario::Stage;
 
@@ -48,6 +48,9 @@ fn a_start_beyond_the_watch_limit_says_so_and_loses_nothing() {
 
 #[test]
 fn a_life_beyond_the_watch_limit_loses_nothing() {
+    if !has_user_namespaces() {
+        return;
+    }
     let stage = Stage::book(DRIFTLESS, 1);
     plant::forest(&stage.source(), 200, 400, 100);
     // A user namespace has a limit of its own, so this one may stay for the whole run.
@@ -107,6 +110,14 @@ fn a_limit_that_is_too_low_is_told_with_the_command_that_raises_it() {
     assert!(text.contains("! fs.inotify.max_user_watches is 50: 222 needed"), "{text}");
     assert!(text.contains("sysctl -w fs.inotify.max_user_watches="), "{text}");
     assert!(text.contains("fs.inotify.max_user_watches = "), "{text}");
+    let (short, text) = {
+        let _short = Sysctl::set("fs.inotify.max_queued_events", 64);
+        check()
+    };
+    assert_eq!(short, Some(1), "{text}");
+    assert!(text.contains("! fs.inotify.max_queued_events is 64: 16384 needed"), "{text}");
+    assert!(text.contains("sysctl -w fs.inotify.max_queued_events=16384\n"), "{text}");
+    assert!(text.contains("60-driftless.conf: fs.inotify.max_queued_events = 16384\n"), "{text}");
     let (enough, text) = check();
     assert_eq!(enough, Some(0), "{text}");
 }

@@ -10,3 +10,4 @@ mod recursion;
 mod refusals;
 mod statistics;
 mod support;
+mod syslog;

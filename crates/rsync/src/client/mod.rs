@@ -202,10 +202,6 @@ impl Client<'_> {
             return Err(Failed::usage(text, Role::Client));
         }
         if !matches!(route, Route::Push { .. }) {
-            if self.invocation.options.metadata.iconv.is_some() {
-                let text = "rsync: --iconv is not supported yet where files are received";
-                return Err(Failed::new(text, 4, role));
-            }
             maps::check(&self.invocation.options.metadata)
                 .map_err(|text| Failed::usage(text, Role::ReceivingSide))?;
         }
@@ -241,7 +237,7 @@ impl Client<'_> {
             .negotiate(End::Client, Direction::Send, &options, printer)
             .map_err(failed)?;
         let rules = self.invocation.rules.clone();
-        let request = Request { sources, destination: None, rules, record };
+        let request = Request { sources, rules, record, ..Request::default() };
         match driftless_transfer::send(session, &options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
@@ -273,7 +269,7 @@ impl Client<'_> {
             0 => far.paths_inside(),
             1.. => Vec::new(),
         };
-        let request = Request { sources, destination, rules, record };
+        let request = Request { sources, destination, rules, record, ..Request::default() };
         match driftless_transfer::receive(session, &options, &request, printer) {
             // Where nothing was listed it did not come to a generator.
             Ok(ending) if ending.statistics.listed.total() == 0 => Ok((Some(ending), role)),
@@ -295,7 +291,7 @@ impl Client<'_> {
         let (options, record) = self.recording(record);
         let rules = self.invocation.rules.clone();
         let role = Role::Sender;
-        let request = Request { sources, destination, rules, record };
+        let request = Request { sources, destination, rules, record, ..Request::default() };
         match driftless_transfer::copy(&options, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {

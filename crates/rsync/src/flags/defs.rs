@@ -794,6 +794,7 @@ pub static FLAGS: &[Flag] = &[
         |t, list| set(&mut t.connect.socket_options, list),
         "options of sockets",
     ),
+    // The remote shell's ends of its pipes always block; only ours do not.
     on(Group::Connection, "blocking-io", |_, _| {}, "blocking I/O for the remote shell")
         .no(&["no-blocking-io"]),
     text(Group::Output, "outbuf", "N|L|B", outbuf, "how standard output is buffered: none, line, block"),

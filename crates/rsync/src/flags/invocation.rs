@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Usage;
 use super::finish::Finish;
-use super::parse::parse;
+use super::parse::{Refuses, parse};
 use super::typed::{Batches, LevelHelp, Output, Typed};
 use super::works::is_refused;
 use crate::zone::Zone;
@@ -115,6 +115,18 @@ impl Invocation {
 /// # Errors
 /// The first thing that is wrong, in rsync's words.
 pub fn interpret(words: &[Vec<u8>], environment: &Environment) -> Result<Invocation, Usage> {
+    interpret_refusing(words, environment, &|_, _| false)
+}
+
+/// As [`interpret`], for a daemon that is configured to refuse options.
+///
+/// # Errors
+/// Likewise, and an option that is refused.
+pub fn interpret_refusing(
+    words: &[Vec<u8>],
+    environment: &Environment,
+    refuses: Refuses<'_>,
+) -> Result<Invocation, Usage> {
     let mut typed = Typed::new(environment.umask);
     if words == [b"-h"] {
         typed.help = true;
@@ -122,7 +134,7 @@ pub fn interpret(words: &[Vec<u8>], environment: &Environment) -> Result<Invocat
     let server = words.first().is_some_and(|word| word == b"--server");
     let arguments = match typed.help {
         true => Vec::new(),
-        false => parse(&mut typed, words, server)?,
+        false => parse(&mut typed, words, server, refuses)?,
     };
     let mode = mode(&typed)?;
     let rsh_given = typed.connect.rsh.is_some();

@@ -19,7 +19,8 @@ mod works;
 
 pub use defs::{FLAGS, Flag, Group, Take};
 pub use help::{help, level_help};
-pub use invocation::{Environment, Invocation, Mode, interpret};
+pub use invocation::{Environment, Invocation, Mode, interpret, interpret_refusing};
+pub use parse::Refuses;
 pub(crate) use parse::{by_letter, by_long_name};
 pub use typed::{Batches, Buffering, LevelHelp, Output};
 pub use works::{NOT_YET, Refuser};
@@ -40,7 +41,7 @@ pub struct Usage {
 
 impl Usage {
     /// The text as it is printed.
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         format!("{}{}", if self.prefixed { "rsync: " } else { "" }, self.text)
     }
 

@@ -14,18 +14,27 @@ use super::values::integer;
 ///
 /// # Errors
 /// The first word that is wrong.
-pub fn parse(typed: &mut Typed, words: &[Vec<u8>], remote: bool) -> Result<Vec<Vec<u8>>, Usage> {
-    let mut parser = Parser { typed, rest: words.iter(), remote, arguments: Vec::new() };
+pub fn parse(
+    typed: &mut Typed,
+    words: &[Vec<u8>],
+    remote: bool,
+    refuses: Refuses<'_>,
+) -> Result<Vec<Vec<u8>>, Usage> {
+    let mut parser = Parser { typed, rest: words.iter(), remote, refuses, arguments: Vec::new() };
     while let Some(word) = parser.rest.next() {
         parser.word(word)?;
     }
     Ok(parser.arguments)
 }
 
+/// Whether an option, or with `false` its negation, is not to be taken.
+pub type Refuses<'a> = &'a dyn Fn(&'static Flag, bool) -> bool;
+
 struct Parser<'a> {
     typed: &'a mut Typed,
     rest: std::slice::Iter<'a, Vec<u8>>,
     remote: bool,
+    refuses: Refuses<'a>,
     arguments: Vec<Vec<u8>>,
 }
 
@@ -46,6 +55,7 @@ impl Parser<'_> {
             None => (long, None),
         };
         let (flag, on) = by_long_name(name).ok_or_else(|| self.complain(word, "unknown option"))?;
+        self.admit(flag, on, name)?;
         match (flag.take, value) {
             (Take::Switch(_), Some(_)) => {
                 Err(self.complain(word, "option does not take an argument"))
@@ -59,6 +69,7 @@ impl Parser<'_> {
     fn cluster(&mut self, word: &[u8], cluster: &[u8]) -> Result<(), Usage> {
         for (at, letter) in cluster.iter().enumerate() {
             let flag = by_letter(*letter).ok_or_else(|| self.complain(word, "unknown option"))?;
+            self.admit(flag, true, flag.long.as_bytes())?;
             let behind = &cluster[at + 1..];
             match flag.take {
                 Take::Switch(_) if behind.first() == Some(&b'=') => {
@@ -106,6 +117,22 @@ impl Parser<'_> {
             Take::Number(take) => take(self.typed, integer(value, shown)?),
             Take::Switch(_) => unreachable!("switches have no value"),
         }
+    }
+
+    /// Refuses what a daemon is configured to refuse; `name` is the one that was used.
+    fn admit(&self, flag: &'static Flag, on: bool, name: &[u8]) -> Result<(), Usage> {
+        if !(self.refuses)(flag, on) {
+            return Ok(());
+        }
+        let shown = match (name, flag.short) {
+            (b"", Some(letter)) => format!("-{}", char::from(letter)),
+            (name, Some(letter)) if on => {
+                format!("--{} (-{})", printable(name), char::from(letter))
+            }
+            (name, _) => format!("--{}", printable(name)),
+        };
+        let text = format!("The server is configured to refuse {shown}");
+        Err(Usage { code: 4, text, prefixed: true, with_help: false })
     }
 
     fn complain(&self, word: &[u8], what: &str) -> Usage {

@@ -16,7 +16,6 @@ pub enum Refuser {
 
 /// Long names (`-P`, `-F` and `-D` have none and stand for others).
 pub const NOT_YET: &[(&str, Refuser)] = &[
-    ("blocking-io", Refuser::Client),
     ("compress-threads", Refuser::Client),
     ("confine-root", Refuser::Anybody),
     ("copy-as", Refuser::Anybody),

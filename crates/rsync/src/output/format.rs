@@ -29,6 +29,8 @@ pub enum Subject<'a> {
     Deleted {
         /// Below the destination.
         name: &'a [u8],
+        /// Where that is, in the module of a daemon; empty elsewhere.
+        dir: &'a [u8],
         /// A directory.
         is_dir: bool,
     },
@@ -151,7 +153,10 @@ fn value(letter: u8, human: u8, subject: &Subject<'_>, context: &Context<'_>) ->
     }
     match subject {
         Subject::Item(item, transfer) => of_item(letter, human, item, *transfer, context),
-        Subject::Deleted { name, is_dir } => of_deletion(letter, human, name, *is_dir, context),
+        Subject::Deleted { name, dir, is_dir } => match (letter, *dir) {
+            (b'f', [_, ..]) => [dir, &b"/"[..], name].concat(),
+            _ => of_deletion(letter, human, name, *is_dir, context),
+        },
     }
 }
 
@@ -169,7 +174,7 @@ fn of_item(
         b'c' => number(transfer.map_or(0, |transfer| transfer.sum_bytes)),
         b'C' => digest(transfer.map_or(&[], |transfer| transfer.digest), context),
         b'B' => permissions(entry.mode).into_bytes(),
-        b'f' => long_name(item, context),
+        b'f' => long_name(item),
         b'G' if context.group => entry.gid.to_string().into_bytes(),
         b'G' => b"DEFAULT".to_vec(),
         b'U' => entry.uid.to_string().into_bytes(),
@@ -209,13 +214,12 @@ pub fn shown_name(name: &[u8], is_dir: bool) -> Vec<u8> {
     shown
 }
 
-/// On a sender the path from where it started, or from the root, without a slash in front.
-fn long_name(item: &Item<'_>, context: &Context<'_>) -> Vec<u8> {
+/// The path from where the sender started, or from the root, without a slash in front.
+fn long_name(item: &Item<'_>) -> Vec<u8> {
     let name = &item.entry.name;
     let path = match item.source_dir {
         b"" => name.to_vec(),
-        dir if context.sends => [dir, b"/", name].concat(),
-        _ => name.to_vec(),
+        dir => [dir, b"/", name].concat(),
     };
     let start = path.iter().position(|b| *b != b'/').unwrap_or(0);
     path[start..].to_vec()
@@ -295,7 +299,7 @@ mod tests {
             now: jiff::Timestamp::UNIX_EPOCH,
             pid: 7,
         };
-        let subject = Subject::Deleted { name: b"x", is_dir: true };
+        let subject = Subject::Deleted { name: b"x", dir: b"", is_dir: true };
         let line = Format::parse(b"%o %i %n%L").render(&subject, &context);
         assert_eq!(String::from_utf8_lossy(&line), "del. *deleting   x/");
     }

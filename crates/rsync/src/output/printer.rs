@@ -332,7 +332,7 @@ impl Report for Printer {
     }
 
     fn deleted(&mut self, name: &[u8], is_dir: bool) {
-        let subject = Subject::Deleted { name, is_dir };
+        let subject = Subject::Deleted { name, dir: b"", is_dir };
         let words = [b"deleting ", &shown_name(name, is_dir)[..]].concat();
         let line = |format: &Option<Format>, context: &Context<'_>| match format {
             Some(format) if format.has(b"io") => format.render(&subject, context),

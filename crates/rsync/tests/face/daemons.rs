@@ -3,7 +3,7 @@
 use driftless_testkit::PASSWORD;
 use driftless_testkit::peer::{Module, RsyncDaemon, write_private};
 
-use crate::side_by_side::{Bench, Cast, plant};
+use crate::side_by_side::{Bench, Cast, ours, plant};
 
 /// A daemon that serves both copies of the destination, and what clients stumble over.
 fn daemon(bench: &Bench) -> RsyncDaemon {
@@ -90,4 +90,43 @@ fn transfers_with_a_daemon_are_those_of_the_original() {
 #[test]
 fn a_daemon_refuses_with_the_same_words_and_codes() {
     check(&LINES[TRANSFERS..]);
+}
+
+#[test]
+fn early_input_reaches_the_daemons_program() {
+    let bench = Bench::new(plant);
+    let folder = tempfile::tempdir().unwrap();
+    let heard = folder.path().join("heard");
+    let program = format!("cat > {}", heard.display());
+    let module = Module::book("early").anonymous().at(&bench.copy("theirs").join("d"));
+    let daemon = RsyncDaemon::start(&[module.set("early exec", &program)]);
+    let said = folder.path().join("said");
+    std::fs::write(&said, "what is said early").unwrap();
+    let done = std::process::Command::new(ours())
+        .arg("-a")
+        .arg(format!("--early-input={}", said.display()))
+        .arg(format!("{}/s/", bench.copy("theirs").display()))
+        .arg(format!("{}/", daemon.url("early")))
+        .status()
+        .unwrap();
+    assert!(done.success());
+    assert_eq!(std::fs::read_to_string(heard).unwrap(), "what is said early");
+}
+
+#[test]
+fn socket_options_are_set_on_the_connection() {
+    let bench = Bench::new(plant);
+    let daemon = daemon(&bench);
+    let calls = bench.copy("theirs").join("calls");
+    let done = std::process::Command::new("strace")
+        .args(["-f", "-e", "trace=setsockopt", "-o"])
+        .arg(&calls)
+        .arg(ours())
+        .args(["--sockopts=SO_RCVBUF=77824", &format!("{}/", daemon.url("source"))])
+        .stdout(std::process::Stdio::null())
+        .status()
+        .expect("this test needs the program strace");
+    assert!(done.success());
+    let calls = std::fs::read_to_string(calls).unwrap();
+    assert!(calls.contains("SO_RCVBUF, [77824]"), "{calls}");
 }

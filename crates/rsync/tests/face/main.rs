@@ -4,6 +4,7 @@ mod batches;
 mod coverage;
 mod daemons;
 mod environment;
+mod iconv;
 mod options;
 mod refused;
 mod requested;

@@ -44,11 +44,10 @@ fn copied(folder: &Path) -> bool {
 /// The option with a value, where it takes one.
 fn spelled(long: &str) -> String {
     match long {
-        "blocking-io" | "fake-super" | "qsort" => format!("--{long}"),
+        "fake-super" | "qsort" => format!("--{long}"),
         "compress-threads" => format!("--{long}=2"),
         "max-alloc" => format!("--{long}=2g"),
         "confine-root" => format!("--{long}=/"),
-        "iconv" => format!("--{long}=utf-8"),
         "read-batch" | "write-batch" | "only-write-batch" | "log-file" => format!("--{long}=file"),
         "copy-as" => format!("--{long}=root"),
         _ => unreachable!("--{long} has a row in this table"),
@@ -94,9 +93,6 @@ fn a_client_refuses_what_has_no_effect() {
             }
         }
     }
-    for ends in &ROUTES[1..] {
-        client_refuses("--iconv=utf-8,latin1", *ends);
-    }
 }
 
 #[test]
@@ -113,13 +109,6 @@ fn a_server_refuses_what_has_no_effect_and_takes_what_means_nothing_to_it() {
             }
         }
     }
-}
-
-#[test]
-fn a_server_that_receives_refuses_to_convert_names() {
-    let (copied, text) = served(&["--iconv=utf-8,latin1"], ["s/", "h:d"]);
-    assert!(!copied && text.contains("does not support --iconv when receiving"), "{text}");
-    assert!(text.contains("(code 4)"), "{text}");
 }
 
 #[test]

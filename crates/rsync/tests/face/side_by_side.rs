@@ -380,6 +380,7 @@ pub const SETS: &[&str] = &[
     "-ai -M--numeric-ids",
     "-ai --old-args",
     "-ai --no-blocking-io",
+    "-ai --blocking-io",
     "-ai --copy-devices",
     "-ai --write-devices",
     "-a --log-file=log",

@@ -10,7 +10,7 @@ use crate::sets::SETS;
 use crate::trees::plant;
 
 /// Sets by default, and with `DRIFTLESS_FULL` in the environment.
-const COUNTS: [usize; 2] = [40, 1000];
+const COUNTS: [usize; 2] = [20, 1000];
 
 /// So many sets share a tree.
 const PER_TREE: usize = 20;

@@ -193,7 +193,7 @@ pub const MORE: &[&str] = &[
     "-avvz --zl=9",
     "-avvz --skip-compress=c",
     "-avv -s",
-    "-a --old-args ENDS:s/,d x",
+    "-a --old-args ENDS:s/,d$HOME",
     "-avv -M--bwlimit=30m",
     "-avv -4",
     "-avv -6",

@@ -36,7 +36,7 @@ pub fn plant(root: &Path, seed: u64) {
     // Followed only where it is said to be safe: it is neither root's nor ours.
     symlink("alt", root.join("foreign")).unwrap();
     lchown(root.join("foreign"), Some(1000), Some(1000)).unwrap();
-    fs::write(root.join("list0"), "kinds/big\0empty/\0kinds/sub/linked\0").unwrap();
+    fs::write(root.join("list0"), "kinds/big\0empty/\0# no comment\0kinds/sub/linked\0").unwrap();
     fs::write(root.join("rules"), "- *.o\n+ kinds/***\nP keep*\n- /new*\n").unwrap();
     fs::write(
         root.join("list"),

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use driftless_proto::args;
+use driftless_proto::mux::Tag;
 use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 use zeroize::Zeroizing;
 
@@ -60,6 +61,8 @@ pub struct Connection {
     pub(crate) link: Link,
     child: Option<ShellChild>,
     protocol: Option<u8>,
+    /// Bytes count from the setup's end on.
+    counts_transfer: bool,
     within_process: bool,
 }
 
@@ -69,7 +72,7 @@ impl Connection {
         let deadline = options.connect_timeout.map(|limit| Instant::now() + limit);
         let silence = options.timeout.or(options.silence_limit);
         let link = Link::new(stream, deadline, silence, options.bwlimit);
-        Self { link, child, protocol: None, within_process: false }
+        Self { link, child, protocol: None, within_process: false, counts_transfer: false }
     }
 
     /// Both ends are in this process: what an old protocol has no words for holds all the same.
@@ -84,6 +87,21 @@ impl Connection {
     /// Standard input or output is closed.
     pub fn stdio(options: &TransferOptions) -> Result<Self, PushError> {
         Ok(Self::new(Stream::stdio()?, None, options))
+    }
+
+    /// A client that a daemon has let into a module: the protocol is agreed on, the arguments are
+    /// read, and `input` is what was read behind them.
+    pub fn accepted(
+        stream: Stream,
+        protocol: u8,
+        input: Vec<u8>,
+        options: &TransferOptions,
+    ) -> Self {
+        let mut connection = Self::new(stream, None, options);
+        connection.link.input = input;
+        connection.protocol = Some(protocol);
+        connection.counts_transfer = true;
+        connection
     }
 
     /// A server, or a daemon, behind a remote shell.
@@ -162,7 +180,7 @@ impl Connection {
         options: &TransferOptions,
         report: &mut dyn Report,
     ) -> Result<Established, PushError> {
-        let Self { mut link, child, protocol, within_process } = self;
+        let Self { mut link, child, protocol, within_process, counts_transfer } = self;
         let is_server = matches!(end, End::Server { .. });
         let agreed = match protocol {
             Some(protocol) => Ok(protocol),
@@ -175,7 +193,14 @@ impl Connection {
             agree(&mut link, protocol, &end, direction, options, report)
         });
         match agreed {
-            Ok(setup) => Ok(Established { link, child, setup, is_server }),
+            Ok(setup) => {
+                if counts_transfer {
+                    link.flush(&|| report.cancelled())?;
+                    link.bytes_sent = 0;
+                    link.bytes_received = link.input.len() as u64;
+                }
+                Ok(Established { link, child, setup, is_server })
+            }
             Err(error) => {
                 drop(link);
                 Err(shell::blamed(error, child))
@@ -229,6 +254,9 @@ fn agree(
     Ok(setup)
 }
 
+/// Longest wait for a client that was told why it is left.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Says which algorithms are used, and whether they were agreed on (`--debug=NSTR`).
 fn tell_choices(setup: &Setup, options: &TransferOptions, report: &mut dyn Report) {
     let agreed = |by_option: bool| {
@@ -249,7 +277,7 @@ fn tell_choices(setup: &Setup, options: &TransferOptions, report: &mut dyn Repor
 }
 
 /// The least protocol that is spoken.
-const LEAST_PROTOCOL: u8 = 29;
+pub const LEAST_PROTOCOL: u8 = 29;
 
 /// Protocol reference, "Version". Both ends write first.
 fn exchange_versions(
@@ -397,6 +425,26 @@ impl Established {
     /// The names of the checksum and of the compression that were agreed on.
     pub fn choices(&self) -> (&'static str, &'static str) {
         (self.setup.checksum.name(), self.setup.compression.name())
+    }
+
+    /// Tells the client the longest silence that this end bears, as daemons do.
+    pub fn announce_timeout(&mut self, limit: Duration) {
+        if self.setup.protocol >= 31 {
+            self.link.output.number(Tag::IoTimeout, limit.as_secs().min(86_400) as i32);
+        }
+    }
+
+    /// Ends the session before any transfer: the client gets lines of text, with their ends, and what
+    /// it still writes is read until it has seen them.
+    pub fn refuse(mut self, text: &[u8], exit: u8) {
+        let limit = driftless_proto::mux::TEXT_LIMIT - 1;
+        for line in text.split_inclusive(|b| *b == b'\n').flat_map(|line| line.chunks(limit)) {
+            self.link.output.message(Tag::Error, line);
+        }
+        if self.setup.protocol >= 31 {
+            self.link.output.number(Tag::ErrorExit, i32::from(exit));
+        }
+        self.link.drain(FAREWELL);
     }
 
     /// The longest silence, with what a daemon has lowered it to.

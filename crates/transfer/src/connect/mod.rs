@@ -12,4 +12,6 @@ pub mod stream;
 pub mod url;
 
 pub(crate) use connection::Listener;
-pub use connection::{Connection, Direction, End, Established, Module, can_recurse_incrementally};
+pub use connection::{
+    Connection, Direction, End, Established, LEAST_PROTOCOL, Module, can_recurse_incrementally,
+};

@@ -83,7 +83,7 @@ impl SocketOption {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(crate) fn apply(self, socket: &Socket) -> io::Result<()> {
+    pub fn apply(self, socket: &Socket) -> io::Result<()> {
         const LOW_DELAY: u32 = 0x10;
         const THROUGHPUT: u32 = 0x08;
         let on = self.value != 0;

@@ -65,11 +65,19 @@ impl Stream {
         self.writer.as_ref().unwrap_or(&self.reader).as_fd()
     }
 
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(&self.reader, buffer)?)
     }
 
-    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes what there is room for.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(self.writer(), bytes)?)
     }
 
@@ -90,7 +98,7 @@ impl Stream {
     }
 
     /// Waits until it is ready for one of `interests`; empty when the time is over or a signal came.
-    pub(crate) fn wait(&self, interests: PollFlags, wait: Duration) -> io::Result<PollFlags> {
+    pub fn wait(&self, interests: PollFlags, wait: Duration) -> io::Result<PollFlags> {
         let Some(writer) = &self.writer else { return wait_for(&self.reader, interests, wait) };
         let mut fds = Vec::with_capacity(2);
         for (fd, interest) in [(&self.reader, PollFlags::IN), (writer, PollFlags::OUT)] {

@@ -306,7 +306,8 @@ impl Session<'_> {
             Kind::Fifo | Kind::Socket => counts.specials += 1,
         }
         if self.receive.server {
-            let mut payload = name.to_vec();
+            let converted = self.to_wire.as_mut().and_then(|charset| charset.convert(name).ok());
+            let mut payload = converted.unwrap_or_else(|| name.to_vec());
             if is_dir {
                 payload.push(0);
             }

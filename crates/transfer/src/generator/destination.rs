@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use driftless_fs::browse::stat_unchecked;
 use driftless_fs::{Folder, Follow, FsError, Root, operator};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
@@ -14,6 +15,7 @@ use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::absent;
 use crate::generator::folders::Folders;
+use crate::module::quoted;
 use crate::options::Itemize;
 use crate::receiver::Session;
 use crate::receiver::reason;
@@ -113,14 +115,31 @@ impl Session<'_> {
             Err(FsError::Open { source, .. }) => source,
         };
         let stat = match self.options.link.insecure {
-            true => std::fs::metadata(path).map(drop),
+            true => stat_unchecked(path, true).map(drop),
             false => operator::stat(path).map(drop),
         };
         match stat {
             Ok(()) if !wants_dir => Ok(Found::Other),
-            Ok(()) => Err(cannot_stat(path, &error)),
+            Ok(()) => Err(self.cannot_enter(path, &error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-            Err(error) => Err(cannot_stat(path, &error)),
+            Err(error) => Err(self.cannot_enter(path, &error)),
+        }
+    }
+
+    /// What is said of a destination that is not reached.
+    fn cannot_enter(&self, path: &Path, error: &io::Error) -> PushError {
+        let Some(module) = &self.receive.module else { return cannot_stat(path, error) };
+        let shown = printable(&module.quoted(path.as_os_str().as_bytes()));
+        let text = format!("rsync: [Receiver] change_dir#1 {shown} failed: {}", reason(error));
+        PushError::Fatal { text, exit: 3 }
+    }
+
+    fn cannot_make(&self, path: &Path, error: &io::Error) -> PushError {
+        let shown = quoted(self.receive.module.as_deref(), path.as_os_str().as_bytes());
+        let (shown, why) = (printable(&shown), reason(error));
+        PushError::Fatal {
+            text: format!("rsync: [Receiver] mkdir {shown} failed: {why}"),
+            exit: 11,
         }
     }
 
@@ -158,7 +177,7 @@ impl Session<'_> {
                 let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
                 root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)
             });
-            made.map_err(|error| cannot_make(path, &error))?;
+            made.map_err(|error| self.cannot_make(path, &error))?;
         }
         let talk = &self.options.talk;
         if !self.options.write.mkpath && (talk.info.name >= 1 || talk.itemize != Itemize::Off) {
@@ -189,7 +208,7 @@ impl Session<'_> {
                     let name = dir.file_name().map(OsStr::as_bytes).unwrap_or_default();
                     root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)
                 });
-                made.map_err(|error| cannot_make(dir, &error))?;
+                made.map_err(|error| self.cannot_make(dir, &error))?;
             }
         }
         if self.options.talk.info.name >= 1 || self.options.talk.itemize != Itemize::Off {
@@ -230,7 +249,7 @@ impl Session<'_> {
         }
         if let Some(dir) = self.options.write.backup.as_ref().and_then(|b| b.dir.as_ref()) {
             let path = below(dir);
-            if self.open_root(&path).is_err() && std::fs::symlink_metadata(&path).is_ok() {
+            if self.open_root(&path).is_err() && stat_unchecked(&path, false).is_ok() {
                 let text = format!("The backup-dir is not a directory: {}", printable(dir));
                 return Err(PushError::Fatal { text, exit: 1 });
             }
@@ -299,10 +318,4 @@ fn cannot_stat(path: &Path, error: &io::Error) -> PushError {
     let text =
         format!("rsync: [Receiver] ERROR: cannot stat destination \"{shown}\": {}", reason(error));
     PushError::Fatal { text, exit: 3 }
-}
-
-fn cannot_make(path: &Path, error: &io::Error) -> PushError {
-    let shown = printable(path.as_os_str().as_bytes());
-    let text = format!("rsync: [Receiver] mkdir \"{shown}\" failed: {}", reason(error));
-    PushError::Fatal { text, exit: 11 }
 }

@@ -65,6 +65,11 @@ impl Session<'_> {
                 Err(_) => (Stage::Imagined, true, None),
             };
         }
+        if self.is_refused(name, "directory", true) {
+            let text = "*** Skipping any contents from this failed directory ***";
+            self.say(crate::driver::Level::Error, text);
+            return (Stage::Failed, false, None);
+        }
         let before = match self.look(name) {
             Ok(before) => before,
             Err(error) => {

@@ -81,7 +81,7 @@ impl Session<'_> {
             }
             before => before,
         };
-        let ndx = list.first + at as u32;
+        let ndx = list.ndx(at);
         let mut basis = BasisChoice::Destination;
         let mut basis_meta = before;
         if !redo && self.options.update.alternates.is_some() {

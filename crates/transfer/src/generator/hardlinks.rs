@@ -161,7 +161,7 @@ impl Session<'_> {
                 _ => Ok(()),
             };
         };
-        let ndx = list.first + waiting.at as u32;
+        let ndx = list.ndx(waiting.at);
         self.link_to(entry, ndx, &done);
         self.acknowledge(ndx);
         self.finish_item(waiting.list);

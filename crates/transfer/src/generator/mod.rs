@@ -52,7 +52,10 @@ impl Session<'_> {
         if self.is_blocked(list, entry) {
             return Ok(());
         }
-        let ndx = list.first + at as u32;
+        if entry.kind() != Some(Kind::Dir) && self.is_refused(&self.name_of(entry), "file", false) {
+            return Ok(());
+        }
+        let ndx = list.ndx(at);
         match entry.kind() {
             None => self.remove_missing(entry),
             Some(Kind::Dir) => self.examine_directory(list, at, ndx),
@@ -84,6 +87,17 @@ impl Session<'_> {
             self.blocked = None;
         }
         below
+    }
+
+    /// Whether the module's rules keep a name out, which is said then.
+    fn is_refused(&mut self, name: &[u8], what: &str, is_dir: bool) -> bool {
+        let Some(module) = &self.receive.module else { return false };
+        if !module.hides(&self.full_path(name), is_dir) {
+            return false;
+        }
+        let start = format!("ERROR: daemon refused to receive {what} \"");
+        self.say(Level::ErrorXfer, [start.as_bytes(), name, b"\""].concat());
+        true
     }
 
     /// The name of the entry below the destination: its own, unless a single file gets another.

@@ -100,7 +100,7 @@ impl Session<'_> {
             self.skip(|| [&name[..], b" exists"].concat());
             return self.give_up_group(number, at);
         }
-        let ndx = list.first + at as u32;
+        let ndx = list.ndx(at);
         let alike = before.filter(|before| before.kind == kind);
         let stays = alike.is_some()
             && self.folder(parent_of(&name)).is_ok_and(|folder| same(folder, leaf_of(&name)));

@@ -69,6 +69,11 @@ impl Session<'_> {
         kind: Kind,
         doomed: bool,
     ) -> Result<bool, PushError> {
+        if let Some(module) = &self.receive.module
+            && module.hides(&self.full_path(name), kind == Kind::Dir)
+        {
+            return Ok(true);
+        }
         let Some(rules) = self.receive.rules.clone() else { return Ok(false) };
         let Some(root) = self.folders.as_ref().map(|folders| folders.root().clone()) else {
             return Ok(false);

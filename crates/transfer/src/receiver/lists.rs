@@ -80,6 +80,8 @@ pub(crate) struct List {
     pub(crate) entries: Vec<Entry>,
     /// Entries that equal an earlier one, in order.
     dropped: Vec<u32>,
+    /// With names in another character set: numbers follow the order of sending, not this one.
+    numbers: Option<Numbers>,
     /// The order holds for the names as they are now, so that they can be searched.
     ordered: bool,
     /// The directory whose content this is; `None` without incremental recursion, and for a first
@@ -89,7 +91,28 @@ pub(crate) struct List {
     pub(crate) directories: HashMap<u32, Rc<Directory>>,
 }
 
+/// Places in the order of sending.
+#[derive(Debug)]
+struct Numbers {
+    /// By place in the sorted list.
+    sent: Vec<u32>,
+    /// The other way round.
+    sorted: Vec<u32>,
+}
+
 impl List {
+    /// The number of the entry at this place.
+    pub(crate) fn ndx(&self, at: usize) -> u32 {
+        let sent = self.numbers.as_ref().and_then(|numbers| numbers.sent.get(at).copied());
+        self.first + sent.unwrap_or(at as u32)
+    }
+
+    /// The place of the entry that was sent as this one of the list.
+    fn place_of(&self, sent: usize) -> usize {
+        let sorted = self.numbers.as_ref().and_then(|numbers| numbers.sorted.get(sent).copied());
+        sorted.map_or(sent, |at| at as usize)
+    }
+
     pub(crate) fn is_dropped(&self, at: usize) -> bool {
         self.dropped.binary_search(&(at as u32)).is_ok()
     }
@@ -156,6 +179,7 @@ impl BadList {
 #[derive(Debug)]
 pub(crate) struct Lists {
     incremental: bool,
+    converted: bool,
     pub(crate) held: VecDeque<Held>,
     /// Lists forgotten so far: number of the first held one.
     pub(crate) forgotten: usize,
@@ -172,9 +196,11 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    pub(crate) fn new(incremental: bool) -> Self {
+    /// `converted`: names have another character set here than on the wire.
+    pub(crate) fn new(incremental: bool, converted: bool) -> Self {
         Self {
             incremental,
+            converted,
             held: VecDeque::new(),
             forgotten: 0,
             next_first: u32::from(incremental),
@@ -202,7 +228,13 @@ impl Lists {
         directory: Option<Rc<Directory>>,
         kept: Option<Kept<'_>>,
     ) -> Result<(), BadList> {
-        flist::sort(&mut entries);
+        let numbers = match self.converted {
+            false => {
+                flist::sort(&mut entries);
+                None
+            }
+            true => Some(sort_with_numbers(&mut entries)),
+        };
         if let Some(directory) = &directory {
             let place = directory.entry.name.as_ref();
             let bare = |name| <[u8]>::strip_prefix(name, b"/").unwrap_or(name).to_vec();
@@ -227,6 +259,7 @@ impl Lists {
             ordered: !renamed || entries.is_sorted_by(|a, b| flist::compare(a, b).is_le()),
             entries,
             dropped,
+            numbers,
             directory,
             directories: HashMap::new(),
         };
@@ -244,7 +277,9 @@ impl Lists {
 
     fn index_directories(&mut self, list: &mut List) {
         let is_first = self.next_index == 0 && self.forgotten == 0 && self.held.is_empty();
-        for (at, entry) in list.entries.iter().enumerate() {
+        for sent in 0..list.entries.len() {
+            let at = list.place_of(sent);
+            let Some(entry) = list.entries.get(at) else { continue };
             // A dropped entry names nothing, but it was counted.
             if entry.kind() != Some(Kind::Dir) {
                 continue;
@@ -293,7 +328,7 @@ impl Lists {
         if ndx < list.first {
             return list.directory.is_some().then_some((number, None));
         }
-        let place = (ndx - list.first) as usize;
+        let place = list.place_of((ndx - list.first) as usize);
         (place < list.entries.len() && !list.is_dropped(place)).then_some((number, Some(place)))
     }
 
@@ -318,6 +353,19 @@ pub(crate) fn infer_content(entries: &mut [Entry], recursive: bool) {
             || recursive && above.any(|directory| marked.contains(directory));
         entry.dir.no_content = !listed;
     }
+}
+
+/// Sorts entries, and says where each was before.
+fn sort_with_numbers(entries: &mut Vec<Entry>) -> Numbers {
+    let mut all: Vec<(Entry, u32)> = entries.drain(..).zip(0..).collect();
+    all.sort_by(|(a, _), (b, _)| flist::compare(a, b));
+    let sent: Vec<u32> = all.iter().map(|(_, number)| *number).collect();
+    let mut sorted = vec![0; sent.len()];
+    for (at, number) in (0..).zip(&sent) {
+        sorted[*number as usize] = at;
+    }
+    entries.extend(all.into_iter().map(|(entry, _)| entry));
+    Numbers { sent, sorted }
 }
 
 /// Finds entries that equal an earlier one; of a directory and a file of one name the directory

@@ -1,7 +1,9 @@
 //! What arrives, one thing after the other: lists, marks, items, figures.
 
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use driftless_fs::charset::Charset;
 use driftless_proto::Decode;
 use driftless_proto::flist::{IdList, ListItem};
 use driftless_proto::int::take_int;
@@ -10,13 +12,17 @@ use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::{DelStats, Stats};
 use driftless_tree::Kind;
 use driftless_tree::flist::Entry;
+use driftless_tree::path::printable;
 
+use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::nodes::MUNGED;
+use crate::module::sanitized_link;
 use crate::receiver::answers::Answer;
 use crate::receiver::lists::{BadList, Directory, Kept, infer_content};
 use crate::receiver::session::{Session, Step};
 use crate::report::ListProgress;
+use crate::sender::partial::apply_chmod;
 
 /// What is expected next.
 pub(crate) enum Reading {
@@ -182,6 +188,7 @@ impl Session<'_> {
         let start = self.wire.position();
         let mut input = self.wire.input();
         let before = input.len();
+        let mut unconverted = Vec::new();
         let end = loop {
             match self.list_reader.next(&mut input) {
                 Ok(ListItem::Entry(mut entry)) => {
@@ -191,12 +198,27 @@ impl Session<'_> {
                         let text = format!("a hard link of number {own} to no group");
                         return Err(self.wire.broken(text, 2));
                     }
+                    if let Some(charset) = &mut self.charset {
+                        let links = self.setup.compat.symlink_iconv();
+                        if let Err(what) = convert(charset, &mut entry, links) {
+                            unconverted.push(what);
+                        }
+                    }
                     self.likeness.receive(&mut entry);
                     self.extras.receive(&mut entry, &mut self.likeness);
                     // Within this machine nothing is munged (seen).
                     let munges = self.options.link.munge && !self.receive.local;
                     if munges && entry.kind() == Some(Kind::Symlink) {
                         entry.link_target = [MUNGED, &entry.link_target].concat().into();
+                    }
+                    if let Some(module) = &self.receive.module {
+                        if module.sanitizes_links && entry.kind() == Some(Kind::Symlink) {
+                            let clean = sanitized_link(&entry.link_target, &entry.name);
+                            entry.link_target = clean.into();
+                        }
+                        if entry.kind() != Some(Kind::Symlink) {
+                            apply_chmod(&mut entry, module.chmod.as_ref());
+                        }
                     }
                     entries.push(entry);
                 }
@@ -208,6 +230,9 @@ impl Session<'_> {
         let used = before - input.len();
         self.wire.used(used);
         self.ending.statistics.list_bytes += self.wire.position() - start;
+        for what in unconverted {
+            self.complain_of_charset(what)?;
+        }
         match end {
             Some(io_error) => {
                 self.add_io_error(io_error);
@@ -309,5 +334,53 @@ impl Session<'_> {
 
     pub(crate) fn add_io_error(&mut self, bits: u32) {
         self.ending.io_error |= bits & 7;
+    }
+}
+
+/// What of an entry has no form in the character set of this machine.
+enum Unconverted {
+    /// Its name, and with it the whole list.
+    Name(Vec<u8>),
+    /// What a symbolic link of that name points to: it is left out.
+    LinkTarget(Vec<u8>),
+}
+
+/// Brings an entry's names into the character set of this machine.
+fn convert(charset: &mut Charset, entry: &mut Entry, links: bool) -> Result<(), Unconverted> {
+    match charset.convert(&entry.name) {
+        Ok(name) => entry.name = name.into(),
+        Err(_) => return Err(Unconverted::Name(entry.name.to_vec())),
+    }
+    if links && entry.kind() == Some(Kind::Symlink) {
+        match charset.convert(&entry.link_target) {
+            Ok(target) => entry.link_target = target.into(),
+            Err(_) => {
+                entry.link_target = Box::default();
+                return Err(Unconverted::LinkTarget(entry.name.to_vec()));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Session<'_> {
+    fn complain_of_charset(&mut self, what: Unconverted) -> Result<(), PushError> {
+        const WHY: &str = "(Invalid or incomplete multibyte or wide character)";
+        match what {
+            Unconverted::Name(name) => {
+                let name = printable(&name);
+                let text = format!("[Receiver] cannot convert filename: {name} {WHY}");
+                Err(PushError::Fatal { text, exit: 4 })
+            }
+            Unconverted::LinkTarget(name) => {
+                let here = std::env::current_dir().unwrap_or_default();
+                let full = here.join(std::ffi::OsStr::from_bytes(&name));
+                let full = printable(full.as_os_str().as_bytes());
+                let text = format!("[Receiver] cannot convert symlink data for: \"{full}\" {WHY}");
+                self.say(Level::ErrorXfer, text);
+                self.add_io_error(1);
+                Ok(())
+            }
+        }
     }
 }

@@ -147,8 +147,7 @@ impl Session<'_> {
     /// A block of a basis that is not here.
     pub(super) fn no_basis(&mut self, answer: &Answer) -> PushError {
         let name = answer.list.entries.get(answer.pending.at).map(|entry| self.name_of(entry));
-        let full = self.full_path(&name.unwrap_or_default());
-        let full = String::from_utf8_lossy(&full);
+        let full = printable(&self.full_path(&name.unwrap_or_default()));
         let text = format!("got a block match with no basis file for \"{full}\" [receiver]");
         PushError::Fatal { text, exit: 2 }
     }

@@ -10,6 +10,7 @@ use driftless_fs::browse::read_unchecked;
 use driftless_proto::mux::Tag;
 use driftless_proto::{Decode, files_from, filterlist};
 
+use crate::charset::{from_wire, to_wire};
 use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::error::PushError;
@@ -124,8 +125,19 @@ fn run(
         // A record is for trees that are elsewhere.
         local: sender == Sender::Local && request.record.is_none(),
         recorded: sender == Sender::Recorded,
+        module: request.module.clone(),
     };
-    let mut session = Session::new(wire, setup, options, receive, report);
+    let charsets = from_wire(options).and_then(|here| Ok((here, to_wire(options)?)));
+    let (charset, outward) = match charsets {
+        Ok(both) => both,
+        Err(error) => {
+            leave(wire.link, setup, is_server, &error);
+            let ending = Ending { protocol: setup.protocol, ..Ending::default() };
+            return (Err(error), ending);
+        }
+    };
+    let mut session = Session::new(wire, setup, options, receive, charset, report);
+    session.to_wire = outward;
     let result = session.run();
     let (wire, ending) = session.into_ending();
     if let Err(error) = &result {
@@ -154,7 +166,6 @@ fn check_supported(options: &TransferOptions) -> Result<(), PushError> {
     let metadata = &options.metadata;
     let missing = [
         (metadata.fake_super, "--fake-super"),
-        (metadata.iconv.is_some(), "--iconv"),
         (metadata.crtimes, "--crtimes (-N)"),
         (metadata.copy_as.is_some(), "--copy-as"),
     ];

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use driftless_delta::{FileSum, Layout, Strong};
 use driftless_filter::Rules;
 use driftless_fs::SourceFile;
+use driftless_fs::charset::Charset;
 use driftless_proto::flist::{ListOptions, ListReader};
 use driftless_proto::token::TokenReader;
 use driftless_tree::{Kind, Meta};
@@ -24,6 +25,7 @@ use crate::generator::folders::Folders;
 use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
 use crate::generator::sums::Summing;
+use crate::module::ModuleTerms;
 use crate::options::{MissingArgs, TransferOptions};
 use crate::receiver::lists::{Directory, Lists, Stage};
 use crate::receiver::reading::Reading;
@@ -43,6 +45,8 @@ pub(crate) struct Receive<'a> {
     pub(crate) requested: Requested,
     /// This end was called: texts travel to the peer, and no stats are expected from it.
     pub(crate) server: bool,
+    /// The module that the session is in.
+    pub(crate) module: Option<Arc<ModuleTerms>>,
     /// Both ends are on this machine, and unless told otherwise files travel whole.
     pub(crate) local: bool,
     /// The sender is a record: it answers what it was asked once, in that order.
@@ -103,6 +107,9 @@ pub(crate) struct Session<'a> {
     /// Room for content, between files.
     pub(crate) room: Vec<u8>,
     pub(crate) lists: Lists,
+    /// From the wire's names to ours, and back.
+    pub(crate) charset: Option<Charset>,
+    pub(crate) to_wire: Option<Charset>,
     pub(crate) likeness: Likeness,
     pub(crate) extras: Extras,
     pub(crate) destination: Option<Destination>,
@@ -165,6 +172,7 @@ impl<'a> Session<'a> {
         setup: Setup,
         options: &'a TransferOptions,
         receive: Receive<'a>,
+        charset: Option<Charset>,
         report: &'a mut dyn Report,
     ) -> Self {
         let list_options = list_options(options, &setup);
@@ -178,7 +186,9 @@ impl<'a> Session<'a> {
             reading: Reading::List { directory: None, entries: Vec::new() },
             tokens: TokenReader::new(setup.compression, setup.protocol),
             room: Vec::new(),
-            lists: Lists::new(incremental),
+            lists: Lists::new(incremental, charset.is_some()),
+            charset,
+            to_wire: None,
             likeness,
             extras: Extras::default(),
             destination: None,

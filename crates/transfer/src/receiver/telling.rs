@@ -8,6 +8,7 @@ use driftless_proto::ndx::NdxValue;
 use driftless_tree::flist::Entry;
 
 use crate::driver::Level;
+use crate::module::quoted;
 use crate::options::{Itemize, RemoveSource};
 use crate::receiver::lists::List;
 use crate::receiver::session::Session;
@@ -69,9 +70,9 @@ impl Session<'_> {
 
     /// Says that an act failed, as rsync words it; the transfer is partial then.
     pub(crate) fn failed(&mut self, role: Role, act: &str, name: &[u8], error: &std::io::Error) {
-        let full = self.full_path(name);
-        let start = format!("rsync: [{}] {act} \"", role.name());
-        let why = format!("\" failed: {}", reason(error));
+        let full = quoted(self.receive.module.as_deref(), &self.full_path(name));
+        let start = format!("rsync: [{}] {act} ", role.name());
+        let why = format!(" failed: {}", reason(error));
         self.say(Level::ErrorXfer, [start.as_bytes(), &full, why.as_bytes()].concat());
     }
 

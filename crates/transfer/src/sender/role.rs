@@ -19,7 +19,7 @@ use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::connect::shell;
 use crate::error::PushError;
-use crate::link::{Link, Received};
+use crate::link::Link;
 use crate::options::{FilesFrom, MissingArgs, TransferOptions};
 use crate::push::Outcome;
 use crate::record::put_header;
@@ -35,7 +35,7 @@ use crate::sender::session::{Session, Terms};
 const MAX_NAMES_LEN: u64 = 1 << 30;
 
 /// Longest wait for a client that is told why it is left.
-const FAREWELL: Duration = Duration::from_secs(60);
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Most rules that a peer may send.
 const MAX_RULES: usize = 1 << 20;
@@ -138,10 +138,7 @@ fn leave(link: &mut Link, error: &PushError) {
     link.output.number(Tag::ErrorExit, i32::from(code));
     // What it still writes must not meet a closed connection before it has read this. Whether it
     // is still there does not matter any more.
-    link.set_timeout(Some(link.timeout().unwrap_or(FAREWELL).min(FAREWELL)));
-    while let Ok(Received::Bytes) = link.receive(&|| false) {
-        link.input.clear();
-    }
+    link.drain(link.timeout().unwrap_or(FAREWELL).min(FAREWELL));
 }
 
 /// One session's part that does not change.
@@ -169,6 +166,7 @@ impl Role<'_> {
         let shared = Rc::new(RefCell::new(State {
             report,
             options,
+            module: request.module.as_deref(),
             is_server,
             disk: Disk::new(links.copy_all || links.copy_dirlinks || links.copy_unsafe),
             origins: Vec::new(),

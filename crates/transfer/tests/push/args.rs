@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use driftless_fs::Root;
 use driftless_transfer::connect::url::DaemonUrl;
-use driftless_transfer::options::{ChecksumKind, CompressChoice};
+use driftless_transfer::options::{ChecksumKind, CompressChoice, WriteOptions};
 use driftless_transfer::source::DiskTree;
 use driftless_transfer::{ListPush, Peer, TransferOptions, TreePush, push_list, push_tree};
 
@@ -141,7 +141,12 @@ fn a_full_pass_is_asked_for_in_the_stock_words() {
     );
     check_tree(
         "-aI --delete --max-delete=0 --mkpath --link-dest=/a*b --link-dest=/c --delay-updates --temp-dir=/t",
-        TransferOptions { delay_updates: true, temp_dir: Some(b"/t".to_vec()), ..plain() },
+        TransferOptions {
+            delay_updates: true,
+            temp_dir: Some(b"/t".to_vec()),
+            write: WriteOptions { partial_dir: Some(b".~tmp~".to_vec()), ..Default::default() },
+            ..plain()
+        },
         TreePush {
             delete: true,
             max_delete: Some(0),

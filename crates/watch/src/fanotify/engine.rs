@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use super::dirs::Place;
-use super::marking::{Refusal, mark, mark_mount, prefix};
+use super::marking::{Refusal, mark, mark_mount, prefix, unlisted};
 use super::mounts::{Mount, MountTable, below};
 use super::reader::Reader;
 use super::view::{Found, View};
@@ -96,8 +96,12 @@ impl Engine {
         let trouble = |error: io::Error| Refusal(format!("cannot read the mounts: {error}"));
         let mut mounts = MountTable::open().map_err(trouble)?;
         let view = mark(&reader, &root.path, None)?;
+        let table = mounts.read().map_err(trouble)?;
+        if !table.iter().any(|mount| mount.id == view.mount_id) {
+            return Err(unlisted(&root.path));
+        }
         let mut views = vec![view];
-        let mounted = below(&mounts.read().map_err(trouble)?, &root.path);
+        let mounted = below(&table, &root.path);
         for mount in &mounted {
             views.extend(mark_mount(&reader, &root.path, mount, &*options.skip)?);
         }

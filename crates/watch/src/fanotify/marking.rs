@@ -74,6 +74,16 @@ pub(super) fn mark(reader: &Reader, path: &Path, prefix: Option<RelPath>) -> Res
     Ok(view)
 }
 
+/// The mount that the tree is on is hidden from this process: whether it is still there, and what is
+/// mounted in it, could not be told.
+pub(super) fn unlisted(root: &Path) -> Refusal {
+    Refusal(format!(
+        "the mount that {} is on is not in /proc/self/mountinfo, as in a chroot into a directory that is \
+         no mount point; before entering it, mount that directory onto itself: mount --bind DIR DIR",
+        root.display()
+    ))
+}
+
 /// A place in the tree, as a path.
 pub(super) fn prefix(root: &Path, at: &Path) -> Result<RelPath, ()> {
     let rest = at.strip_prefix(root).map_err(|_| ())?;

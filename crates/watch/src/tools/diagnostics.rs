@@ -5,14 +5,16 @@ use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 
 /// Where diagnostics go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Diagnostics {
     /// Standard error.
     Stderr,
-    /// The system's log, under this name; the console when no log daemon answers.
-    Syslog(String),
+    /// The system's log; the console when no log daemon answers.
+    Syslog,
 }
 
+/// What the original calls itself in the log, by whatever name it was called.
+const IDENTIFIER: &str = "inotifywait";
 /// Facility `daemon`, severity `info`. Syslog protocol, PRI part.
 const PRIORITY: u32 = 3 * 8 + 6;
 
@@ -27,11 +29,12 @@ impl Diagnostics {
         match self {
             // Nobody is left to tell when standard error is closed.
             Self::Stderr => drop(std::io::stderr().write_all(&[line, b"\n"].concat())),
-            Self::Syslog(name) => {
-                let tag = format!("{name}[{}]: ", std::process::id());
+            Self::Syslog => {
+                let tag = format!("{IDENTIFIER}[{}]: ", std::process::id());
                 let stamp = super::clock::Clock::new(b"%b %e %H:%M:%S").now().to_vec();
                 let head = format!("<{PRIORITY}>");
-                let message = [head.as_bytes(), &stamp, b" ", tag.as_bytes(), line].concat();
+                // With the newline that the original's messages end with.
+                let message = [head.as_bytes(), &stamp, b" ", tag.as_bytes(), line, b"\n"].concat();
                 let sent =
                     UnixDatagram::unbound().and_then(|socket| socket.send_to(&message, "/dev/log"));
                 if sent.is_err()

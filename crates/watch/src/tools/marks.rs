@@ -233,6 +233,10 @@ impl Marks {
         } else {
             Mask(self.mask.0 & !u64::from(names::ISDIR | ENTRY_BITS))
         };
+        if mask.0 == 0 {
+            // Nothing of what was asked for can happen to it.
+            return Ok(());
+        }
         self.reader.mark(Scope::Inode, mask, object)?;
         self.marked += 1;
         Ok(())

@@ -102,12 +102,10 @@ impl Setup {
         match self {
             Self::Inotify(mut watches) => {
                 watches.complete();
-                let follower = Follower::new(*watches, plan.asked, diagnostics.clone(), quiet);
+                let follower = Follower::new(*watches, plan.asked, *diagnostics, quiet);
                 Source::Inotify(Box::new(follower))
             }
-            Self::Fanotify(marks) => {
-                Source::Fanotify { marks, diagnostics: diagnostics.clone(), quiet }
-            }
+            Self::Fanotify(marks) => Source::Fanotify { marks, diagnostics: *diagnostics, quiet },
         }
     }
 }

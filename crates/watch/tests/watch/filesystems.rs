@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use driftless_testkit::disk::{Disk, DiskKind};
+use driftless_testkit::kernel::{has_mount_namespaces, has_user_namespaces};
 use driftless_watch::{Backend, Hint, WatchError, WatchOptions, Watcher, What};
 
 use crate::limits::again;
@@ -204,6 +205,48 @@ fn a_mount_that_fanotify_cannot_watch_hands_over_to_inotify() {
     watched.hints();
 }
 
+#[test]
+fn in_a_chroot_that_is_no_mount_point_inotify_is_used_and_why_is_said() {
+    const VARIABLE: &str = "WATCH_IN_CHROOT";
+    let Some(folder) = std::env::var_os(VARIABLE) else {
+        if !has_mount_namespaces() {
+            return;
+        }
+        let name =
+            "filesystems::in_a_chroot_that_is_no_mount_point_inotify_is_used_and_why_is_said";
+        return again(name, VARIABLE, |program| {
+            // Mounts of its own, so that none is left behind.
+            let mut command = Command::new("unshare");
+            command.arg("--mount").arg(program.get_program());
+            command
+        });
+    };
+    let place = Path::new(&folder);
+    for dir in ["proc", "tmp", "root/d"] {
+        fs::create_dir_all(place.join(dir)).unwrap();
+    }
+    rustix::mount::mount_bind("/proc", place.join("proc")).unwrap();
+    rustix::process::chroot(place).expect("this test changes its root: run it as root");
+    std::env::set_current_dir("/").unwrap();
+    let sink = std::sync::Arc::new(crate::support::Kept::default());
+    let root = Path::new("/root");
+    let refused = Watcher::start(root, with(Backend::Fanotify), sink.clone()).err();
+    let Some(WatchError::Refused { why, .. }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("is not in /proc/self/mountinfo"), "{why}");
+    assert!(why.contains("mount --bind DIR DIR"), "{why}");
+    // A tree that is large enough.
+    for number in 0..LARGE {
+        fs::create_dir(format!("/root/{number}")).unwrap();
+    }
+    let watcher = Watcher::start(root, WatchOptions::default(), sink.clone()).unwrap();
+    let stats = watcher.stats();
+    assert_eq!(stats.backend, Backend::Inotify, "{stats:?}");
+    assert_eq!(stats.refused, Some(why));
+    fs::write("/root/d/f", "x").unwrap();
+    watcher.barrier().unwrap();
+    assert!(what(&sink.take(), "d/f").contains(What::CREATED));
+}
+
 /// From so many directories on a tree is watched with fanotify.
 const LARGE: usize = 8_192;
 
@@ -228,6 +271,9 @@ fn a_large_tree_is_watched_with_fanotify_and_a_small_one_with_inotify() {
 fn in_a_user_namespace_what_is_mounted_there_is_watched_as_a_whole() {
     const VARIABLE: &str = "WATCH_IN_OWN_MOUNTS";
     let Some(folder) = std::env::var_os(VARIABLE) else {
+        if !has_user_namespaces() {
+            return;
+        }
         let name = "filesystems::in_a_user_namespace_what_is_mounted_there_is_watched_as_a_whole";
         return again(name, VARIABLE, |program| {
             let mut command = Command::new("unshare");

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use driftless_testkit::kernel::{Sysctl, Untouched};
+use driftless_testkit::kernel::{Sysctl, Untouched, has_user_namespaces};
 use driftless_watch::{Backend, Hint, WatchError, WatchOptions, Watcher, What};
 
 use crate::support::{
@@ -162,6 +162,9 @@ fn a_directory_is_watched_once_it_may_be_read() {
 fn the_kernels_own_limits_are_met_with_advice() {
     const LIMITS: &str = "/proc/sys/user/max_inotify_";
     if std::env::var_os("WATCH_IN_NAMESPACE").is_none() {
+        if !has_user_namespaces() {
+            return;
+        }
         // The limits of a user namespace of its own, so that nobody else has to live with them.
         let name = "limits::the_kernels_own_limits_are_met_with_advice";
         return again(name, "WATCH_IN_NAMESPACE", |program| {

@@ -4,5 +4,6 @@ mod behaviour;
 mod filesystems;
 mod limits;
 mod loss;
+mod remote;
 mod root;
 mod support;

@@ -9,6 +9,7 @@ mod memory;
 mod programs;
 mod publisher;
 mod scenarios;
+mod sustained;
 mod table;
 mod watching;
 
@@ -23,8 +24,8 @@ const USAGE: &str = "\
 usage: bench --driftless BINARY [--runs N] [--only SCENARIO,…] [--program PROGRAM,…]
 
 scenarios: latency burst rename edit delete rewrite idle first-pass
-           watch-start watch-drain rsync-memory
-programs:  shell lsyncd1 lsyncd0 rsync inotifywait fanotify driftless
+           watch-start watch-drain watch-rate rsync-memory
+programs:  shell lsyncd1 lsyncd0 rsync inotifywait driftless
 scenarios of driftless rsync: first same touched million large edited inserted text removal
            checksum sessions snapshot
 programs:  stock ours our-client our-server

@@ -18,8 +18,6 @@ pub enum Program {
     Rsync,
     /// `inotifywait -m -r`; only for watching.
     InotifyWait,
-    /// `driftless fsnotifywait`; only for watching.
-    Fanotify,
     /// `driftless live`, `driftless inotifywait`
     Driftless,
 }
@@ -32,7 +30,6 @@ impl Program {
         Self::LsyncdDelay0,
         Self::Rsync,
         Self::InotifyWait,
-        Self::Fanotify,
         Self::Driftless,
     ];
 
@@ -41,7 +38,7 @@ impl Program {
         &[Self::ShellLoop, Self::LsyncdDelay1, Self::LsyncdDelay0, Self::Driftless];
 
     /// Those that watch a tree and print what happens in it.
-    pub const WATCHING: &[Self] = &[Self::InotifyWait, Self::Fanotify, Self::Driftless];
+    pub const WATCHING: &[Self] = &[Self::InotifyWait, Self::Driftless];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -51,7 +48,6 @@ impl Program {
             Self::LsyncdDelay0 => "lsyncd0",
             Self::Rsync => "rsync",
             Self::InotifyWait => "inotifywait",
-            Self::Fanotify => "fanotify",
             Self::Driftless => "driftless",
         }
     }
@@ -69,23 +65,7 @@ impl Program {
     pub fn runs(self, runs: usize) -> usize {
         match self {
             Self::ShellLoop | Self::LsyncdDelay1 | Self::LsyncdDelay0 => 1,
-            Self::Rsync | Self::InotifyWait | Self::Fanotify | Self::Driftless => runs,
-        }
-    }
-
-    /// The command that prints events, to be completed with options and paths, if it can.
-    pub fn watch_command(self, driftless: &Path) -> Option<Command> {
-        match self {
-            Self::InotifyWait => Some(Command::new("inotifywait")),
-            Self::Fanotify | Self::Driftless => {
-                let mut command = Command::new(driftless);
-                command.arg(match self {
-                    Self::Fanotify => "fsnotifywait",
-                    _ => "inotifywait",
-                });
-                Some(command)
-            }
-            Self::ShellLoop | Self::LsyncdDelay1 | Self::LsyncdDelay0 | Self::Rsync => None,
+            Self::Rsync | Self::InotifyWait | Self::Driftless => runs,
         }
     }
 
@@ -119,11 +99,6 @@ impl Program {
             Self::InotifyWait => {
                 let mut command = Command::new("inotifywait");
                 command.arg("-mr").arg(source);
-                command
-            }
-            Self::Fanotify => {
-                let mut command = Command::new(driftless);
-                command.arg("fsnotifywait").arg("-mr").arg(source);
                 command
             }
             Self::Driftless => {

@@ -10,6 +10,7 @@ use driftless_testkit::scenario::Stage;
 
 use crate::programs::Program;
 use crate::publisher::Publisher;
+use crate::sustained;
 use crate::table::{Figure, Outcome, Row};
 use crate::watching;
 
@@ -39,6 +40,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario { name: "watch-start", programs: Program::WATCHING, run: watching::start },
     Scenario { name: "watch-drain", programs: Program::WATCHING, run: watching::drain },
+    Scenario { name: "watch-rate", programs: Program::WATCHING, run: sustained::rate },
 ];
 
 fn stage(driftless: &Path, targets: usize) -> Stage {

@@ -25,9 +25,18 @@ pub enum Row {
     FirstPassTime,
     FirstPassCpu,
     WatchStart,
+    MarkStart,
+    LiveWatchStart,
+    LiveMarkStart,
     WatchMemory,
+    MarkMemory,
+    LiveWatchMemory,
+    LiveMarkMemory,
     WatchIdle,
     WatchDrain,
+    MarkDrain,
+    WatchRate,
+    WatchCpu,
 }
 
 /// What driftless has to reach in a row.
@@ -38,6 +47,8 @@ enum Goal {
     OfRsync(f64),
     /// At most this share of what inotifywait needs.
     OfInotifyWait(f64),
+    /// At least this many times what inotifywait does.
+    TimesInotifyWait(f64),
 }
 
 impl Row {
@@ -58,10 +69,19 @@ impl Row {
             Self::IdleCpu => "idle, 100,000 files, CPU, %",
             Self::FirstPassTime => "first pass of 100,000 files, s",
             Self::FirstPassCpu => "first pass of 100,000 files, client CPU, s",
-            Self::WatchStart => "inotifywait -mr, 100,000 directories, until it watches, s",
-            Self::WatchMemory => "inotifywait -mr, 100,000 directories, memory, MB",
-            Self::WatchIdle => "inotifywait -mr, 100,000 directories, idle, CPU, %",
-            Self::WatchDrain => "inotifywait -mr, events of a full queue printed, µs each",
+            Self::WatchStart => "100,000 directories, inotify, until they are watched, s",
+            Self::MarkStart => "100,000 directories, fanotify, until they are watched, s",
+            Self::LiveWatchStart => "the same, live --backend inotify, s",
+            Self::LiveMarkStart => "the same, live --backend fanotify, s",
+            Self::WatchMemory => "100,000 directories, inotify, memory in all, MB",
+            Self::MarkMemory => "100,000 directories, fanotify, memory in all, MB",
+            Self::LiveWatchMemory => "the same, live, inotify more than fanotify, MB",
+            Self::LiveMarkMemory => "the same, live --backend fanotify, in all, MB",
+            Self::WatchIdle => "100,000 directories, both back-ends, idle for 5 s, CPU, s",
+            Self::WatchDrain => "inotify, a full queue printed, µs an event",
+            Self::MarkDrain => "fanotify, as many changes printed, µs an event of inotify",
+            Self::WatchRate => "create, write, close without loss, 1/64 of a core, files/s",
+            Self::WatchCpu => "the same, CPU of the reader, µs an event",
         }
     }
 
@@ -81,9 +101,12 @@ impl Row {
             Self::IdleMemory => Goal::AtMost(40.0),
             Self::FirstPassTime => Goal::OfRsync(0.9),
             Self::FirstPassCpu => Goal::OfRsync(0.8),
-            Self::WatchStart => Goal::OfInotifyWait(0.5),
-            Self::WatchMemory => Goal::OfInotifyWait(0.6),
-            Self::WatchDrain => Goal::OfInotifyWait(1.0 / 3.0),
+            Self::WatchStart | Self::LiveWatchStart => Goal::OfInotifyWait(0.5),
+            Self::MarkStart | Self::LiveMarkStart => Goal::OfInotifyWait(0.02),
+            Self::WatchMemory | Self::LiveWatchMemory => Goal::OfInotifyWait(0.6),
+            Self::MarkMemory | Self::LiveMarkMemory => Goal::AtMost(15.0),
+            Self::WatchDrain | Self::MarkDrain | Self::WatchCpu => Goal::OfInotifyWait(1.0 / 3.0),
+            Self::WatchRate => Goal::TimesInotifyWait(3.0),
         }
     }
 }
@@ -172,9 +195,9 @@ impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "| scenario | shell loop | lsyncd, delay 1 | lsyncd, delay 0 | rsync | inotifywait | driftless, fanotify | driftless | to the best other | must reach |"
+            "| scenario | shell loop | lsyncd, delay 1 | lsyncd, delay 0 | rsync | inotifywait | driftless | to the best other | must reach |"
         )?;
-        writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
         for (row, programs) in &self.values {
             write!(out, "| {} |", row.title())?;
             let median_of = |program: &Program| programs.get(program).map(|all| median(all));
@@ -190,20 +213,24 @@ impl fmt::Display for Table {
             let own = median_of(&Program::Driftless);
             let best = Program::ALL
                 .iter()
-                .filter(|program| !matches!(program, Program::Driftless | Program::Fanotify))
+                .filter(|program| **program != Program::Driftless)
                 .filter_map(median_of)
                 .min_by(f64::total_cmp);
             let ratio = own.zip(best.filter(|best| *best > 0.0)).map(|(own, best)| own / best);
-            write!(out, " {} |", ratio.map(|r| format!("{r:.2}")).unwrap_or_default())?;
+            write!(out, " {} |", ratio.map(shown).unwrap_or_default())?;
             let limit = match row.goal() {
                 Goal::AtMost(limit) => Some(limit),
                 Goal::OfRsync(share) => median_of(&Program::Rsync).map(|rsync| rsync * share),
-                Goal::OfInotifyWait(share) => {
-                    median_of(&Program::InotifyWait).map(|theirs| theirs * share)
+                Goal::OfInotifyWait(factor) | Goal::TimesInotifyWait(factor) => {
+                    median_of(&Program::InotifyWait).map(|theirs| theirs * factor)
                 }
             };
+            let is_reached = |own: f64, limit: f64| match row.goal() {
+                Goal::TimesInotifyWait(_) => own >= limit,
+                _ => own <= limit,
+            };
             let verdict = match own.zip(limit) {
-                Some((own, limit)) if own <= limit => "reached",
+                Some((own, limit)) if is_reached(own, limit) => "reached",
                 Some(_) => "NOT reached",
                 None => "",
             };
@@ -226,6 +253,7 @@ fn shown(value: f64) -> String {
     match value {
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
+        v if v >= 0.1 || v == 0.0 => format!("{v:.2}"),
+        v => format!("{v:.4}"),
     }
 }

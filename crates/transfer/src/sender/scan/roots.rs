@@ -83,6 +83,13 @@ impl Walk<'_> {
             };
             Ok((dir, meta))
         });
+        let opened = opened.and_then(|(dir, meta)| {
+            let is_dir = meta.kind == Kind::Dir;
+            match state.module.is_some_and(|module| module.hides(&full, is_dir)) {
+                true => Err(rustix::io::Errno::NOENT.into()),
+                false => Ok((dir, meta)),
+            }
+        });
         let (dir, meta) = match opened {
             Ok(opened) => opened,
             Err(error) if driftless_fs::is_absent(&error) => {

@@ -14,6 +14,7 @@ use driftless_tree::{Kind, Meta};
 
 use crate::digests;
 use crate::driver::Level;
+use crate::module::{ModuleTerms, quoted};
 use crate::options::{ChecksumKind, TransferOptions};
 use crate::receiver::lists::leaf_of;
 use crate::report::{Message, Origin as Speaker, Overall, Report, Statistics};
@@ -32,6 +33,8 @@ pub(crate) type Shared<'a> = Rc<RefCell<State<'a>>>;
 pub(crate) struct State<'a> {
     pub(crate) report: &'a mut dyn Report,
     pub(crate) options: &'a TransferOptions,
+    /// The module that the session is in.
+    pub(crate) module: Option<&'a ModuleTerms>,
     pub(crate) is_server: bool,
     pub(crate) disk: Disk,
     pub(crate) origins: Vec<Origin>,
@@ -71,15 +74,18 @@ impl State<'_> {
 
     /// Tells that `act` failed on a path.
     pub(crate) fn fail(&mut self, act: &str, path: &[u8], error: &io::Error) {
-        let mut text = format!("rsync: [sender] {act} \"").into_bytes();
-        text.extend_from_slice(path);
-        text.extend_from_slice(format!("\" failed: {}", describe(error)).as_bytes());
+        if self.module.is_some_and(|module| module.ignores_nonreadable) && is_denied(error) {
+            return;
+        }
+        let mut text = format!("rsync: [sender] {act} ").into_bytes();
+        text.extend_from_slice(&quoted(self.module, path));
+        text.extend_from_slice(format!(" failed: {}", describe(error)).as_bytes());
         self.say(Level::ErrorXfer, text);
     }
 
     pub(crate) fn vanished(&mut self, path: &[u8]) {
         self.io_error |= 2;
-        let text = [b"file has vanished: \"", path, b"\""].concat();
+        let text = [b"file has vanished: ", &quoted(self.module, path)[..]].concat();
         self.say(Level::Warning, text);
     }
 
@@ -104,8 +110,11 @@ impl State<'_> {
         number: u32,
         chain: Option<&Chain>,
     ) -> Found {
-        let hidden =
-            |kind| chain.is_some_and(|chain| chain.check(name, kind == Kind::Dir).is_excluded());
+        let module = self.module.map(|m| (m, self.origins[number as usize].full_path(name)));
+        let hidden = |kind| {
+            chain.is_some_and(|chain| chain.check(name, kind == Kind::Dir).is_excluded())
+                || module.as_ref().is_some_and(|(m, path)| m.hides(path, kind == Kind::Dir))
+        };
         let link = &self.options.link;
         let may_follow = link.copy_all || link.copy_dirlinks || link.copy_unsafe;
         let certain = kind.filter(|&kind| !(may_follow && kind == Kind::Symlink));
@@ -120,6 +129,12 @@ impl State<'_> {
                 return Found::Failed;
             }
         };
+        if self.module.is_some_and(|module| module.ignores_nonreadable)
+            && matches!(meta.kind, Kind::File | Kind::Dir)
+            && !dir.is_readable(leaf)
+        {
+            return Found::Passed;
+        }
         // A rule that hides it goes before the complaint that it leads nowhere.
         let is_open = meta.kind == Kind::Symlink && certain.is_none();
         if is_open && hidden(Kind::Symlink) && dir.stat_following(leaf).is_err() {
@@ -168,7 +183,8 @@ impl State<'_> {
                 Err(_) => {
                     self.io_error |= 1;
                     let path = self.origins[number as usize].full_path(name);
-                    let text = [b"symlink has no referent: \"", &path[..], b"\""].concat();
+                    let shown = quoted(self.module, &path);
+                    let text = [b"symlink has no referent: ", &shown[..]].concat();
                     self.say(Level::ErrorXfer, text);
                     return Found::Failed;
                 }
@@ -248,6 +264,7 @@ impl State<'_> {
         if !self.is_server {
             apply_chmod(&mut entry, self.options.chmod.as_ref());
         }
+        apply_chmod(&mut entry, self.module.and_then(|module| module.chmod.as_ref()));
         Found::Listed(entry)
     }
 
@@ -289,6 +306,10 @@ impl State<'_> {
         }
         Ok(())
     }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// The text of an error with its number, as rsync writes it.

@@ -11,6 +11,7 @@ use driftless_proto::stats::Stats;
 use driftless_tree::Kind;
 
 use crate::driver::{Answered, Content, Driver, Level, Listed, Refusal, SentOutcome};
+use crate::module::quoted;
 use crate::options::RemoveSource;
 use crate::report::{
     Direction, Item, KindCounts, Message, Origin as Speaker, Progress, Transferred,
@@ -147,7 +148,8 @@ impl Driver for Supply<'_> {
             if error.kind() == io::ErrorKind::InvalidInput {
                 return Refusal::Changed;
             }
-            let text = [b"rsync: [sender] send_files failed to open \"", &path[..], b"\": "];
+            let shown = quoted(state.module, &path);
+            let text = [b"rsync: [sender] send_files failed to open ", &shown[..], b": "];
             let text = [&text.concat(), describe(&error).as_bytes()].concat();
             state.say(Level::ErrorXfer, text);
             Refusal::Io(error)

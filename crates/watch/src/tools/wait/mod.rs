@@ -86,11 +86,7 @@ fn open_outfile(name: &[u8], must_exist: bool) -> Result<File, Vec<u8>> {
 }
 
 fn watch(options: Options, out: io::Result<Out>) -> u8 {
-    let diagnostics = if options.syslog {
-        Diagnostics::Syslog(options.called.name().to_owned())
-    } else {
-        Diagnostics::Stderr
-    };
+    let diagnostics = if options.syslog { Diagnostics::Syslog } else { Diagnostics::Stderr };
     let out = match out {
         Ok(out) => out,
         Err(error) => {

@@ -1,0 +1,98 @@
+//! What the processes of sessions tell the listener.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::net::UnixDatagram;
+
+/// Something that happened in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// An address has this name.
+    Named { addr: IpAddr, name: String },
+    /// Somebody was let into a module.
+    Entered { module: String, user: String },
+    /// Somebody did not prove who they are.
+    Rejected,
+}
+
+/// Says it. Without a listener nobody hears.
+#[derive(Debug, Default)]
+pub(crate) struct Teller(Option<UnixDatagram>);
+
+/// Where it is heard.
+#[derive(Debug)]
+pub(crate) struct Ear(UnixDatagram);
+
+/// Both ends.
+pub(crate) fn channel() -> io::Result<(Teller, Ear)> {
+    let (ours, theirs) = UnixDatagram::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    Ok((Teller(Some(theirs)), Ear(ours)))
+}
+
+impl Teller {
+    /// A full queue loses an event, and no session waits for it.
+    pub(crate) fn say(&self, event: &Event) {
+        let Some(socket) = &self.0 else { return };
+        let words = match event {
+            Event::Named { addr, name } => format!("named\0{addr}\0{name}"),
+            Event::Entered { module, user } => format!("entered\0{module}\0{user}"),
+            Event::Rejected => "rejected".to_owned(),
+        };
+        let _ = socket.send(format!("{}\0{words}", std::process::id()).as_bytes());
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.as_ref().map(UnixDatagram::try_clone).transpose()?))
+    }
+}
+
+impl Ear {
+    /// The next event, with the number of its process.
+    pub(crate) fn next(&self) -> Option<(u32, Event)> {
+        let mut buffer = [0; 4096];
+        loop {
+            let len = self.0.recv(&mut buffer).ok()?;
+            let text = String::from_utf8_lossy(&buffer[..len]);
+            let words: Vec<&str> = text.split('\0').collect();
+            let event = match words[1..] {
+                ["named", addr, name] => {
+                    let Ok(addr) = addr.parse() else { continue };
+                    Event::Named { addr, name: name.to_owned() }
+                }
+                ["entered", module, user] => {
+                    Event::Entered { module: module.to_owned(), user: user.to_owned() }
+                }
+                ["rejected"] => Event::Rejected,
+                _ => continue,
+            };
+            let Ok(pid) = words[0].parse() else { continue };
+            return Some((pid, event));
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &UnixDatagram {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_heard_as_they_were_said() {
+        let (teller, ear) = channel().unwrap();
+        let events = [
+            Event::Named { addr: "::1".parse().unwrap(), name: "localhost".to_owned() },
+            Event::Entered { module: "m".to_owned(), user: String::new() },
+            Event::Rejected,
+        ];
+        events.iter().for_each(|event| teller.say(event));
+        for event in events {
+            assert_eq!(ear.next(), Some((std::process::id(), event)));
+        }
+        assert_eq!(ear.next(), None);
+    }
+}

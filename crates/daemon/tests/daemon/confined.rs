@@ -1,0 +1,200 @@
+//! Nothing leads out of a module: run as root, without chroot.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::pair::{Daemon, plant};
+
+const OPEN: &str = "\
+uid = root
+gid = root
+use chroot = no
+[w]
+path = @ROOT@/w
+read only = no
+[plain]
+path = @ROOT@/w
+read only = no
+munge symlinks = no
+[insecure]
+path = @ROOT@/w
+read only = no
+insecure links = yes
+";
+
+fn planted() -> Daemon {
+    Daemon::ours(OPEN, |root| {
+        plant(root);
+        fs::create_dir_all(root.join("outside/dir")).unwrap();
+        fs::write(root.join("outside/secret"), "secret\n").unwrap();
+        fs::write(root.join("outside/dir/deep"), "secret too\n").unwrap();
+        symlink(root.join("outside"), root.join("w/out")).unwrap();
+        symlink("../outside", root.join("w/rel")).unwrap();
+        symlink("sub", root.join("w/in")).unwrap();
+        symlink(root.join("outside/secret"), root.join("w/file")).unwrap();
+    })
+}
+
+/// All that lies outside the module, with its content.
+fn outside(root: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![root.join("outside")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path.clone());
+            }
+            found.push((path.display().to_string(), fs::read(&path).unwrap_or_default()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn holds_secret(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    entries.map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_symlink() {
+            return false;
+        }
+        if path.is_dir() {
+            return holds_secret(&path);
+        }
+        fs::read(&path).is_ok_and(|text| text.starts_with(b"secret"))
+    })
+}
+
+#[test]
+fn no_option_leads_a_push_out_of_the_module() {
+    let daemon = planted();
+    let before = outside(daemon.folder.path());
+    for module in ["w", "plain"] {
+        for link in ["out", "rel", "out/dir", "rel/dir", "in/../out", "in/../../outside"] {
+            let to = format!("@URL@/{module}/{link}/");
+            let new = format!("@URL@/{module}/{link}/new/");
+            let file = format!("@URL@/{module}/{link}/one");
+            let backup = format!("--backup-dir={link}");
+            let temp = format!("--temp-dir={link}");
+            let partial = format!("--partial-dir={link}");
+            let compare = format!("--copy-dest={link}");
+            let into = format!("@URL@/{module}/t/");
+            for words in [
+                &["-a", "src/", &to][..],
+                &["-a", "src/", &new],
+                &["-a", "--mkpath", "src/", &new],
+                &["-a", "src/one", &file],
+                &["-a", "--delete", "src/", &to],
+                &["-a", "--inplace", "src/", &to],
+                &["-aK", "src/", &to],
+                &["-aR", "src/one", &to],
+                &["-a", "-I", "-b", &backup, "src/", &into],
+                &["-a", "-I", &temp, "src/", &into],
+                &["-a", "-I", &partial, "src/", &into],
+                &["-a", "-I", &compare, "src/", &into],
+                &["-a", "-I", "--delay-updates", "src/", &into],
+            ] {
+                daemon.client(words);
+                assert_eq!(outside(daemon.folder.path()), before, "{words:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_option_leads_a_pull_out_of_the_module() {
+    let daemon = planted();
+    for module in ["w", "plain"] {
+        for (at, words) in [
+            &["-a", "out/"][..],
+            &["-a", "out/secret"],
+            &["-a", "rel/dir/"],
+            &["-aL", ""],
+            &["-aL", "file"],
+            &["-ak", "out/"],
+            &["-ak", ""],
+            &["-a", "--copy-unsafe-links", ""],
+            &["-aR", "in/../out/secret"],
+            &["-a", "../outside/"],
+            &["-a", "out/s*"],
+            &["-a", "*/secret"],
+            &["-a", "--files-from=:/out/dir/deep", ""],
+            &["-aL", "--exclude-from=x", ""],
+            &["-aL", "-f. out/secret", ""],
+            &["-aL", "-f: ../outside/secret", ""],
+            &["-aLX", ""],
+        ]
+        .iter()
+        .enumerate()
+        {
+            let (path, options) = words.split_last().unwrap();
+            let out = format!("back-{module}-{at}/");
+            let from = format!("@URL@/{module}/{path}");
+            let all: Vec<&str> =
+                options.iter().copied().chain([from.as_str(), out.as_str()]).collect();
+            let outcome = daemon.client(&all);
+            assert!(!holds_secret(&daemon.path(&out)), "{all:?}");
+            let said = [outcome.out, outcome.err].concat().concat();
+            assert!(!said.contains("secret too"), "{all:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn links_inside_are_followed_and_a_module_may_trust_all_links() {
+    let daemon = planted();
+    assert_eq!(daemon.client(&["-a", "@URL@/w/in/b.txt", "got/"]).code, 0);
+    assert_eq!(fs::read(daemon.path("got/b.txt")).unwrap(), b"bb\n");
+    assert_eq!(daemon.client(&["-a", "src/one", "@URL@/w/in/"]).code, 0);
+    assert!(daemon.path("w/sub/one").exists());
+    assert_eq!(daemon.client(&["-a", "@URL@/insecure/out/secret", "got/"]).code, 0);
+    assert_eq!(fs::read(daemon.path("got/secret")).unwrap(), b"secret\n");
+}
+
+#[test]
+fn a_link_that_is_swapped_for_a_directory_leads_nowhere() {
+    let daemon = planted();
+    let root = daemon.folder.path().to_owned();
+    let before = outside(&root);
+    for at in 0..40 {
+        fs::create_dir_all(root.join(format!("w/swap/d{at}"))).unwrap();
+        fs::write(root.join(format!("w/swap/d{at}/f")), "inside\n").unwrap();
+        fs::create_dir_all(root.join(format!("src/swap/d{at}"))).unwrap();
+        fs::write(root.join(format!("src/swap/d{at}/f")), format!("new {at}\n")).unwrap();
+    }
+    fs::create_dir_all(root.join("outside/dir/swap")).unwrap();
+    let before =
+        [before, vec![(root.join("outside/dir/swap").display().to_string(), Vec::new())]].concat();
+    let mut before = before;
+    before.sort();
+    symlink(root.join("outside/dir"), root.join("w/other")).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let swaps = {
+        let (stop, w) = (Arc::clone(&stop), root.join("w"));
+        std::thread::spawn(move || {
+            let mut count = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                let at = rustix::fs::CWD;
+                rustix::fs::renameat_with(at, w.join("swap"), at, w.join("other"), flags).unwrap();
+                count += 1;
+            }
+            count
+        })
+    };
+    for round in 0..30 {
+        let out = format!("back{round}/");
+        daemon.client(&["-a", "@URL@/w/swap/", &out]);
+        daemon.client(&["-aL", "@URL@/w/", &out]);
+        assert!(!holds_secret(&daemon.path(&out)), "round {round}");
+        daemon.client(&["-aI", "src/swap/", "@URL@/w/swap/"]);
+        daemon.client(&["-aI", "--delete", "src/swap", "@URL@/w/"]);
+        daemon.client(&["-aIK", "src/swap/", "@URL@/plain/swap/"]);
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(swaps.join().unwrap() > 1000);
+    assert_eq!(outside(&root), before);
+}

@@ -1,0 +1,155 @@
+//! Clients that mean harm: they speak the protocol as far as it takes.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::pair::{Daemon, plant, soon};
+
+const OPEN: &str = "\
+uid = root
+gid = root
+use chroot = no
+[w]
+path = @ROOT@/w
+read only = no
+";
+
+/// Opens a module and hands over arguments.
+fn enter(daemon: &Daemon, args: &[&str]) -> TcpStream {
+    let mut stream = daemon.connect();
+    let mut text = b"@RSYNCD: 31.0 md5\nw\n".to_vec();
+    for arg in args {
+        text.extend_from_slice(arg.as_bytes());
+        text.push(0);
+    }
+    text.push(0);
+    stream.write_all(&text).unwrap();
+    stream
+}
+
+fn serves(daemon: &Daemon) {
+    let outcome = daemon.client(&["-a", "@URL@/w/", "check/"]);
+    assert_eq!((outcome.code, outcome.err), (0, Vec::new()));
+}
+
+#[test]
+fn garbage_in_every_phase_harms_nobody() {
+    let daemon = Daemon::ours(OPEN, plant);
+    let push = ["--server", "-logDtpre.iLsfxCIvu", ".", "w/"];
+    let pull = ["--server", "--sender", "-logDtpre.iLsfxCIvu", ".", "w/"];
+    let mut seed = 1u64;
+    let mut noise = |len: usize| -> Vec<u8> {
+        (0..len)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (seed >> 56) as u8
+            })
+            .collect()
+    };
+    for round in 0..60 {
+        let mut stream = match round % 4 {
+            0 => daemon.connect(),
+            1 => enter(&daemon, &push),
+            2 => enter(&daemon, &pull),
+            _ => {
+                let mut stream = enter(&daemon, &push);
+                // A valid start: no rules, then noise in a frame.
+                let _ = stream.write_all(b"\x1exxh128 xxh3 xxh64 md5 md4 sha1\x04\0\0\x07\0\0\0\0");
+                stream
+            }
+        };
+        let _ = stream.write_all(&noise(1 + round * 37));
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    serves(&daemon);
+    assert!(!daemon.log().iter().any(|line| line.contains("panicked")));
+}
+
+#[test]
+fn endless_lines_and_arguments_are_cut_off() {
+    let daemon = Daemon::ours(OPEN, plant);
+    let flood = |start: &[u8], chunk: &[u8], most: usize| {
+        let mut stream = daemon.connect();
+        stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        let _ = stream.write_all(start);
+        let mut sent = 0;
+        while sent < most && stream.write_all(chunk).is_ok() {
+            sent += chunk.len();
+        }
+        assert!(sent < most, "{sent} bytes were taken");
+    };
+    let most = 64 << 20;
+    flood(b"", &[b'x'; 65536], most);
+    flood(b"@RSYNCD: 31.0\n", &[b'x'; 65536], most);
+    flood(b"@RSYNCD: 31.0\nw\n", &[b'x'; 65536], most);
+    flood(b"@RSYNCD: 31.0\nw\n", &b"x\0".repeat(32768), most);
+    serves(&daemon);
+}
+
+#[test]
+fn a_good_client_is_served_among_silent_ones() {
+    let daemon = Daemon::ours(&format!("{OPEN}timeout = 0\n"), plant);
+    let silent: Vec<TcpStream> = (0..500).map(|_| daemon.connect()).collect();
+    let mut started: Vec<TcpStream> = (0..500).map(|_| daemon.connect()).collect();
+    for stream in &mut started {
+        stream.write_all(b"@RSYNCD: 31.0").unwrap();
+    }
+    serves(&daemon);
+    // They cost a descriptor each, and no process.
+    let children =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.child.id()));
+    let count = children.unwrap().split_whitespace().count();
+    assert!(count < 10, "{count} processes");
+    drop((silent, started));
+    soon("the listener lets them go", || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count();
+        (open < 50).then_some(())
+    });
+    serves(&daemon);
+}
+
+#[test]
+fn clients_smuggle_no_option_past_the_module() {
+    let daemon = Daemon::ours(OPEN, plant);
+    for args in [
+        &["--server", "--daemon", "--config=/etc/passwd", "."][..],
+        &["--server", "--sender", "--log-file=/tmp/x", "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", "--insecure-links", "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", "--sender", "--max-alloc=0", "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", "--copy-as=root", "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", "--write-devices", "-re.iLsfxCIvu", ".", "w/"],
+        &["--sender", "-re.iLsfxCIvu", ".", "w/"],
+        &["--version"],
+        &["--help"],
+        &[],
+        &["."],
+    ] {
+        let mut stream = enter(&daemon, args);
+        stream.write_all(b"\x1exxh128 xxh3 xxh64 md5 md4 sha1\x04\0\0\x07\0\0\0\0").unwrap();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        assert!(!said.windows(5).any(|part| part == b"hello"), "{args:?} got content");
+    }
+    serves(&daemon);
+}
+
+#[test]
+fn failures_to_log_in_make_the_next_ones_slow_for_that_address_alone() {
+    let conf = format!("{OPEN}auth users = alice\nsecrets file = @ROOT@/secrets\n");
+    let daemon = Daemon::ours(&conf, plant);
+    for _ in 0..4 {
+        let outcome = daemon.client(&[
+            "-a",
+            "rsync://alice@127.0.0.1:@PORT@/w/",
+            "x",
+            "--password-file=pw-bad",
+        ]);
+        assert_eq!(outcome.err, ["@ERROR: auth failed on module w"]);
+    }
+    let outcome =
+        daemon.client(&["-a", "rsync://alice@127.0.0.1:@PORT@/w/", "x", "--password-file=pw"]);
+    assert_eq!((outcome.code, outcome.err), (0, Vec::new()));
+}
