@@ -1,5 +1,7 @@
 //! Sets of options, each with the real program beside ours.
 
+use driftless_testkit::plant::set_mtime;
+
 use crate::support::{Form, Place};
 
 /// Compares on destinations that hold something, and on missing ones.
@@ -60,6 +62,7 @@ fn local_copies_leave_what_the_original_leaves() {
 fn more_deletions_are_told_than_the_connection_holds() {
     let place = Place::empty();
     std::fs::create_dir(place.path("src")).unwrap();
+    set_mtime(&place.path("src"), 1_400_000_000, 0);
     for target in ["stock", "ours"] {
         std::fs::create_dir(place.path(target)).unwrap();
         for number in 0..4000 {
@@ -75,6 +78,7 @@ fn whole_directories_go_in_the_order_of_the_original() {
     for form in [Form::Push, Form::Pull] {
         let place = Place::empty();
         std::fs::create_dir(place.path("src")).unwrap();
+        set_mtime(&place.path("src"), 1_400_000_000, 0);
         for target in ["stock", "ours"] {
             for dir in ["a", "b/c", "b/c/d", "b-", "e", "f", "g/h", "i"] {
                 std::fs::create_dir_all(place.path(target).join(dir)).unwrap();
@@ -209,9 +213,9 @@ fn decorate(place: &Place, root: &str, seed: u8) {
             set("user.long", &[number; 200]);
             set("system.posix_acl_access", &acl(number % 8, 7));
         }
-        driftless_testkit::plant::set_mtime(&path, 1_600_000_000, 0);
+        set_mtime(&path, 1_600_000_000, 0);
     }
-    driftless_testkit::plant::set_mtime(&place.path(root), 1_600_000_000, 0);
+    set_mtime(&place.path(root), 1_600_000_000, 0);
 }
 
 /// All attributes of a file, sorted.
