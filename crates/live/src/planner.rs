@@ -6,13 +6,14 @@
 //! arrivals + renames ──► pairs (new name, former name): no content travels
 //! ```
 //! Invariants
-//! * No item lies below something that is not a directory; of a vanished tree only the topmost name
-//!   is an item. (Otherwise a stock daemon writes through symbolic links or leaves directories.)
 //! * Every directory above an item is an item too, the root included: each write moves a
-//!   directory's time, and a listed directory gets it back at the end.
+//!   directory's time, and a listed directory gets it back at the end. So no item lies below
+//!   something that is not a directory, and of a vanished tree only the topmost name is an item. (A
+//!   stock daemon ends the session at a name whose directory is not listed.) What breaks this,
+//!   because the source changed between two looks, is left for the next batch.
 //! * A former name is never deleted in the batch that uses it as basis.
-//! * Every mark taken is covered by an item, a tree or `unreadable`, except marks whose deletion waits
-//!   for the next batch.
+//! * Every mark taken is covered by an item, a tree or `unreadable`, except those left for the next
+//!   batch.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -145,12 +146,26 @@ impl<'a> Planner<'a> {
 
     /// Builds the batch.
     pub fn plan(mut self) -> Batch {
+        self.look();
+        if self.batch.too_large {
+            return self.batch;
+        }
+        if self.root_wanted || !self.items.is_empty() {
+            self.root_item();
+        }
+        self.hard_links();
+        self.parents();
+        self.finish()
+    }
+
+    /// Looks at everything that is marked.
+    fn look(&mut self) {
         for (dir, mark) in &self.taken.trees {
             self.batch.trees.push(dir.clone());
             self.tree(dir, mark.need);
             if self.items.len() > MAX_ITEMS {
                 self.batch.too_large = true;
-                return self.batch;
+                return;
             }
         }
         for (path, mark) in &self.taken.paths {
@@ -161,12 +176,6 @@ impl<'a> Planner<'a> {
                 item.settled = true;
             }
         }
-        if self.root_wanted || !self.items.is_empty() {
-            self.root_item();
-        }
-        self.hard_links();
-        self.parents();
-        self.finish()
     }
 
     fn see(&mut self, path: &RelPath) -> Seen {
@@ -532,7 +541,29 @@ impl<'a> Planner<'a> {
         item.covers.extend(covers.cloned());
     }
 
-    fn finish(self) -> Batch {
+    /// Leaves out what has no listed directory above it: the source changed since it was seen. The
+    /// marks that brought it stay.
+    fn leave_orphans(&mut self) {
+        let mut orphans = HashSet::new();
+        for path in self.items.keys().flatten() {
+            let dir = path.parent();
+            let listed = self.items.get(&dir).is_some_and(|above| above.act == Act::Directory);
+            if dir.is_some_and(|dir| !listed || orphans.contains(&dir)) {
+                orphans.insert(path.clone());
+            }
+        }
+        if orphans.is_empty() {
+            return;
+        }
+        let above = orphans.iter().flat_map(RelPath::ancestors).collect::<HashSet<_>>();
+        let stays = |mark: &RelPath| above.contains(mark) || orphans.contains(mark);
+        self.batch.trees.retain(|dir| !stays(dir));
+        self.items.retain(|path, _| path.as_ref().is_none_or(|path| !orphans.contains(path)));
+        self.items.values_mut().for_each(|item| item.covers.retain(|mark| !stays(mark)));
+    }
+
+    fn finish(mut self) -> Batch {
+        self.leave_orphans();
         let mut batch = self.batch;
         batch.items = self.items.into_values().collect();
         // Former names are deleted by the batch that follows: what covers them stays marked.

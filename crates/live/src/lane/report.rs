@@ -72,8 +72,9 @@ pub enum LaneError {
         /// How many are allowed.
         limit: u64,
     },
-    /// The connection broke after the list was sent: the target may have been killed, and then its
-    /// temporary files are still there. A full pass removes them.
+    /// The session ended before its time after the list was sent, by a broken connection or because
+    /// the target gave up: its processes may have been killed, and then their temporary files are
+    /// still there. A full pass removes them.
     Broken(String),
     /// Anything else; back off and try again.
     Failed(String),

@@ -159,9 +159,9 @@ impl RsyncTarget {
                 }
                 LaneError::Learned(explain(error))
             }
-            PushError::Closed { .. } | PushError::Io(_) | PushError::Timeout { .. } if listed => {
-                LaneError::Broken(explain(error))
-            }
+            // It is told at the start of a session.
+            PushError::ReadOnly => LaneError::Failed(explain(error)),
+            _ if listed => LaneError::Broken(explain(error)),
             _ => LaneError::Failed(explain(error)),
         }
     }

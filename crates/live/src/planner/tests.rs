@@ -17,15 +17,19 @@ fn attributes_of(source: &Path, told_ago: Duration) -> Batch {
 fn plan(source: &Path, marked: &str, need: Need, told_ago: Duration) -> Batch {
     let root = Root::open(source).unwrap();
     let rules = SourceRules::parse(&[], &root).unwrap();
-    let path = RelPath::parse(marked.as_bytes()).unwrap();
-    let mut presence = Presence::default();
-    presence.insert(&RelPath::parse(b"f").unwrap());
+    let path = path(marked);
+    let presence = holding(&["f"]);
     let mut dirty = DirtySet::default();
     let now = HOUR;
     let cause = Cause { now: now - told_ago, serial: 1 };
     dirty.mark(path, need, Writing::Unknown, cause);
     let taken = dirty.take(now, Duration::ZERO, true, 10);
-    let wishes = Wishes {
+    let links = Links::default();
+    Planner::new(&root, &rules, &links, &presence, wishes(now), &taken).plan()
+}
+
+fn wishes(now: Duration) -> Wishes {
+    Wishes {
         delete: true,
         hard_links: true,
         renames: true,
@@ -33,9 +37,23 @@ fn plan(source: &Path, marked: &str, need: Need, told_ago: Duration) -> Batch {
         now,
         clock: SystemTime::now(),
         settle: Duration::ZERO,
-    };
-    let links = Links::default();
-    Planner::new(&root, &rules, &links, &presence, wishes, &taken).plan()
+    }
+}
+
+fn path(raw: &str) -> RelPath {
+    RelPath::parse(raw.as_bytes()).unwrap()
+}
+
+fn holding(names: &[&str]) -> Presence {
+    let mut presence = Presence::default();
+    names.iter().for_each(|name| presence.insert(&path(name)));
+    presence
+}
+
+/// The names of a batch less the root, each with what is done.
+fn acts(batch: &Batch) -> Vec<(String, Act)> {
+    let items = batch.items.iter();
+    items.filter_map(|item| Some((item.path.as_ref()?.to_string(), item.act))).collect()
 }
 
 fn source(mtime_ago: Duration) -> tempfile::TempDir {
@@ -72,4 +90,47 @@ fn a_further_name_does_not_bring_a_new_time_before_the_event_that_explains_it() 
     // Written to after the link was made, at the same size: the target would link its old content.
     assert!(linked(Duration::ZERO, Duration::from_secs(1)).by_time);
     assert!(!linked(HOUR, Duration::ZERO).by_time);
+}
+
+#[test]
+fn a_further_name_is_not_listed_when_its_directory_moves_away_meanwhile() {
+    let source = source(HOUR);
+    fs::create_dir_all(source.path().join("d/e")).unwrap();
+    fs::hard_link(source.path().join("f"), source.path().join("d/e/x")).unwrap();
+    let root = Root::open(source.path()).unwrap();
+    let rules = SourceRules::parse(&[], &root).unwrap();
+    let presence = holding(&["f", "d", "d/e", "d/e/x"]);
+    let mut dirty = DirtySet::default();
+    dirty.mark(path("f"), Need::Content, Writing::Closed, Cause { now: HOUR, serial: 1 });
+    let taken = dirty.take(HOUR, Duration::ZERO, true, 10);
+    let links = Links::default();
+    let mut planner = Planner::new(&root, &rules, &links, &presence, wishes(HOUR), &taken);
+    planner.look();
+    planner.hard_links();
+    assert!(planner.items.contains_key(&Some(path("d/e/x"))));
+    fs::rename(source.path().join("d"), source.path().join("moved")).unwrap();
+    planner.parents();
+    assert_eq!(acts(&planner.finish()), [("f".into(), Act::Object { content: true })]);
+}
+
+#[test]
+fn a_tree_that_vanishes_between_two_looks_stays_dirty() {
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir_all(source.path().join("d/e/g")).unwrap();
+    fs::write(source.path().join("d/e/g/x"), "x").unwrap();
+    let root = Root::open(source.path()).unwrap();
+    let rules = SourceRules::parse(&[], &root).unwrap();
+    let presence = holding(&["d", "d/e", "d/e/g", "d/e/g/x"]);
+    let mut dirty = DirtySet::default();
+    dirty.mark_tree(path("d"), Need::Content, Cause { now: HOUR, serial: 1 });
+    let taken = dirty.take(HOUR, Duration::ZERO, true, 10);
+    let links = Links::default();
+    let mut planner = Planner::new(&root, &rules, &links, &presence, wishes(HOUR), &taken);
+    planner.look();
+    fs::rename(source.path().join("d/e"), source.path().join("moved")).unwrap();
+    planner.look();
+    planner.parents();
+    let batch = planner.finish();
+    assert_eq!(acts(&batch), [("d".into(), Act::Directory), ("d/e".into(), Act::Missing)]);
+    assert_eq!(batch.trees, []);
 }

@@ -13,6 +13,7 @@ use driftless_transfer::source::SourceCache;
 use driftless_tree::RelPath;
 
 use super::*;
+use crate::batch::Item;
 use crate::engine::dirty::{Cause, DirtySet, Need, Writing};
 use crate::engine::presence::Presence;
 use crate::lane::report::ItemEnd;
@@ -160,4 +161,26 @@ fn a_link_to_what_the_target_had_is_not_taken_for_the_new_content() {
     let at = batch.items.iter().position(|item| item.path.as_ref() == Some(&b)).unwrap();
     let same = fs::read(bench.at("b")).is_ok_and(|found| found == b"y");
     assert!(same || report.items[at] != ItemEnd::Applied, "{:?}", report.items);
+}
+
+#[test]
+fn a_session_that_the_daemon_gives_up_may_have_left_something() {
+    let mut bench = Bench::new();
+    bench.write("d/x");
+    let path = RelPath::parse(b"d/x").unwrap();
+    let item = Item {
+        meta: Some(bench.view.root.lstat(&path).unwrap()),
+        path: Some(path),
+        act: Act::Object { content: true },
+        link_target: Box::default(),
+        group: None,
+        covers: Vec::new(),
+        settled: false,
+    };
+    // Without the directory above it, the list is refused.
+    let batch = Batch { items: vec![item], ..Batch::default() };
+    let report = bench.target.apply(&batch, &bench.view, &bench.lane);
+    let Err(LaneError::Broken(why)) = &report.end else { panic!("{report:?}") };
+    assert!(why.contains("exit code 2"), "{why}");
+    assert_eq!(report.items, [ItemEnd::Unproved]);
 }
