@@ -20,6 +20,7 @@ mod identity;
 mod journal;
 mod listener;
 mod log;
+mod names;
 mod peer;
 pub mod program;
 mod proxy;

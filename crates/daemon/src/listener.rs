@@ -2,8 +2,9 @@
 //! each that has.
 //!
 //! ```text
-//! accept ─► Door (here, a few hundred bytes) ──module──► fork ─► session
-//!             └─ listing, refusal: answered here
+//! accept ─► [name] ─► Door (here, a few hundred bytes) ──module──► fork ─► session
+//!             │         └─ listing, refusal: answered here
+//!             └─ fork ─► lookup, one for each address
 //! ```
 //! One thread, one loop. Nothing of a module is touched here, nothing here waits for anybody but
 //! the kernel, and a client that says nothing costs a descriptor and its door. A copy is made of
@@ -39,7 +40,8 @@ use crate::door::{Door, Step};
 use crate::greet::{listing, opening};
 use crate::hosts;
 use crate::log::{Log, Weight};
-use crate::peer::Peer;
+use crate::names::Names;
+use crate::peer::{Peer, UNKNOWN, find_name};
 use crate::proxy::Header;
 use crate::report::{self, Counters, Report, Running};
 use crate::session::{self, Host, handshake_limit};
@@ -52,9 +54,6 @@ const MOST_WAITING: usize = 20_000;
 
 /// Descriptors that are kept for other things.
 const SPARE: u64 = 64;
-
-/// How long a name is remembered.
-const NAME_AGE: Duration = Duration::from_secs(60);
 
 /// How long a failure to log in is remembered.
 const FAILURE_AGE: Duration = Duration::from_secs(600);
@@ -120,7 +119,7 @@ pub(crate) struct Listener {
     next_id: u64,
     most_waiting: usize,
     children: HashMap<i32, Child>,
-    names: HashMap<IpAddr, (String, Instant)>,
+    names: Names,
     failures: HashMap<IpAddr, (u32, Instant)>,
     control: Option<UnixListener>,
     started: Instant,
@@ -179,7 +178,7 @@ impl Listener {
             next_id: FIRST_CLIENT,
             most_waiting: most_waiting(),
             children: HashMap::new(),
-            names: HashMap::new(),
+            names: Names::default(),
             failures: HashMap::new(),
             control,
             started: Instant::now(),
@@ -232,20 +231,34 @@ impl Listener {
     fn reap(&mut self) -> Option<Ending> {
         let mut buffer = [0; 256];
         while matches!(self.signals.read(&mut buffer), Ok(len) if len > 0) {}
+        let mut ended = Vec::new();
         while let Ok(Some((pid, _))) = waitpid(None, WaitOptions::NOHANG) {
-            self.children.remove(&pid.as_raw_nonzero().get());
+            ended.push(pid.as_raw_nonzero().get());
         }
-        None
+        // What they said last comes before their end.
+        if let Some(ending) = self.listen_to_sessions() {
+            return Some(ending);
+        }
+        for pid in ended {
+            self.children.remove(&pid);
+            let Some((addr, waiters)) = self.names.ended(pid) else { continue };
+            let text = format!("name lookup failed for {addr}: its process ended early");
+            self.log.line(Weight::Warning, text);
+            if let Some(ending) = self.go_on_as(waiters, UNKNOWN) {
+                return Some(ending);
+            }
+        }
+        self.look_up()
     }
 
     fn listen_to_sessions(&mut self) -> Option<Ending> {
         while let Some((pid, event)) = self.ear.next() {
             match event {
                 Event::Named { addr, name } => {
-                    if self.names.len() >= MOST_ADDRESSES {
-                        self.names.clear();
+                    let waiters = self.names.found(addr, name.clone());
+                    if let Some(ending) = self.go_on_as(waiters, &name) {
+                        return Some(ending);
                     }
-                    self.names.insert(addr, (name, Instant::now()));
                 }
                 Event::Entered { module, user } => {
                     if let Some(child) = self.children.get_mut(&(pid as i32)) {
@@ -268,7 +281,7 @@ impl Listener {
                 }
             }
         }
-        None
+        self.look_up()
     }
 
     /// Tells an operator how it is.
@@ -342,20 +355,83 @@ impl Listener {
         Some(config)
     }
 
-    fn admit(&mut self, socket: Socket, mut peer: Peer) -> Option<Ending> {
+    fn admit(&mut self, socket: Socket, peer: Peer) -> Option<Ending> {
         let config = self.fresh_config()?;
-        self.name(&config, &mut peer);
         let globals = config.globals();
         let changes_itself = [Key::DaemonChroot, Key::DaemonGid, Key::DaemonUid]
             .iter()
             .any(|key| globals.text(*key).is_some());
         let door = Door::new(globals.flag(Key::ProxyProtocol));
         let deadline = Instant::now() + handshake_limit(globals.int(Key::Timeout));
-        let lacks_name = config.looks_up_names() && peer.lacks_name();
-        let mut waiting = Waiting { socket, peer, door, config, deadline };
-        if changes_itself || lacks_name {
-            return self.hand_over(waiting, false);
+        let waiting = Waiting { socket, peer, door, config, deadline };
+        if changes_itself {
+            return self.hand_over(waiting);
         }
+        if self.waiting.len() >= self.most_waiting {
+            self.drop_oldest();
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.identify(id, waiting)
+    }
+
+    /// Gives the peer its name, where names are wanted, before anything is said. Nothing is heard
+    /// from a connection that waits for it.
+    fn identify(&mut self, id: u64, mut waiting: Waiting) -> Option<Ending> {
+        if waiting.config.looks_up_names()
+            && waiting.peer.lacks_name()
+            && let Some(addr) = waiting.peer.addr
+        {
+            let Some(name) = self.names.get(addr) else {
+                self.names.want(addr, id);
+                self.put_back(id, waiting);
+                return self.look_up();
+            };
+            waiting.peer.name = name.to_owned();
+        }
+        self.welcome(id, waiting)
+    }
+
+    /// Makes processes for the names that are wanted.
+    fn look_up(&mut self) -> Option<Ending> {
+        while let Some(addr) = self.names.next(|id| self.waiting.contains_key(&id)) {
+            match fork() {
+                Ok(Fork::Parent(pid)) => self.names.started(pid.as_raw_nonzero().get(), addr),
+                Ok(Fork::Child) => {
+                    self.leave();
+                    stop_by_default();
+                    let (name, lines) = find_name(addr);
+                    lines.iter().for_each(|line| self.log.line(Weight::Info, line));
+                    self.teller.insist(&Event::Named { addr, name });
+                    return Some(Ending::Session(0));
+                }
+                Err(error) => {
+                    let why = system_text(&error);
+                    self.log.line(Weight::Error, format!("fork failed: {why}"));
+                    let waiters = self.names.give_up(addr);
+                    if let Some(ending) = self.go_on_as(waiters, UNKNOWN) {
+                        return Some(ending);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Those of the connections that still wait have this name.
+    fn go_on_as(&mut self, connections: Vec<u64>, name: &str) -> Option<Ending> {
+        for id in connections {
+            let Some(mut waiting) = self.take(id) else { continue };
+            waiting.peer.name = name.to_owned();
+            if let Some(ending) = self.welcome(id, waiting) {
+                return Some(ending);
+            }
+        }
+        None
+    }
+
+    /// Greets, or trusts a proxy to say whom to greet, and hears what comes.
+    fn welcome(&mut self, id: u64, mut waiting: Waiting) -> Option<Ending> {
         if waiting.door.awaits_proxy() {
             let list = waiting.config.globals().text(Key::ProxyProtocolHosts).unwrap_or_default();
             if !hosts::is_listed(&list, &mut waiting.peer, &mut |_| {}) {
@@ -367,27 +443,9 @@ impl Listener {
         } else if !self.greet(&mut waiting) {
             return None;
         }
-        if self.waiting.len() >= self.most_waiting {
-            self.drop_oldest();
-        }
-        let id = self.next_id;
-        self.next_id += 1;
         let data = EventData::new_u64(id);
         epoll::add(&self.epoll, &waiting.socket, data, EventFlags::IN).ok()?;
-        self.deadlines.insert((waiting.deadline, id));
-        self.waiting.insert(id, waiting);
-        None
-    }
-
-    /// Gives the peer the name that was found before, where names are wanted.
-    fn name(&self, config: &Config, peer: &mut Peer) {
-        let known = peer.addr.and_then(|addr| self.names.get(&addr));
-        if let Some((name, since)) = known
-            && config.looks_up_names()
-            && since.elapsed() < NAME_AGE
-        {
-            peer.name.clone_from(name);
-        }
+        self.step(id, waiting)
     }
 
     fn greet(&mut self, waiting: &mut Waiting) -> bool {
@@ -414,45 +472,43 @@ impl Listener {
             }
             Err(_) => return None,
         }
-        loop {
-            match waiting.door.step() {
-                Step::Wait => {
-                    self.put_back(id, waiting);
-                    return None;
-                }
-                Step::Close => return None,
-                Step::Refuse(text) => {
-                    let _ = (&waiting.socket).write_all(format!("{text}\n").as_bytes());
-                    return None;
-                }
-                Step::Proxied(header) => {
-                    if let Header::From(addr) = header {
-                        waiting.peer = Peer::at(addr);
-                        self.name(&waiting.config, &mut waiting.peer);
-                        if waiting.config.looks_up_names() && waiting.peer.lacks_name() {
-                            return self.hand_over(waiting, false);
-                        }
-                    }
-                    if !self.greet(&mut waiting) {
-                        return None;
-                    }
-                }
-                Step::List => {
-                    self.counters.listings += 1;
-                    let from = waiting.peer.both();
-                    self.log.line(Weight::Info, format!("module-list request from {from}"));
-                    let rows = listing(&waiting.config, waiting.door.caller.protocol);
-                    if rows.len() > SHORT {
-                        return self.fork(&waiting).map(|_| {
-                            let code = send_all(waiting.socket, &rows);
-                            Ending::Session(code)
-                        });
-                    }
-                    let _ = (&waiting.socket).write_all(&rows);
-                    return None;
-                }
-                Step::Module(name) => return self.start(waiting, &name),
+        self.step(id, waiting)
+    }
+
+    /// Does what a connection has asked for so far.
+    fn step(&mut self, id: u64, mut waiting: Waiting) -> Option<Ending> {
+        match waiting.door.step() {
+            Step::Wait => {
+                self.put_back(id, waiting);
+                None
             }
+            Step::Close => None,
+            Step::Refuse(text) => {
+                let _ = (&waiting.socket).write_all(format!("{text}\n").as_bytes());
+                None
+            }
+            Step::Proxied(header) => {
+                if let Header::From(addr) = header {
+                    waiting.peer = Peer::at(addr);
+                }
+                let _ = epoll::delete(&self.epoll, &waiting.socket);
+                self.identify(id, waiting)
+            }
+            Step::List => {
+                self.counters.listings += 1;
+                let from = waiting.peer.both();
+                self.log.line(Weight::Info, format!("module-list request from {from}"));
+                let rows = listing(&waiting.config, waiting.door.caller.protocol);
+                if rows.len() > SHORT {
+                    return self.fork(&waiting).map(|_| {
+                        let code = send_all(waiting.socket, &rows);
+                        Ending::Session(code)
+                    });
+                }
+                let _ = (&waiting.socket).write_all(&rows);
+                None
+            }
+            Step::Module(name) => self.start(waiting, &name),
         }
     }
 
@@ -542,15 +598,15 @@ impl Listener {
         }
     }
 
-    /// A process of its own goes on from the door.
-    fn hand_over(&mut self, waiting: Waiting, greeted: bool) -> Option<Ending> {
+    /// A process of its own has the whole connection.
+    fn hand_over(&mut self, waiting: Waiting) -> Option<Ending> {
         self.fork(&waiting)?;
         let Waiting { socket, peer, door, config, .. } = waiting;
         let settings = self.settings.clone();
         let mut host = self.host(&config, &settings, &peer);
         stop_by_default();
         let wire = Wire::new(Stream::tcp(socket), Vec::new());
-        let visit = Visit { host: &mut host, wire, peer, door, greeted };
+        let visit = Visit { host: &mut host, wire, peer, door };
         Some(Ending::Session(visit.run(&mut self.log)))
     }
 

@@ -294,7 +294,7 @@ fn one(settings: &Settings, zone: TimeZone, stream: Stream, peer: Peer, over_she
     let teller = Teller::default();
     let mut host = Host { config: &config, settings, zone, over_shell, teller, failures: 0 };
     let wire = Wire::new(stream, Vec::new());
-    Visit { host: &mut host, wire, peer, door, greeted: false }.run(&mut log)
+    Visit { host: &mut host, wire, peer, door }.run(&mut log)
 }
 
 fn quiet_standard_streams() {

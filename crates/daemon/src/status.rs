@@ -4,6 +4,11 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How long room is waited for, in seconds.
+const PATIENCE: i64 = 10;
+
 /// Something that happened in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -34,13 +39,29 @@ pub(crate) fn channel() -> io::Result<(Teller, Ear)> {
 impl Teller {
     /// A full queue loses an event, and no session waits for it.
     pub(crate) fn say(&self, event: &Event) {
+        let _ = self.send(event);
+    }
+
+    /// Waits for room in the queue, up to [`PATIENCE`]: connections wait for this event.
+    pub(crate) fn insist(&self, event: &Event) {
         let Some(socket) = &self.0 else { return };
+        let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+        while self.send(event).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            let room = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&limit));
+            if !matches!(room, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    fn send(&self, event: &Event) -> io::Result<()> {
+        let Some(socket) = &self.0 else { return Ok(()) };
         let words = match event {
             Event::Named { addr, name } => format!("named\0{addr}\0{name}"),
             Event::Entered { module, user } => format!("entered\0{module}\0{user}"),
             Event::Rejected => "rejected".to_owned(),
         };
-        let _ = socket.send(format!("{}\0{words}", std::process::id()).as_bytes());
+        socket.send(format!("{}\0{words}", std::process::id()).as_bytes()).map(drop)
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
@@ -94,5 +115,21 @@ mod tests {
             assert_eq!(ear.next(), Some((std::process::id(), event)));
         }
         assert_eq!(ear.next(), None);
+    }
+
+    #[test]
+    fn an_event_that_is_insisted_on_survives_a_full_queue() {
+        let (teller, ear) = channel().unwrap();
+        while teller.send(&Event::Rejected).is_ok() {}
+        let name = Event::Named { addr: "::1".parse().unwrap(), name: "localhost".to_owned() };
+        std::thread::scope(|scope| {
+            let insisting = scope.spawn(|| teller.insist(&name));
+            let mut last = None;
+            while !insisting.is_finished() {
+                last = ear.next().or(last);
+            }
+            last = std::iter::from_fn(|| ear.next()).last().or(last);
+            assert_eq!(last, Some((std::process::id(), name.clone())));
+        });
     }
 }

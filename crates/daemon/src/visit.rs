@@ -1,5 +1,5 @@
 //! A whole connection in a process of its own, from its first byte: behind `inetd` or a remote
-//! shell, where a name is to be looked up first, or where the daemon itself becomes somebody else.
+//! shell, or where the daemon itself becomes somebody else.
 
 use std::time::Instant;
 
@@ -23,8 +23,6 @@ pub(crate) struct Visit<'a, 'h> {
     pub(crate) wire: Wire,
     pub(crate) peer: Peer,
     pub(crate) door: Door,
-    /// The greeting was sent, and the connection logged.
-    pub(crate) greeted: bool,
 }
 
 impl Visit<'_, '_> {
@@ -38,7 +36,7 @@ impl Visit<'_, '_> {
         if self.door.awaits_proxy() && !self.trusts_proxy(log) {
             return 255;
         }
-        if !self.door.awaits_proxy() && !self.greeted && !self.greet(log) {
+        if !self.door.awaits_proxy() && !self.greet(log) {
             return 255;
         }
         loop {

@@ -90,7 +90,9 @@ fn endless_lines_and_arguments_are_cut_off() {
 
 #[test]
 fn a_good_client_is_served_among_silent_ones() {
-    let daemon = Daemon::ours(&format!("{OPEN}timeout = 0\n"), plant);
+    // Short of that the kernel itself makes connections wait.
+    let conf = format!("listenbacklog = 1024\n{OPEN}timeout = 0\n");
+    let daemon = Daemon::ours(&conf, plant);
     let silent: Vec<TcpStream> = (0..500).map(|_| daemon.connect()).collect();
     let mut started: Vec<TcpStream> = (0..500).map(|_| daemon.connect()).collect();
     for stream in &mut started {

@@ -89,22 +89,19 @@ fn rules_of_the_module_hide_alike() {
 
 #[test]
 fn options_are_refused_alike() {
+    refuse_alike(&["checksum", "c", "delete", "delete*", "z", "compress"]);
+}
+
+#[test]
+fn groups_of_options_are_refused_alike() {
+    let all_but_a = "* !a !r !l !p !t !g !o !D";
+    let others = ["a", "hard-links", "delete,checksum", "recursive", "links", "bwlimit"];
+    refuse_alike(&[&[all_but_a][..], &others].concat());
+}
+
+fn refuse_alike(refused: &[&str]) {
     let pair = Pair::start(&module(""), plant);
-    for refused in [
-        "checksum",
-        "c",
-        "delete",
-        "delete*",
-        "z",
-        "compress",
-        "a",
-        "* !a !r !l !p !t !g !o !D",
-        "hard-links",
-        "delete,checksum",
-        "recursive",
-        "links",
-        "bwlimit",
-    ] {
+    for refused in refused {
         pair.configure(&module(&format!("refuse options = {refused}")));
         for words in [
             &["-a", "--checksum", "src/", "@URL@/w/c/"][..],
@@ -116,7 +113,11 @@ fn options_are_refused_alike() {
             pair.same(words);
         }
     }
-    pair.configure(&module(""));
+}
+
+#[test]
+fn options_that_no_module_takes_are_refused_alike() {
+    let pair = Pair::start(&module(""), plant);
     for words in [
         &["-a", "-M--insecure-links", "src/", "@URL@/w/c/"][..],
         &["-a", "-M--log-file=/tmp/x", "src/", "@URL@/w/c/"],

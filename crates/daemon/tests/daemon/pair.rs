@@ -214,7 +214,7 @@ impl Pair {
     /// Runs a client with each: output, exit code and all that is in the folders must be equal.
     #[track_caller]
     pub fn same(&self, words: &[&str]) -> Outcome {
-        let (ours, stock) = (self.ours.client(words), self.stock.client(words));
+        let (ours, stock) = self.clients(words);
         assert_eq!(ours, stock, "rsync {}\n  (left: ours, right: the real one)", words.join(" "));
         self.same_trees(words);
         ours
@@ -223,10 +223,18 @@ impl Pair {
     /// As [`Pair::same`] for exit code and folders alone.
     #[track_caller]
     pub fn same_code(&self, words: &[&str]) -> Outcome {
-        let (ours, stock) = (self.ours.client(words), self.stock.client(words));
+        let (ours, stock) = self.clients(words);
         assert_eq!(ours.code, stock.code, "rsync {}: {ours:?} {stock:?}", words.join(" "));
         self.same_trees(words);
         ours
+    }
+
+    /// A client of each, at the same time.
+    fn clients(&self, words: &[&str]) -> (Outcome, Outcome) {
+        std::thread::scope(|scope| {
+            let stock = scope.spawn(|| self.stock.client(words));
+            (self.ours.client(words), stock.join().expect("the client ends"))
+        })
     }
 
     #[track_caller]
