@@ -44,9 +44,11 @@ impl Sshd {
         let server = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
              PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nMaxSessions 1000\n\
-             SetEnv LC_ALL=C TZ=UTC\n",
+             SetEnv LC_ALL=C TZ=UTC HOME={}\n",
             path("host").display(),
-            path("authorized").display()
+            path("authorized").display(),
+            // What the shell's start-up files of this machine say is not the peer's.
+            folder.path().display()
         );
         fs::write(path("sshd_config"), server).expect("the folder is ours");
         let client = format!(

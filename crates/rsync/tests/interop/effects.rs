@@ -22,8 +22,12 @@ use crate::trees::{copy, plant};
 const PART: usize = 5;
 
 /// Options whose effect is in system calls: a command line, and what is called with it alone.
-const CALLS: &[(&str, &str, &str)] =
-    &[("fsync", "-a --fsync", "fsync("), ("preallocate", "-a --preallocate", "fallocate(")];
+const CALLS: &[(&str, &str, &str)] = &[
+    ("fsync", "-a --fsync", "fsync("),
+    ("preallocate", "-a --preallocate", "fallocate("),
+    // A folder's line is written by itself.
+    ("outbuf", "-ai --outbuf=L", "/\\n\", "),
+];
 
 /// Options whose effect another test of this crate or of `transfer` demands, and where: they need
 /// more than two runs of one command.
@@ -31,9 +35,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("one-file-system", "transfer: send::push, over mount points"),
     ("partial", "transfer: receive::interrupted"),
     ("partial-dir", "transfer: receive::interrupted"),
+    ("write-batch", "batches"),
+    ("only-write-batch", "batches"),
+    ("read-batch", "batches"),
     ("crtimes", "refused"),
     ("iconv", "transfer: send::trees"),
     ("trust-sender", "requested"),
+    ("blocking-io", "side_by_side; how the client waits for its shell is not to be seen"),
     ("address", "daemons"),
     ("port", "daemons"),
     ("password-file", "daemons"),

@@ -48,8 +48,8 @@ pub const SETS: &[&str] = &[
     "-ai --mkpath",
     // Transfer mechanics.
     "-aiW",
-    "-ai --no-W -B 700",
-    "-ai --no-W -B 700 --stats",
+    "-ai --no-W -B 2000",
+    "-ai --no-W -B 2000 --stats",
     "-ai --no-W --stats",
     "-ai --cc=md5",
     "-ai --cc=md4",
@@ -181,6 +181,8 @@ pub const SETS: &[&str] = &[
 /// what they print or do may differ from run to run.
 pub const MORE: &[&str] = &[
     "-ai --ignore-existing",
+    "-rg --groupmap=*:9",
+    "-ro --usermap=*:7",
     "-a --debug=cmd",
     "-a --mkpath ENDS:s/,deep/er/d",
     "-a --insecure-links ENDS:s/,foreign/new",
