@@ -86,9 +86,11 @@ fn write_mirror(text: &mut String, mirror: &report::Mirror) {
     for note in [&mirror.error, &watch.warning, &polled].into_iter().flatten() {
         line(text, &format!("  ! {note}"));
     }
-    if let Some(due) = mirror.next_pass.and_then(|due| Timestamp::from_second(due as i64).ok()) {
-        let due = due.to_zoned(TimeZone::system());
-        line(text, &format!("  next full pass {}", due.strftime("%Y-%m-%d %H:%M %Z")));
+    for (what, due) in [("full pass", mirror.next_pass), ("verify", mirror.next_verify)] {
+        if let Some(due) = due.and_then(|due| Timestamp::from_second(due as i64).ok()) {
+            let due = due.to_zoned(TimeZone::system());
+            line(text, &format!("  next {what} {}", due.strftime("%Y-%m-%d %H:%M %Z")));
+        }
     }
     let mut rows = vec![["TARGET", "STATE", "LAG", "DIRTY", "SENT", "BATCHES"].map(str::to_owned)];
     rows.extend(mirror.targets.iter().map(|target| {
@@ -122,6 +124,15 @@ fn write_trouble(text: &mut String, target: &report::Target) {
     }
     for refusal in &target.refusals {
         line(text, &format!("    ! {refusal}"));
+    }
+    if let Some(verify) = &target.last_verify {
+        if let Some(first) = verify.differences.first() {
+            let count = verify.differing;
+            line(text, &format!("    ! the last verify found {count} names, first {}", first.path));
+        }
+        if let Some(why) = &verify.error {
+            line(text, &format!("    ! the last verify proved nothing: {why}"));
+        }
     }
 }
 
@@ -194,6 +205,7 @@ mod tests {
             next_retry: None,
             refusals: Vec::new(),
             last_pass: None,
+            last_verify: None,
         }
     }
 
@@ -215,6 +227,7 @@ mod tests {
                     warning: Some("raise fs.inotify.max_user_watches".to_owned()),
                 },
                 next_pass: None,
+                next_verify: None,
                 targets: vec![
                     target("rsync://web1/web1", "live"),
                     report::Target {
