@@ -45,7 +45,7 @@ pub fn same_in(line: &str, plant: &[&str], acts: &[&str], end: End) {
 }
 
 /// The single events of default lines.
-fn events(text: &str) -> BTreeSet<String> {
+pub fn events(text: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for line in text.lines() {
         let mut fields = line.splitn(3, ' ');
