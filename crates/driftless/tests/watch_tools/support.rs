@@ -253,14 +253,20 @@ pub fn same(line: &str, acts: &[&str]) -> Outcome {
     same_in(line, TREE, acts, End::Term)
 }
 
-/// The same with another tree or end. Of a run that fails, ours may explain more below.
+/// The same with another tree or end.
 #[track_caller]
 pub fn same_in(line: &str, plant: &[&str], acts: &[&str], end: End) -> Outcome {
-    let (theirs, mut ours) = both(line, plant, acts, end);
+    let (theirs, ours) = both(line, plant, acts, end);
+    alike(ours, &theirs, line)
+}
+
+/// Checks that a run of ours left the same behind; of one that fails it may explain more below.
+#[track_caller]
+pub fn alike(mut ours: Outcome, theirs: &Outcome, line: &str) -> Outcome {
     if ours.code == 1 && ours.stderr.starts_with(&theirs.stderr) {
         ours.stderr.truncate(theirs.stderr.len());
     }
-    assert_eq!(ours, theirs, "left: ours, right: the original; {line}");
+    assert_eq!(&ours, theirs, "left: ours, right: the original; {line}");
     ours
 }
 
