@@ -302,7 +302,8 @@ impl Mirror {
         Ok(ended.collect())
     }
 
-    /// Asks for a full pass. After a verify the names that differed are sent again whole as well.
+    /// Asks for a full pass. The files that the last verify found different are sent again
+    /// as well, whatever their size and time.
     ///
     /// # Errors
     /// When there is no such target.

@@ -30,6 +30,8 @@ pub struct PassSource<'a> {
     ahead: Option<ReadAhead>,
     /// Entries of files carry digests of this kind.
     digests: Option<ChecksumKind>,
+    /// Asked while files are read for their digests.
+    cancelled: Option<&'a dyn Fn() -> bool>,
     /// Nothing else is listed.
     chosen: Option<&'a Chosen>,
     /// Files whose digest was wanted and could not be had, and why.
@@ -59,6 +61,7 @@ impl<'a> PassSource<'a> {
             names: Names::default(),
             ahead: None,
             digests: None,
+            cancelled: None,
             chosen: None,
             undigested: Vec::new(),
             presence: Presence::default(),
@@ -69,6 +72,11 @@ impl<'a> PassSource<'a> {
     /// For a target that has none of the files: `ahead` reads them while they are listed.
     pub fn read_ahead(self, ahead: Option<ReadAhead>) -> Self {
         Self { ahead, ..self }
+    }
+
+    /// Reads no more for digests once `cancelled` says so.
+    pub fn unless(self, cancelled: &'a dyn Fn() -> bool) -> Self {
+        Self { cancelled: Some(cancelled), ..self }
     }
 
     /// Lists `chosen` names and what leads to them only.
@@ -99,7 +107,8 @@ impl<'a> PassSource<'a> {
             }
             if let (Some(kind), Ok(path)) = (self.digests, RelPath::parse(path)) {
                 // What cannot be read has no digest, so it is asked for, and then told.
-                let sum = self.root.open_file(&path).and_then(|file| file_sum(&file, kind));
+                let go_on = || self.cancelled.is_none_or(|cancelled| !cancelled());
+                let sum = self.root.open_file(&path).and_then(|file| file_sum(&file, kind, go_on));
                 listed.checksum = sum.unwrap_or_else(|error| {
                     self.undigested.push((path, error));
                     vec![0; kind.digest_len()].into()

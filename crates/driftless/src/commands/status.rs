@@ -128,10 +128,16 @@ fn write_trouble(text: &mut String, target: &report::Target) {
     if let Some(verify) = &target.last_verify {
         if let Some(first) = verify.differences.first() {
             let count = verify.differing;
-            line(text, &format!("    ! the last verify found {count} names, first {}", first.path));
+            line(
+                text,
+                &format!(
+                    "    ! the last verify found {count} names different, first {}",
+                    first.path
+                ),
+            );
         }
         if let Some(why) = &verify.error {
-            line(text, &format!("    ! the last verify proved nothing: {why}"));
+            line(text, &format!("    ! the last verify is incomplete: {why}"));
         }
     }
 }

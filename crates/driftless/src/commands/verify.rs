@@ -21,8 +21,8 @@ const NOT_PROVED: u8 = 2;
 ///
 /// Prints each path that differs, and in what. Exits with 0 when all was compared and is identical,
 /// with 1 when paths differ, and with 2 when it could not be found out. Changes made meanwhile wait
-/// until a target has been compared. driftless resync repairs what differs: it sends the paths that
-/// the last verify found whole, whatever their size and time.
+/// until a target has been compared. driftless resync repairs what differs, also files of equal size
+/// and time.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Verify this mirror or target only

@@ -83,6 +83,13 @@ fn damage(path: &Path) {
     plant::set_mtime(path, before.mtime(), before.mtime_nsec());
 }
 
+/// Writes a file without a trace in its directory's time.
+fn write_aside(dir: &Path, name: &str) {
+    let before = fs::metadata(dir).unwrap();
+    fs::write(dir.join(name), "of the target's own").unwrap();
+    plant::set_mtime(dir, before.mtime(), before.mtime_nsec());
+}
+
 /// Everything that a tree can hold.
 fn plant_all(stage: &Stage) {
     for name in
@@ -107,8 +114,10 @@ fn damage_all(target: &Path) -> Vec<(&'static str, &'static str)> {
     chown(target.join("d/owned"), Some(12), Some(34)).unwrap();
     plant::set_mtime(&target.join("d/timed"), 1_000_000_000, 5);
     fs::remove_file(target.join("d/gone")).unwrap();
+    let link = fs::symlink_metadata(target.join("d/link")).unwrap();
     fs::remove_file(target.join("d/link")).unwrap();
     symlink("elsewhere", target.join("d/link")).unwrap();
+    plant::set_mtime(&target.join("d/link"), link.mtime(), link.mtime_nsec());
     fs::remove_file(target.join("d/pipe")).unwrap();
     fs::create_dir(target.join("more")).unwrap();
     fs::write(target.join("more/file"), "extra").unwrap();
@@ -117,12 +126,14 @@ fn damage_all(target: &Path) -> Vec<(&'static str, &'static str)> {
     fs::copy(target.join("one"), target.join("d/one")).unwrap();
     plant::set_mtime(&target.join("d/one"), one.mtime(), one.mtime_nsec());
     damage(&target.join(OsStr::from_bytes(b"odd \xff\n")));
+    for dir in [target, &target.join("d")] {
+        plant::set_mtime(dir, 1_100_000_000, 0);
+    }
     vec![
         (".", "time"),
         ("d", "time"),
         ("d/gone", "missing"),
-        // Its time is that of its making.
-        ("d/link", "content time"),
+        ("d/link", "content"),
         ("d/moded", "mode"),
         ("d/one", "hard-link"),
         ("d/owned", "owner group"),
@@ -142,10 +153,7 @@ fn an_identical_target_is_proved_and_each_kind_of_damage_is_found_and_left_as_it
     let run = stage.live(&["--hard-links", "--exclude", "*.swp"]);
     run.flush_everywhere();
     let target = stage.target(0);
-    fs::write(target.join("y.swp"), "of the target's own").unwrap();
-    plant::set_mtime(target, fs::metadata(stage.source()).unwrap().mtime(), 0);
-    let root = fs::metadata(stage.source()).unwrap();
-    plant::set_mtime(target, root.mtime(), root.mtime_nsec());
+    write_aside(target, "y.swp");
     let before = snapshot(target);
     proves(&run);
     assert_eq!(snapshot(target), before);
@@ -159,7 +167,7 @@ fn an_identical_target_is_proved_and_each_kind_of_damage_is_found_and_left_as_it
     assert_eq!(status["last_verify"]["differing"], expected.len());
     let table = run.control("status", &[]);
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(table.contains("the last verify found 13 names"), "{table}");
+    assert!(table.contains("the last verify found 13 names different, first ."), "{table}");
     assert!(run.stderr().contains("differs: d/page: content"), "{}", run.stderr());
 
     // A pass looks at size and time; what a verify has found it sends whole.
@@ -218,6 +226,10 @@ fn damage_behind_an_equal_size_and_time_is_found_though_a_pass_sees_nothing() {
     // What changed a moment before a pass is sent by the next one whatever it looks like.
     wait::until("a pass believes size and time", wait::GENEROUS, || pass().then_some(()));
     damage(&stage.target(0).join("d/page"));
+    if !stage.compare.nanoseconds {
+        // With whole seconds a pass compares by checksum itself.
+        return;
+    }
     assert!(pass());
     let output = run.control("verify", &["wwwroot/web1"]);
     let said = String::from_utf8(output.stdout).unwrap();
@@ -239,9 +251,7 @@ fn without_delete_names_of_the_targets_own_are_no_difference() {
     stage.write("d/page", "1");
     let run = stage.live(&["--no-delete"]);
     run.flush_everywhere();
-    let dir = fs::metadata(stage.at("d")).unwrap();
-    fs::write(stage.target(0).join("d/own"), "1").unwrap();
-    plant::set_mtime(&stage.target(0).join("d"), dir.mtime(), dir.mtime_nsec());
+    write_aside(&stage.target(0).join("d"), "own");
     proves(&run);
 }
 
@@ -285,7 +295,7 @@ fn files_that_are_rewritten_meanwhile_are_no_difference() {
                 }
             }
         });
-        for _ in 0..4 {
+        for _ in 0..2 {
             let output = run.control("verify", &["--json", "--timeout", "60s"]);
             let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
             let found = said["targets"][0]["differing"].clone();
@@ -299,6 +309,18 @@ fn files_that_are_rewritten_meanwhile_are_no_difference() {
     proves(&run);
     damage(&stage.target(0).join("d1/page1"));
     finds(&run, &[("d1/page1", "content")]);
+}
+
+#[test]
+fn a_change_that_nobody_has_noticed_yet_is_no_difference() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    stage.write("d/page", "as it was");
+    let run = stage.live(&["--backend", "poll", "--poll-interval", "1h"]);
+    run.flush_everywhere();
+    stage.write("d/page", "as it is!");
+    stage.write("d/more", "new");
+    proves(&run);
+    stage.targets_equal_source();
 }
 
 #[test]

@@ -73,8 +73,8 @@ pub struct Verify {
     after: u64,
     again: Option<Again>,
     last: Option<Arc<VerifyStatus>>,
-    /// Names to be sent whole after the next pass that an operator asks for, since size and time may
-    /// hide that they differ.
+    /// Files to be sent again after the next pass that an operator asks for, since size and time may
+    /// hide from it that they differ.
     pub doubted: Vec<RelPath>,
 }
 

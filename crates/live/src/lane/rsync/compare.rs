@@ -44,9 +44,11 @@ impl RsyncTarget {
         };
         let options =
             TransferOptions { silence_limit: Some(SILENCE_LIMIT), ..self.options.clone() };
+        let cancelled = || lane.cancelled();
         let mut source =
             PassSource::new(&view.root, &view.rules, &view.links, options.hard_links, None)
-                .only(chosen);
+                .only(chosen)
+                .unless(&cancelled);
         let mut driver = PassDriver::new(view, lane, self.settle, false).comparing(comparison);
         let result = push_tree(&self.peer, &options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);

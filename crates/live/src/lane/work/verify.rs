@@ -159,7 +159,8 @@ impl Worker<'_> {
             count(inner, traffic);
             inner.busy = None;
             let trouble = if cancelled { Some(stopped_by(inner)) } else { trouble };
-            if trouble.is_none() {
+            let is_complete = trouble.is_none();
+            if is_complete {
                 running.judge(inner, comparison);
                 if running.again.count() > 0 && running.looks <= MAX_LOOKS {
                     inner.hurry = inner.hurry.max(serial);
@@ -169,8 +170,9 @@ impl Worker<'_> {
                 }
             }
             let status = running.status(trouble);
-            inner.verify.doubted =
-                status.differences.iter().filter_map(|found| found.path.clone()).collect();
+            if is_complete {
+                inner.verify.doubted = doubted(&status);
+            }
             inner.verify.end(status);
             inner.verify.last()
         });
@@ -192,7 +194,7 @@ impl Worker<'_> {
         }
         match error {
             Some(why) => {
-                tracing::warn!(%mirror, %target, compared, ?took, "verify proved nothing: {why}");
+                tracing::warn!(%mirror, %target, compared, ?took, "verify is incomplete: {why}");
             }
             None if *differing == 0 => {
                 tracing::info!(%mirror, %target, compared, ?took, "verify done: identical");
@@ -200,6 +202,13 @@ impl Worker<'_> {
             None => {}
         }
     }
+}
+
+/// The files that a pass may take for equal.
+fn doubted(status: &VerifyStatus) -> Vec<RelPath> {
+    let found = status.differences.iter();
+    let in_content = found.filter(|found| found.aspects.contains(&Aspect::Content));
+    in_content.filter_map(|found| found.path.clone()).collect()
 }
 
 fn stopped_by(inner: &Inner) -> String {
