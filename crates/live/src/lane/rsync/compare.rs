@@ -5,9 +5,10 @@ use std::time::Duration;
 use driftless_transfer::{ItemChange, Listed, TransferOptions, TreePush, push_tree};
 use driftless_tree::RelPath;
 
+use super::advice::explain_comparison;
 use super::pass_session::PassDriver;
 use super::{RsyncTarget, prefix, split, traffic};
-use crate::lane::report::{Comparison, Failure, PassReport};
+use crate::lane::report::{Comparison, Failure, LaneError, PassReport};
 use crate::lane::state::Lane;
 use crate::lane::verify::Chosen;
 use crate::lane::work::View;
@@ -57,7 +58,10 @@ impl RsyncTarget {
         comparison.traffic = traffic(&outcome);
         comparison.compared = source.presence.count();
         if let Some(error) = error {
-            comparison.end = Err(self.lane_error(&error, false));
+            comparison.end = Err(match self.lane_error(&error, false) {
+                LaneError::Failed(_) => LaneError::Failed(explain_comparison(&error)),
+                other => other,
+            });
             return comparison;
         }
         let mut report = PassReport { presence: source.presence, ..PassReport::new() };
