@@ -14,6 +14,7 @@ use driftless_testkit::{compare, plant, stock, wait};
 use serde_json::{Value, json};
 
 use crate::DRIFTLESS;
+use crate::rules::Immutable;
 
 /// The only target of `driftless verify --json`, and the command's exit code.
 fn verify(run: &LiveRun) -> (i32, Value) {
@@ -321,6 +322,26 @@ fn a_change_that_nobody_has_noticed_yet_is_no_difference() {
     stage.write("d/more", "new");
     proves(&run);
     stage.targets_equal_source();
+}
+
+#[test]
+fn a_path_that_the_target_does_not_take_leaves_the_rest_to_be_compared() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    stage.write("d/stuck", "one");
+    stage.write("d/page", "one");
+    let mut run = stage.live(&[]);
+    let immutable = Immutable::make(&stage.target(0).join("d/stuck"));
+    stage.write("d/stuck", "number two");
+    run.wait_error(0, "d/stuck");
+    damage(&stage.target(0).join("d/page"));
+    let (code, target) = verify(&run);
+    assert_eq!(code, 1, "{target:#}");
+    assert_eq!(differences(&target), [("d/page".into(), "content".into())]);
+    assert!(target["error"].as_str().unwrap().contains("d/stuck"), "{target:#}");
+    drop(immutable);
+    assert!(run.control("resync", &[]).status.success());
+    run.flush_everywhere();
+    proves(&run);
 }
 
 #[test]

@@ -205,9 +205,11 @@ impl Lane {
             let why = match held {
                 Some(why) => why,
                 None if inner.stop => "driftless stopped".into(),
-                None if failed || left.is_zero() => {
-                    inner.last_error.clone().unwrap_or_else(|| "still at work".into())
-                }
+                None if failed => inner.last_error.clone().unwrap_or_default(),
+                None if left.is_zero() => match &inner.last_error {
+                    Some(error) => format!("not done in time: {error}"),
+                    None => "still at work; driftless status tells when it has ended".into(),
+                },
                 None => {
                     inner = self.wait(inner, Some(left));
                     continue;

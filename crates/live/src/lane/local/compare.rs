@@ -54,10 +54,7 @@ impl Compare<'_> {
             match self.directory(dir.as_ref()) {
                 Ok(more) => dirs.extend(more),
                 Err(Trouble::Cancelled) => return Err(LaneError::Cancelled),
-                Err(Trouble::Name(failure)) => match dir {
-                    Some(dir) => self.comparison.failed.push((dir, failure)),
-                    None => return Err(LaneError::Failed(failure.why)),
-                },
+                Err(Trouble::Name(failure)) => self.note(dir.as_ref(), failure),
             }
         }
         Ok(())
@@ -71,7 +68,7 @@ impl Compare<'_> {
         };
         for (path, error) in listing.unreadable {
             let why = format!("cannot look at the source: {error}");
-            self.comparison.failed.push((path, Failure::lasting(why)));
+            self.note(Some(&path), Failure::lasting(why));
         }
         let mut subdirs = Vec::new();
         for (path, meta) in &listing.names {
@@ -83,7 +80,7 @@ impl Compare<'_> {
             self.comparison.compared += 1;
             match self.name(path, meta) {
                 Ok(aspects) => self.differs(Some(path), aspects),
-                Err(Trouble::Name(failure)) => self.comparison.failed.push((path.clone(), failure)),
+                Err(Trouble::Name(failure)) => self.note(Some(path), failure),
                 Err(cancelled) => return Err(cancelled),
             }
             if meta.kind == Kind::Dir {
@@ -91,9 +88,21 @@ impl Compare<'_> {
             }
         }
         if self.writer.delete && self.chosen.is_none_or(Chosen::has_extra) {
-            self.extra(dir, &listing.names)?;
+            match self.extra(dir, &listing.names) {
+                Ok(()) => {}
+                Err(Trouble::Name(failure)) => self.note(dir, failure),
+                Err(cancelled) => return Err(cancelled),
+            }
         }
         Ok(subdirs)
+    }
+
+    /// What could not be compared.
+    fn note(&mut self, path: Option<&RelPath>, failure: Failure) {
+        match path {
+            Some(path) => self.comparison.failed.push((path.clone(), failure)),
+            None => self.comparison.unmatched.push(failure.why),
+        }
     }
 
     fn differs(&mut self, path: Option<&RelPath>, aspects: Vec<Aspect>) {
