@@ -178,7 +178,7 @@ pub enum Aspect {
     Extra,
     /// A file's bytes, a symbolic link's text, a device's number.
     Content,
-    /// Which names share an inode.
+    /// Which names share an inode. A daemon tells of those that should and do not, only.
     HardLink,
     /// Permissions.
     Mode,

@@ -130,10 +130,7 @@ fn write_trouble(text: &mut String, target: &report::Target) {
             let count = verify.differing;
             line(
                 text,
-                &format!(
-                    "    ! the last verify found {count} names different, first {}",
-                    first.path
-                ),
+                &format!("    ! differences in the last verify: {count}, first {}", first.path),
             );
         }
         if let Some(why) = &verify.error {
@@ -241,6 +238,17 @@ mod tests {
                         dirty_paths: 7,
                         last_error: Some("connection\x1b refused".to_owned()),
                         next_retry: Some(3.0),
+                        last_verify: Some(report::Verify {
+                            began: 0.0,
+                            seconds: 1.0,
+                            compared: 9,
+                            differing: 2,
+                            differences: vec![report::Difference {
+                                path: "d/page".to_owned(),
+                                aspects: vec!["content".to_owned()],
+                            }],
+                            error: Some("not compared: x".to_owned()),
+                        }),
                         ..target("rsync://web2/web2", "backing-off")
                     },
                 ],
@@ -254,6 +262,8 @@ wwwroot  /web/wwwroot  running, 300 directories watched
   rsync://web1/web1  live              0      0  1.5 KiB       14
   rsync://web2/web2  backing-off  12.3 s      7  1.5 KiB       14
     ! connection\\u{1b} refused; next attempt in 3.0 s
+    ! differences in the last verify: 2, first d/page
+    ! the last verify is incomplete: not compared: x
 ";
         assert_eq!(table(&status), expected);
     }

@@ -94,10 +94,11 @@ fn found(verified: &Verified) -> String {
         }
         let compared = verify.compared;
         match (verify.differing, &verify.error) {
-            (0, None) => line(format_args!("{url}: identical, {compared} names compared")),
+            (0, None) => line(format_args!("{url}: identical, names compared: {compared}")),
             (0, Some(_)) => {}
             (differing, _) => line(format_args!(
-                "{url}: {differing} names differ; to repair: driftless resync {mirror}"
+                "{url}: differences: {differing}, names compared: {compared}; to repair: driftless \
+                 resync {mirror}"
             )),
         }
     }
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn codes_tell_identical_different_and_unknown_apart() {
-        let same = "/copy: identical, 9 names compared\n";
+        let same = "/copy: identical, names compared: 9\n";
         check(vec![target(&[], None)], 0, same);
         check(vec![target(&[], None), target(&[], Some("why"))], 2, same);
         check(
@@ -145,7 +146,7 @@ mod tests {
             1,
             &format!(
                 "/copy: a: content, mode\n/copy: b: content, mode\n\
-                 /copy: 2 names differ; to repair: driftless resync www\n{same}"
+                 /copy: differences: 2, names compared: 9; to repair: driftless resync www\n{same}"
             ),
         );
     }

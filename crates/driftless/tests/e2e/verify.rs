@@ -168,7 +168,7 @@ fn an_identical_target_is_proved_and_each_kind_of_damage_is_found_and_left_as_it
     assert_eq!(status["last_verify"]["differing"], expected.len());
     let table = run.control("status", &[]);
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(table.contains("the last verify found 13 names different, first ."), "{table}");
+    assert!(table.contains("differences in the last verify: 13, first ."), "{table}");
     assert!(run.stderr().contains("differs: d/page: content"), "{}", run.stderr());
 
     // A pass looks at size and time; what a verify has found it sends whole.
@@ -237,7 +237,8 @@ fn damage_behind_an_equal_size_and_time_is_found_though_a_pass_sees_nothing() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     let url = stage.url(0);
     let expected = format!(
-        "{url}: d/page: content\n{url}: 1 names differ; to repair: driftless resync wwwroot\n"
+        "{url}: d/page: content\n\
+         {url}: differences: 1, names compared: 2; to repair: driftless resync wwwroot\n"
     );
     assert_eq!(said, expected);
     assert!(run.control("resync", &[]).status.success());

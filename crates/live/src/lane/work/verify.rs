@@ -89,8 +89,8 @@ impl Running {
             (None, [], _) => {
                 let example = self.again.example().map_or(".".to_owned(), RelPath::to_string);
                 Some(format!(
-                    "{moving} names changed again and again or could not be brought over, so \
-                     nothing is proved of them ({example}); see driftless status, and verify again"
+                    "names that changed again and again or could not be brought over: {moving} \
+                     ({example}); nothing is proved of them: see driftless status, and verify again"
                 ))
             }
             (None, [only], _) => Some(format!("not compared: {only}")),
