@@ -363,10 +363,10 @@ fn has_unframed_names(session: &Session<'_>, options: &TransferOptions) -> bool 
     from_peer && session.setup.protocol < 31 && session.link.framed_input
 }
 
-/// The names in a file: blank lines and comments do not count, unless names end in NUL.
+/// The names in a file, lines or ended by NUL. Nothing and comments do not count in either form.
 pub(crate) fn lines(text: &[u8], from0: bool) -> Vec<Vec<u8>> {
     let ends = |byte: &u8| if from0 { *byte == 0 } else { matches!(byte, 0 | b'\n' | b'\r') };
-    let counts = |line: &&[u8]| !line.is_empty() && (from0 || !matches!(line[0], b'#' | b';'));
+    let counts = |line: &&[u8]| !line.is_empty() && !matches!(line[0], b'#' | b';');
     text.split(ends).filter(counts).map(<[u8]>::to_vec).collect()
 }
 
@@ -402,6 +402,6 @@ mod tests {
     fn names_in_files_are_lines_or_end_in_nul() {
         let text = b"a\n\n# no\r\n;no\nb c\n";
         assert_eq!(lines(text, false), [b"a".to_vec(), b"b c".to_vec()]);
-        assert_eq!(lines(b"#a\0b\nc\0", true), [b"#a".to_vec(), b"b\nc".to_vec()]);
+        assert_eq!(lines(b"#a\0b\nc\0", true), [b"b\nc".to_vec()]);
     }
 }
