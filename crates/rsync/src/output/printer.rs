@@ -296,11 +296,15 @@ impl Printer {
         (Self::is_plain_change(item) || itemized) && !(transfers && self.options.dry_run)
     }
 
-    fn waits(&self, item: &Item<'_>) -> bool {
-        let waiting = [&self.format, &self.log_format]
+    /// Whether lines tell what the content of a file was on its way.
+    pub fn shows_content(&self) -> bool {
+        [&self.format, &self.log_format]
             .into_iter()
-            .any(|format| format.as_ref().is_some_and(Format::waits_for_content));
-        waiting && item.flags & ItemFlags::TRANSFER != 0 && !self.options.dry_run
+            .any(|format| format.as_ref().is_some_and(Format::waits_for_content))
+    }
+
+    fn waits(&self, item: &Item<'_>) -> bool {
+        self.shows_content() && item.flags & ItemFlags::TRANSFER != 0 && !self.options.dry_run
     }
 
     fn show_progress(&mut self, line: &str, ends: bool) {
