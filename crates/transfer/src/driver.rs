@@ -7,6 +7,7 @@ use driftless_proto::stats::Stats;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, RelPath};
 
+use crate::handover::Handed;
 use crate::options::ChecksumKind;
 use crate::push::Problem;
 
@@ -105,6 +106,16 @@ pub trait Content {
     /// # Errors
     /// When the disk fails; the answer is then spoiled.
     fn chunk(&mut self, offset: u64) -> io::Result<&[u8]>;
+
+    /// All of it for a receiver in this process, which does without [`Content::chunk`] then; `None`
+    /// where there is no such way.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    #[doc(hidden)]
+    fn hand_over(&mut self) -> io::Result<Option<Handed>> {
+        Ok(None)
+    }
 
     /// Asked once after the last byte: whether what was handed out is one version of the file.
     fn unchanged(&mut self) -> bool;
