@@ -31,6 +31,7 @@ mod sender;
 pub mod server_args;
 pub mod source;
 
+pub use driftless_fs::operator;
 pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 pub use error::{PushError, PushFailure};
 pub use local::copy;

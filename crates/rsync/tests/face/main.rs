@@ -6,6 +6,7 @@ mod daemons;
 mod environment;
 mod iconv;
 mod options;
+mod planted;
 mod refused;
 mod requested;
 mod server_args;
