@@ -1,0 +1,116 @@
+//! How many sessions there may be, from one address and in all, and which one gives way.
+//!
+//! Pure. A session whose client has not said yet what it wants costs a process and does nothing:
+//! where there are too many, the oldest of those gives way, so that clients that stall do not keep
+//! others out. One that transfers something never does; then the new one is refused.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// Most sessions at the same time; 0 for any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// From one address.
+    pub(crate) per_address: usize,
+    /// In all.
+    pub(crate) in_all: usize,
+}
+
+/// A session that runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) pid: i32,
+    pub(crate) addr: Option<IpAddr>,
+    pub(crate) since: Instant,
+    /// The client has said what it wants.
+    pub(crate) is_busy: bool,
+}
+
+/// What becomes of a new session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Admitted,
+    /// In place of the one with this process.
+    Instead(i32),
+    /// With the limit that is reached.
+    Refused(usize),
+}
+
+impl Limits {
+    /// Whether a client from this address may have a session.
+    pub(crate) fn judge(
+        self,
+        addr: Option<IpAddr>,
+        members: impl Iterator<Item = Member> + Clone,
+    ) -> Verdict {
+        let neighbours = members.clone().filter(|member| member.addr == addr);
+        if addr.is_some() && is_reached(self.per_address, neighbours.clone().count()) {
+            return instead_of_one(neighbours, self.per_address);
+        }
+        if is_reached(self.in_all, members.clone().count()) {
+            return instead_of_one(members, self.in_all);
+        }
+        Verdict::Admitted
+    }
+}
+
+fn is_reached(limit: usize, count: usize) -> bool {
+    limit > 0 && count >= limit
+}
+
+fn instead_of_one(members: impl Iterator<Item = Member>, limit: usize) -> Verdict {
+    let idle = members.filter(|member| !member.is_busy);
+    match idle.min_by_key(|member| member.since) {
+        Some(oldest) => Verdict::Instead(oldest.pid),
+        None => Verdict::Refused(limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const LIMITS: Limits = Limits { per_address: 2, in_all: 3 };
+
+    /// Sessions by the last part of their address, the oldest first; busy ones are negative.
+    fn crowd(addrs: &[i32]) -> Vec<Member> {
+        let start = Instant::now();
+        let member = |(at, addr): (usize, &i32)| Member {
+            pid: 100 + at as i32,
+            addr: Some(host(addr.unsigned_abs() as u8)),
+            since: start + Duration::from_secs(at as u64),
+            is_busy: *addr < 0,
+        };
+        addrs.iter().enumerate().map(member).collect()
+    }
+
+    fn host(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    #[test]
+    fn the_oldest_that_does_nothing_gives_way() {
+        for (present, from, verdict) in [
+            (&[][..], 1, Verdict::Admitted),
+            (&[1, 2], 1, Verdict::Admitted),
+            (&[2, 1, 1], 1, Verdict::Instead(101)),
+            (&[-1, 1], 1, Verdict::Instead(101)),
+            (&[-1, -1], 1, Verdict::Refused(2)),
+            (&[-1, -1], 2, Verdict::Admitted),
+            (&[-1, 2, 3], 4, Verdict::Instead(101)),
+            (&[-1, -2, -3], 4, Verdict::Refused(3)),
+        ] {
+            let members = crowd(present);
+            let found = LIMITS.judge(Some(host(from)), members.iter().copied());
+            assert_eq!(found, verdict, "{from} among {present:?}");
+        }
+    }
+
+    #[test]
+    fn without_limits_everybody_is_admitted() {
+        let none = Limits { per_address: 0, in_all: 0 };
+        let members = crowd(&[-1, -1, -1, -1]);
+        assert_eq!(none.judge(Some(host(1)), members.iter().copied()), Verdict::Admitted);
+    }
+}
