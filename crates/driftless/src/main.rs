@@ -3,6 +3,7 @@
 //! What a mirror does is in `driftless-live`, how it is asked in `driftless-control`; here is only
 //! what connects them with a person or a service manager.
 
+mod advice;
 mod cli;
 mod commands;
 mod config;
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
             if let Some(usage) = error.downcast_ref::<clap::Error>() {
                 usage.exit();
             }
-            eprintln!("driftless: {error:#}");
+            let next = advice::advice(&error).map(|step| format!("; {step}")).unwrap_or_default();
+            eprintln!("driftless: {error:#}{next}");
             ExitCode::FAILURE
         }
     }

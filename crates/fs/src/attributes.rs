@@ -106,7 +106,7 @@ pub(crate) fn apply_at(
     Ok(())
 }
 
-fn set_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+pub(crate) fn set_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
     match sys::chmod_handle(file, mode) {
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => chmod_by_proc(file, mode),
         answer => answer,

@@ -7,6 +7,7 @@ use crate::dir::{Dir, one_component};
 use crate::ground::{self, Last};
 use crate::root::Root;
 use crate::source::SourceFile;
+use crate::xattr::Of;
 use crate::{meta, resolve};
 use driftless_tree::{Meta, RelPath};
 use rustix::fs::{AtFlags, Mode, OFlags, openat};
@@ -21,7 +22,8 @@ impl Root {
     /// Opens a directory for listing over any symbolic link; `None` is the root itself.
     pub fn open_dir_following(&self, path: Option<&RelPath>) -> io::Result<Dir> {
         let path = path.map_or(&b"."[..], RelPath::as_bytes);
-        Dir::open(|flags| open_following(self.as_fd(), path, flags))
+        let opened = Dir::open(|flags| open_following(self.as_fd(), path, flags));
+        opened.map(|dir| dir.with_stored(self.stores()))
     }
 }
 
@@ -29,14 +31,15 @@ impl Root {
     /// Opens a directory for looking at entries by name, which needs no permission to list it;
     /// `None` is the root itself. With `follow` over any symbolic link.
     pub fn open_dir_unlisted(&self, path: Option<&RelPath>, follow: bool) -> io::Result<Dir> {
-        Dir::open(|flags| {
+        let opened = Dir::open(|flags| {
             let flags = (flags - OFlags::RDONLY) | OFlags::PATH;
             match path {
                 None => openat(self, ".", flags, Mode::empty()),
                 Some(path) if follow => open_following(self.as_fd(), path.as_bytes(), flags),
                 Some(path) => resolve::open(self.as_fd(), path, flags),
             }
-        })
+        });
+        opened.map(|dir| dir.with_stored(self.stores()))
     }
 }
 
@@ -44,13 +47,14 @@ impl Dir {
     /// The attributes of what the entry `name` leads to.
     pub fn stat_following(&self, name: &[u8]) -> io::Result<Meta> {
         let name = one_component(name)?;
-        match ground::current() {
-            None => meta::of_stat(&rustix::fs::statat(self, name, AtFlags::empty())?),
+        let real = match ground::current() {
+            None => meta::of_stat(&rustix::fs::statat(self, name, AtFlags::empty())?)?,
             Some(ground) => {
                 let found = ground.open_from(self.as_fd(), name, Last::HANDLE)?;
-                meta::of_stat(&rustix::fs::fstat(found)?)
+                meta::of_stat(&rustix::fs::fstat(found)?)?
             }
-        }
+        };
+        self.dressed(Of::Target(name), real)
     }
 
     /// Opens the regular file that the entry `name` leads to.

@@ -1,7 +1,8 @@
 //! An open directory: its entries, and what they are.
 
 use crate::source::SourceFile;
-use crate::{meta, source};
+use crate::xattr::Of;
+use crate::{meta, source, stored};
 use driftless_tree::{Kind, Meta};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, openat};
 use rustix::io::Errno;
@@ -13,7 +14,11 @@ const BUFFER_LEN: usize = 32 * 1024;
 
 /// A directory, open for listing. One listing at a time: handles share their position.
 #[derive(Debug)]
-pub struct Dir(OwnedFd);
+pub struct Dir {
+    fd: OwnedFd,
+    /// See [`Root::with_stored`](crate::Root::with_stored).
+    stored: bool,
+}
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +35,18 @@ impl Dir {
     /// Opens through `open`, which gets the flags.
     pub(crate) fn open(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self(open(flags)?))
+        Ok(Self { fd: open(flags)?, stored: false })
+    }
+
+    pub(crate) fn with_stored(self, stored: bool) -> Self {
+        Self { stored, ..self }
+    }
+
+    pub(crate) fn dressed(&self, of: Of<'_>, real: Meta) -> io::Result<Meta> {
+        match self.stored {
+            false => Ok(real),
+            true => stored::dressed(self.as_fd(), of, real),
+        }
     }
 
     /// All entries, in the order of the file system.
@@ -45,7 +61,7 @@ impl Dir {
     /// # Errors
     /// The listing broke off; what was appended is then a part of it.
     pub fn read(&self, entries: &mut Vec<DirEntry>) -> io::Result<()> {
-        rustix::fs::seek(&self.0, SeekFrom::Start(0))?;
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0))?;
         self.each(&mut Vec::new(), |name, kind, ino| {
             entries.push(DirEntry { name: name.to_vec(), kind, ino });
         })
@@ -59,12 +75,15 @@ impl Dir {
     ) -> io::Result<()> {
         buffer.clear();
         buffer.reserve(BUFFER_LEN);
-        let mut listing = RawDir::new(&self.0, buffer.spare_capacity_mut());
+        let mut listing = RawDir::new(&self.fd, buffer.spare_capacity_mut());
         while let Some(entry) = listing.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                take(name, meta::kind_of(entry.file_type()), entry.ino());
+                // What looks like a regular file may be said to be something else.
+                let kind = meta::kind_of(entry.file_type());
+                let kind = kind.filter(|kind| !(self.stored && *kind == Kind::File));
+                take(name, kind, entry.ino());
             }
         }
         Ok(())
@@ -72,19 +91,23 @@ impl Dir {
 
     /// The attributes of the directory itself.
     pub fn meta(&self) -> io::Result<Meta> {
-        meta::of_stat(&rustix::fs::fstat(&self.0)?)
+        self.dressed(Of::Dir, meta::of_stat(&rustix::fs::fstat(&self.fd)?)?)
     }
 
     /// The attributes of the entry `name`; of a symbolic link its own.
     pub fn lstat(&self, name: &[u8]) -> io::Result<Meta> {
         let name = one_component(name)?;
-        meta::of_stat(&rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        let real = meta::of_stat(&rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?)?;
+        self.dressed(Of::Entry(name), real)
     }
 
     /// The text of the symbolic link `name`.
     pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         let name = one_component(name)?;
-        Ok(rustix::fs::readlinkat(&self.0, name, Vec::new())?.into_bytes())
+        match rustix::fs::readlinkat(&self.fd, name, Vec::new()) {
+            Err(Errno::INVAL) if self.stored => stored::read_link(self.as_fd(), name),
+            text => Ok(text?.into_bytes()),
+        }
     }
 
     /// Opens the regular file `name` for reading.
@@ -93,7 +116,7 @@ impl Dir {
     /// As for [`Root::open_file`](crate::Root::open_file).
     pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
         let name = one_component(name)?;
-        SourceFile::open(|flags| openat(&self.0, name, flags, Mode::empty()))
+        SourceFile::open(|flags| openat(&self.fd, name, flags, Mode::empty()))
     }
 
     /// Reads the regular file `name` from its start up to `len` bytes, and then what the file is.
@@ -105,7 +128,7 @@ impl Dir {
     /// before it is recognised.
     pub fn read_file(&self, name: &[u8], len: usize) -> io::Result<(Vec<u8>, Meta)> {
         let name = one_component(name)?;
-        source::read_once(|flags| openat(&self.0, name, flags, Mode::empty()), len)
+        source::read_once(|flags| openat(&self.fd, name, flags, Mode::empty()), len)
     }
 
     /// Opens the directory `name` in it.
@@ -114,13 +137,14 @@ impl Dir {
     /// [`is_absent`](crate::is_absent) also when it is no directory.
     pub fn open_dir(&self, name: &[u8]) -> io::Result<Dir> {
         let name = one_component(name)?;
-        Self::open(|flags| openat(&self.0, name, flags, Mode::empty()))
+        let opened = Self::open(|flags| openat(&self.fd, name, flags, Mode::empty()));
+        opened.map(|dir| dir.with_stored(self.stored))
     }
 }
 
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -8,7 +8,8 @@ use crate::dir::{Dir, one_component};
 use crate::replace::temporary_name;
 use crate::root::Root;
 use crate::source::SourceFile;
-use crate::{meta, resolve};
+use crate::xattr::Of;
+use crate::{meta, resolve, stored};
 use driftless_tree::{Kind, Meta, RelPath};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -22,7 +23,11 @@ const TRIES: usize = 100;
 
 /// An open directory. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Folder(Arc<OwnedFd>);
+pub struct Folder {
+    fd: Arc<OwnedFd>,
+    /// See [`Root::with_stored`].
+    stored: bool,
+}
 
 /// Whether symbolic links on the way to a directory are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,32 +52,47 @@ impl Root {
             (Some(path), Follow::Nothing) => resolve::open(self.as_fd(), path, flags)?,
             (Some(path), Follow::Inside) => resolve::open_inside(self.as_fd(), path, flags)?,
         };
-        Ok(Folder(Arc::new(opened)))
+        Ok(Folder { fd: Arc::new(opened), stored: self.stores() })
     }
 }
 
 impl Folder {
     /// The attributes of the directory itself.
     pub fn meta(&self) -> io::Result<Meta> {
-        meta::of_stat(&rustix::fs::fstat(self)?)
+        self.dressed(Of::Dir, meta::of_stat(&rustix::fs::fstat(self)?)?)
+    }
+
+    fn dressed(&self, of: Of<'_>, real: Meta) -> io::Result<Meta> {
+        match self.stored {
+            false => Ok(real),
+            true => stored::dressed(self.as_fd(), of, real),
+        }
     }
 
     /// The attributes of the entry `name`; of a symbolic link its own.
     pub fn lstat(&self, name: &[u8]) -> io::Result<Meta> {
         let name = one_component(name)?;
-        meta::of_stat(&rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        let real = meta::of_stat(&rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW)?)?;
+        self.dressed(Of::Entry(name), real)
     }
 
-    /// The text of the symbolic link `name`.
+    /// The text of the symbolic link `name`; where attributes are stored, of a stored one only.
     pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         let name = one_component(name)?;
+        if self.stored {
+            return stored::read_link(self.as_fd(), name);
+        }
         Ok(rustix::fs::readlinkat(self, name, Vec::new())?.into_bytes())
     }
 
     /// Opens the regular file `name` for reading; see [`Root::open_file`].
     pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
         let name = one_component(name)?;
-        SourceFile::open(|flags| openat(self, name, flags, Mode::empty()))
+        let file = SourceFile::open(|flags| openat(self, name, flags, Mode::empty()))?;
+        match self.stored {
+            false => Ok(file),
+            true => file.dressed(),
+        }
     }
 
     /// Opens the regular file `name` for reading and writing, as it is.
@@ -105,7 +125,8 @@ impl Folder {
     pub fn open_folder(&self, name: &[u8]) -> io::Result<Folder> {
         let name = one_component(name)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Folder(Arc::new(openat(self, name, flags, Mode::empty())?)))
+        let fd = Arc::new(openat(self, name, flags, Mode::empty())?);
+        Ok(Folder { fd, stored: self.stored })
     }
 
     /// Opens it for listing.
@@ -113,7 +134,8 @@ impl Folder {
     /// # Errors
     /// No permission to read it.
     pub fn list(&self) -> io::Result<Dir> {
-        Dir::open(|flags| openat(self, ".", flags, Mode::empty()))
+        let opened = Dir::open(|flags| openat(self, ".", flags, Mode::empty()));
+        opened.map(|dir| dir.with_stored(self.stored))
     }
 
     /// Makes a directory; the process's umask takes bits from `mode`.
@@ -146,11 +168,32 @@ impl Folder {
 
     /// Makes a symbolic link that says `target`, which is not looked at.
     pub fn symlink(&self, target: &[u8], name: &[u8]) -> io::Result<()> {
+        if self.stored {
+            return self.make_stored(name, SYMLINK, (0, 0), target);
+        }
         Ok(rustix::fs::symlinkat(target, self, one_component(name)?)?)
+    }
+
+    /// Makes a regular file that stands for something else.
+    fn make_stored(
+        &self,
+        name: &[u8],
+        mode: u32,
+        rdev: (u32, u32),
+        content: &[u8],
+    ) -> io::Result<()> {
+        let file = self.create_file(name, 0o600)?;
+        stored::make(&file, mode, rdev, content).inspect_err(|_| {
+            // Without the attribute it would be taken for something else.
+            let _ = self.remove_file(name);
+        })
     }
 
     /// Makes a device, fifo or socket; see [`Root::mknod`].
     pub fn mknod(&self, name: &[u8], mode: u32, (major, minor): (u32, u32)) -> io::Result<()> {
+        if self.stored {
+            return self.make_stored(name, mode, (major, minor), b"");
+        }
         let name = one_component(name)?;
         let device = rustix::fs::makedev(major, minor);
         let kind = FileType::from_raw_mode(mode);
@@ -164,12 +207,19 @@ impl Folder {
         kind: Kind,
         attributes: &Attributes,
     ) -> io::Result<()> {
-        attributes::apply_at(attributes, self.as_fd(), one_component(name)?, kind)
+        let name = one_component(name)?;
+        match self.stored {
+            false => attributes::apply_at(attributes, self.as_fd(), name, kind),
+            true => stored::apply_at(attributes, self.as_fd(), name),
+        }
     }
 
     /// Sets attributes of the directory itself.
     pub fn set_own_attributes(&self, attributes: &Attributes) -> io::Result<()> {
-        attributes.apply(self.as_fd())
+        match self.stored {
+            false => attributes.apply(self.as_fd()),
+            true => stored::apply(attributes, self.as_fd()),
+        }
     }
 
     /// Calls `make` with names that look like temporaries of `place` until one is free, and returns
@@ -198,6 +248,9 @@ impl Folder {
     }
 }
 
+/// The mode of a symbolic link.
+const SYMLINK: u32 = 0o120_777;
+
 const NEW_FILE: OFlags = OFlags::RDWR
     .union(OFlags::CREATE)
     .union(OFlags::EXCL)
@@ -207,7 +260,7 @@ const NEW_FILE: OFlags = OFlags::RDWR
 impl AsFd for Folder {
     /// A handle that only names the directory (`O_PATH`).
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
@@ -232,7 +285,10 @@ impl NewFile {
 
     /// Sets attributes of the file.
     pub fn set_attributes(&self, attributes: &Attributes) -> io::Result<()> {
-        attributes::apply_to_open(attributes, &self.file)
+        match self.folder.stored {
+            false => attributes::apply_to_open(attributes, &self.file),
+            true => stored::apply(attributes, self.file.as_fd()),
+        }
     }
 
     /// Renames it to its place.

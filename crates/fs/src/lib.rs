@@ -33,6 +33,7 @@ pub mod replace;
 mod resolve;
 pub mod root;
 pub mod source;
+pub mod stored;
 mod sys;
 pub mod working_directory;
 mod write;

@@ -19,7 +19,11 @@ use std::sync::Arc;
 
 /// An open directory, the only place that paths start from. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Root(Arc<Opened>);
+pub struct Root {
+    opened: Arc<Opened>,
+    /// See [`Root::with_stored`].
+    stored: bool,
+}
 
 #[derive(Debug)]
 struct Opened {
@@ -92,17 +96,30 @@ impl Root {
     /// The directory of a handle, which `path` led to.
     pub(crate) fn of_handle(dir: OwnedFd, path: &Path) -> io::Result<Self> {
         let (id, _) = identify(dir.as_fd(), Path::new(""), AtFlags::EMPTY_PATH)?;
-        Ok(Self(Arc::new(Opened { dir, path: path.into(), id })))
+        let opened = Arc::new(Opened { dir, path: path.into(), id });
+        Ok(Self { opened, stored: false })
+    }
+
+    /// With `stored`, directories that are opened from it take owner, mode, type and device numbers
+    /// of their entries from an extended attribute, and keep them there (`--fake-super`). What is done
+    /// by paths below the root itself stays with the files as they are.
+    #[must_use]
+    pub fn with_stored(self, stored: bool) -> Self {
+        Self { stored, ..self }
+    }
+
+    pub(crate) fn stores(&self) -> bool {
+        self.stored
     }
 
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
-        &self.0.path
+        &self.opened.path
     }
 
     /// What it was when it was opened.
     pub fn identity(&self) -> RootId {
-        self.0.id
+        self.opened.id
     }
 
     /// `Ok` while the path leads to this directory, on the same mount, and the directory exists.
@@ -110,17 +127,16 @@ impl Root {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), RootLost> {
-        let (found, _) =
-            identify(CWD, &self.0.path, AtFlags::empty()).map_err(
-                |error| match resolve::is_absent(&error) {
-                    true => RootLost::Gone,
-                    false => RootLost::Unreachable(error),
-                },
-            )?;
-        if found.mount_id != self.0.id.mount_id {
+        let (found, _) = identify(CWD, &self.opened.path, AtFlags::empty()).map_err(|error| {
+            match resolve::is_absent(&error) {
+                true => RootLost::Gone,
+                false => RootLost::Unreachable(error),
+            }
+        })?;
+        if found.mount_id != self.opened.id.mount_id {
             return Err(RootLost::Unmounted);
         }
-        if found != self.0.id {
+        if found != self.opened.id {
             return Err(RootLost::Replaced);
         }
         // The current directory leads to a removed one still.
@@ -191,17 +207,18 @@ impl Root {
     /// # Errors
     /// [`is_absent`](crate::is_absent) also when it is no directory.
     pub fn open_dir(&self, path: Option<&RelPath>) -> io::Result<Dir> {
-        Dir::open(|flags| match path {
+        let opened = Dir::open(|flags| match path {
             None => rustix::fs::openat(self, ".", flags, Mode::empty()),
             Some(path) => resolve::open(self.as_fd(), path, flags),
-        })
+        });
+        opened.map(|dir| dir.with_stored(self.stored))
     }
 }
 
 impl AsFd for Root {
     /// A handle that only names the directory (`O_PATH`): it can neither be read nor listed.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.dir.as_fd()
+        self.opened.dir.as_fd()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A file that is read while others may write to it.
 
-use crate::{meta, sys};
+use crate::xattr::Of;
+use crate::{meta, stored, sys};
 use driftless_tree::{Kind, Meta};
 use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
@@ -37,6 +38,12 @@ impl SourceFile {
             Kind::File => Ok(Self { file: File::from(file), opened }),
             _ => Err(not_regular()),
         }
+    }
+
+    /// With the attributes that are stored with it.
+    pub(crate) fn dressed(self) -> io::Result<Self> {
+        let opened = stored::dressed(self.as_fd(), Of::Dir, self.opened)?;
+        Ok(Self { opened, ..self })
     }
 
     /// Its attributes when it was opened.

@@ -53,26 +53,12 @@ impl Folder {
 
     /// Sets an extended attribute, whether it is there or not.
     pub fn set_xattr(&self, of: Of<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
-        let Reached { path, follow, .. } = &reach(self.as_fd(), of)?;
-        let (path, flags) = (path.as_slice(), XattrFlags::empty());
-        let set = match *follow {
-            true => rustix::fs::setxattr(path, name, value, flags),
-            false => rustix::fs::lsetxattr(path, name, value, flags),
-        };
-        Ok(set?)
+        set(self.as_fd(), of, name, value)
     }
 
     /// Removes an extended attribute, if it is there.
     pub fn remove_xattr(&self, of: Of<'_>, name: &[u8]) -> io::Result<()> {
-        let Reached { path, follow, .. } = &reach(self.as_fd(), of)?;
-        let removed = match *follow {
-            true => rustix::fs::removexattr(path.as_slice(), name),
-            false => rustix::fs::lremovexattr(path.as_slice(), name),
-        };
-        match removed {
-            Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
-            answer => Ok(answer?),
-        }
+        remove(self.as_fd(), of, name)
     }
 }
 
@@ -103,7 +89,7 @@ fn names(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
     Ok(names.map(<[u8]>::to_vec).collect())
 }
 
-fn value(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn value(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let Reached { path, follow, .. } = &reach(dir, of)?;
     let value = read_growing(|buffer| match *follow {
         true => rustix::fs::getxattr(path.as_slice(), name, buffer),
@@ -113,6 +99,28 @@ fn value(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<
         Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn set(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
+    let Reached { path, follow, .. } = &reach(dir, of)?;
+    let (path, flags) = (path.as_slice(), XattrFlags::empty());
+    let set = match *follow {
+        true => rustix::fs::setxattr(path, name, value, flags),
+        false => rustix::fs::lsetxattr(path, name, value, flags),
+    };
+    Ok(set?)
+}
+
+pub(crate) fn remove(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<()> {
+    let Reached { path, follow, .. } = &reach(dir, of)?;
+    let removed = match *follow {
+        true => rustix::fs::removexattr(path.as_slice(), name),
+        false => rustix::fs::lremovexattr(path.as_slice(), name),
+    };
+    match removed {
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+        answer => Ok(answer?),
     }
 }
 

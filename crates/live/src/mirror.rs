@@ -35,7 +35,7 @@ pub enum StartError {
         source: FsError,
     },
     /// A filter rule is wrong.
-    #[error("mirror {name}: {source}")]
+    #[error("mirror {name}: a filter rule cannot be used")]
     Rules {
         /// The mirror.
         name: String,

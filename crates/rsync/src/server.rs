@@ -1,5 +1,7 @@
 //! `--server`: the other end of a session, started by a client's remote shell.
 
+use std::io::Write;
+
 use driftless_transfer::connect::{Connection, Direction, End};
 use driftless_transfer::report::{Quiet, Role};
 use driftless_transfer::{PushError, Request};
@@ -40,10 +42,12 @@ pub fn run(mut invocation: Invocation, words: &[Vec<u8>], environment: &Environm
 
 /// Says on standard error, which a remote shell passes on, why there is no session.
 pub fn complain(text: &str, code: u8, role: Role) {
+    let mut lines = exit::line(code, role) + "\n";
     if !text.is_empty() {
-        eprintln!("{text}");
+        lines.insert_str(0, &format!("{text}\n"));
     }
-    eprintln!("{}", exit::line(code, role));
+    // In one piece, since the client writes to the same place. Nobody is left to hear of a failure.
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushError> {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// Forwards each connection to a port of this machine and counts what passes.
 ///
 /// The threads end with their connections; the listening one when the proxy is dropped.
@@ -22,6 +24,8 @@ struct Shared {
     up: AtomicU64,
     down: AtomicU64,
     connections: AtomicU64,
+    /// Most connections that were open at once.
+    most_at_once: AtomicU64,
     /// Bytes that may still go up before every connection is cut; negative means no limit.
     credit: AtomicI64,
     closed: AtomicBool,
@@ -60,6 +64,7 @@ impl Proxy {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            most_at_once: AtomicU64::new(0),
             credit: AtomicI64::new(-1),
             closed: AtomicBool::new(false),
             rate: AtomicU64::new(0),
@@ -90,6 +95,11 @@ impl Proxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
+    /// Most connections that were open at the client's end at once so far.
+    pub fn most_at_once(&self) -> u64 {
+        self.shared.most_at_once.load(Ordering::SeqCst)
+    }
+
     /// Lets `bytes` more go to the daemon, then cuts, and refuses new connections until
     /// [`Proxy::heal`].
     pub fn cut_after(&self, bytes: u32) {
@@ -116,12 +126,17 @@ impl Drop for Proxy {
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut open: Vec<TcpStream> = Vec::new();
     for client in listener.incoming() {
         if shared.closed.load(Ordering::SeqCst) {
             return;
         }
         let Ok(client) = client else { continue };
         shared.connections.fetch_add(1, Ordering::SeqCst);
+        // A client that closed one before it opened this is seen to have closed it.
+        open.retain(|earlier| !is_closed_by_peer(earlier));
+        open.extend(client.try_clone());
+        shared.most_at_once.fetch_max(open.len() as u64, Ordering::SeqCst);
         if shared.credit.load(Ordering::SeqCst) == 0 {
             continue;
         }
@@ -134,6 +149,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         thread::spawn(move || pump_up(client, server, &up));
         thread::spawn(move || pump_down(server2, client2, &down));
     }
+}
+
+fn is_closed_by_peer(connection: &TcpStream) -> bool {
+    let mut fds = [PollFd::new(connection, PollFlags::RDHUP)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
 /// Passes a greeting on with other digest names in it, when there are any to tell.

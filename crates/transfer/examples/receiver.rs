@@ -187,7 +187,7 @@ fn local(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
         rules: invocation.rules.clone(),
         ..Request::default()
     };
-    copy(options, &request, report)
+    copy(options, options, &request, report)
 }
 
 fn pull(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {

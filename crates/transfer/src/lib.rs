@@ -30,6 +30,7 @@ pub mod request;
 mod sender;
 pub mod server_args;
 pub mod source;
+mod stored;
 
 pub use driftless_fs::operator;
 pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};

@@ -19,13 +19,19 @@ use crate::sender::role::send;
 type Ended = Result<Ending, Box<SessionFailure>>;
 
 /// Copies what `request` names to its destination; without one, or with `--list-only`, lists it.
+/// `across` are the options as the server has them, which differ where `-M` says so.
 ///
 /// # Errors
 /// As for [`crate::send`] and [`crate::receive`].
-pub fn copy(options: &TransferOptions, request: &Request, report: &mut dyn Report) -> Ended {
+pub fn copy(
+    options: &TransferOptions,
+    across: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+) -> Ended {
     let (near, far) = UnixStream::pair().map_err(|error| failed(error.into()))?;
     let lists = request.destination.is_none() || options.selection.list_only;
-    let of_server = &*of_server(options);
+    let of_server = &*of_server(across);
     std::thread::scope(|scope| {
         let server = scope.spawn(move || match lists {
             true => {
@@ -35,9 +41,8 @@ pub fn copy(options: &TransferOptions, request: &Request, report: &mut dyn Repor
             }
             false => {
                 // Each end asks for itself, as two programs would.
-                let incremental = [Direction::Send, Direction::Receive]
-                    .into_iter()
-                    .all(|direction| can_recurse_incrementally(direction, options));
+                let incremental = can_recurse_incrementally(Direction::Send, options)
+                    && can_recurse_incrementally(Direction::Receive, of_server);
                 let session = serve(far, Direction::Receive, incremental, of_server)?;
                 receive_from(session, of_server, request, &mut Quiet, Sender::Local)
             }

@@ -44,7 +44,7 @@ fn is_refused(command: LiveCommand, words: &[&str]) {
 fn a_wrong_password() {
     let stage = Stage::book(DRIFTLESS, 1);
     peer::write_private(&stage.password_file(), "wrong\n");
-    backs_off(&stage, &stage.url(0), &["authentication", "web1user", "web1"]);
+    backs_off(&stage, &stage.url(0), &["authentication", "web1user", "web1", "secrets file"]);
 }
 
 #[test]
@@ -71,19 +71,19 @@ fn no_password_at_all() {
 fn an_unknown_module() {
     let stage = Stage::book(DRIFTLESS, 1);
     let url = stage.url(0).replace("/web1", "/web9");
-    backs_off(&stage, &url, &["web9", "nknown module"]);
+    backs_off(&stage, &url, &["web9", "nknown module", "rsyncd.conf"]);
 }
 
 #[test]
 fn a_read_only_module() {
     let stage = Stage::with_module(DRIFTLESS, |module| module.set("read only", "yes"));
-    backs_off(&stage, &stage.url(0), &["read only"]);
+    backs_off(&stage, &stage.url(0), &["read only", "set read only = no"]);
 }
 
 #[test]
 fn a_refused_option() {
     let stage = Stage::with_module(DRIFTLESS, |module| module.set("refuse options", "times"));
-    backs_off(&stage, &stage.url(0), &["refuse", "times"]);
+    backs_off(&stage, &stage.url(0), &["refuse", "times", "refuse options"]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_host_that_may_not_enter() {
     let stage = Stage::with_module(DRIFTLESS, |module| {
         module.set("hosts allow", "10.1.2.3").set("list", "true")
     });
-    backs_off(&stage, &stage.url(0), &["access denied to web1"]);
+    backs_off(&stage, &stage.url(0), &["access denied to web1", "rsyncd.conf"]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_unreachable_host() {
     let stage = Stage::book(DRIFTLESS, 1);
     let port = free_port();
     let url = stage.daemons[0].url_through(port, "web1");
-    backs_off(&stage, &url, &["127.0.0.1", &port.to_string(), "refused"]);
+    backs_off(&stage, &url, &["127.0.0.1", &port.to_string(), "refused", "is the daemon running"]);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_daemon_that_is_not_rsync() {
     let stage = Stage::book(DRIFTLESS, 1);
     let peer = FakePeer::start(vec![Step::Send(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), Step::Hold]);
     let url = stage.daemons[0].url_through(peer.port(), "web1");
-    backs_off(&stage, &url, &["no rsync daemon", "SSH-2.0"]);
+    backs_off(&stage, &url, &["no rsync daemon", "SSH-2.0", "check the host and the port"]);
 }
 
 #[test]
@@ -159,7 +159,10 @@ fn a_missing_source() {
     let stage = Stage::book(DRIFTLESS, 1);
     let missing = stage.outside().join("no-such-folder");
     let command = LiveCommand::new(DRIFTLESS.as_ref(), &missing, &[stage.url(0)]);
-    is_refused(command.password_file(&stage.password_file()), &["no-such-folder", "No such file"]);
+    is_refused(
+        command.password_file(&stage.password_file()),
+        &["no-such-folder", "No such file", "source in the configuration"],
+    );
 }
 
 #[test]
@@ -174,14 +177,14 @@ fn a_source_that_is_a_file() {
 fn a_password_file_that_others_can_read() {
     let stage = Stage::book(DRIFTLESS, 1);
     fs::set_permissions(stage.password_file(), fs::Permissions::from_mode(0o644)).unwrap();
-    is_refused(stage.command(), &["server.pass", "other"]);
+    is_refused(stage.command(), &["server.pass", "other", "chmod 600"]);
 }
 
 #[test]
 fn a_password_file_that_does_not_exist() {
     let stage = Stage::book(DRIFTLESS, 1);
     fs::remove_file(stage.password_file()).unwrap();
-    is_refused(stage.command(), &["server.pass", "No such file"]);
+    is_refused(stage.command(), &["server.pass", "No such file", "first line"]);
 }
 
 #[test]
@@ -206,6 +209,20 @@ fn an_unknown_configuration_key() {
     .unwrap();
     let command = LiveCommand::configured(DRIFTLESS.as_ref(), &file);
     is_refused(command, &["driftless.toml", "5", "passwordfile", "password-file"]);
+}
+
+#[test]
+fn a_configuration_that_does_not_exist() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    let command = LiveCommand::configured(DRIFTLESS.as_ref(), &stage.outside().join("none.toml"));
+    is_refused(command, &["none.toml", "No such file", "after -c"]);
+}
+
+#[test]
+fn a_filter_rule_that_is_none() {
+    let stage = Stage::book(DRIFTLESS, 1);
+    let command = stage.command().arg("--filter").arg("zzz");
+    is_refused(command, &["Unknown filter rule: zzz", "correct it in"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use driftless_testkit::netfault::Proxy;
 use driftless_testkit::plant;
@@ -27,7 +28,22 @@ fn rule_01_a_session_that_ends_well_does_not_make_a_path_clean() {
         target["dirty_paths"].as_u64() > Some(0) && !target["last_error"].is_null()
     });
     assert!(stage.target(0).join("d/gone").exists());
-    assert!(run.flush(std::time::Duration::from_secs(2)).is_err());
+    assert!(run.flush(Duration::from_secs(2)).is_err());
+}
+
+#[test]
+fn rule_01_what_only_a_text_tells_is_heard() {
+    // The session ends with 0, and the folder is still there.
+    let stage = Stage::with_module(DRIFTLESS, |module| module.set("exclude", "*.key"));
+    stage.write("d/page", "1");
+    let mut run = stage.live(&[]);
+    fs::write(stage.target(0).join("d/s.key"), "the target's own").unwrap();
+    fs::remove_dir_all(stage.at("d")).unwrap();
+    run.wait_target(0, "the folder is pending and explained", |target| {
+        target["dirty_paths"] == 1 && !target["last_error"].is_null()
+    });
+    assert!(stage.target(0).join("d").exists());
+    assert!(run.flush(Duration::from_secs(2)).is_err());
 }
 
 #[test]
@@ -56,14 +72,18 @@ fn rule_03_paths_are_acknowledged_one_by_one_and_nothing_is_removed_at_the_sourc
         stage.write(&format!("e/page{number}"), format!("{number}"));
     }
     let page = |number: usize| stage.target(0).join(format!("e/page{number}"));
+    wait::until("the pages are there", wait::GENEROUS, || {
+        (0..50).all(|number| page(number).exists()).then_some(())
+    });
+    let inodes = || (0..50).map(|number| fs::metadata(page(number)).unwrap().ino());
+    let first: Vec<u64> = inodes().collect();
     run.wait_target(0, "only the stuck file (and its folder) is dirty", |target| {
-        matches!(target["dirty_paths"].as_u64(), Some(1..=2))
-            && !target["last_error"].is_null()
-            && (0..50).all(|number| page(number).exists())
+        matches!(target["dirty_paths"].as_u64(), Some(1..=2)) && !target["last_error"].is_null()
     });
     for number in 0..50 {
         assert!(stage.at(&format!("e/page{number}")).exists());
     }
+    assert!(inodes().eq(first), "pages were sent again for the sake of another file");
     drop(immutable);
     stage.settles(&run);
     assert_eq!(fs::read(stage.at("d/stuck")).unwrap(), b"number two");
@@ -78,6 +98,8 @@ fn rule_04_the_folder_of_a_changed_entry_keeps_its_time() {
     let run = stage.live(&[]);
     // In place: the source's folder does not change, the target's does.
     stage.write("d/file", "in place");
+    stage.settles(&run);
+    stage.write("top", "in place");
     stage.settles(&run);
     fs::remove_file(stage.at("d/gone")).unwrap();
     plant::set_mtime(&stage.at("d"), 1_000_000_000, 7);
@@ -166,12 +188,12 @@ fn rule_06_versions_that_the_publisher_did_not_see_are_told_apart_by_nanoseconds
 #[test]
 fn rule_07_a_folder_that_becomes_something_else_is_not_entered() {
     let stage = Stage::book(DRIFTLESS, 1);
-    for name in ["k/1", "k/deep/2", "m/1", "n/1", "other/1"] {
+    for name in ["k/1", "k/deep/2", "m/1", "n/1", "v/deep/er/1", "other/1"] {
         stage.write(name, "1");
     }
     let mut run = stage.live(&[]);
     // Below the folders is dirty too when they change their kind.
-    for name in ["k/1", "k/deep/2", "k/new", "m/new", "n/new"] {
+    for name in ["k/1", "k/deep/2", "k/new", "m/new", "n/new", "v/deep/er/1", "v/deep/er/new"] {
         stage.write(name, "dirty");
     }
     fs::remove_dir_all(stage.at("k")).unwrap();
@@ -179,11 +201,13 @@ fn rule_07_a_folder_that_becomes_something_else_is_not_entered() {
     fs::remove_dir_all(stage.at("m")).unwrap();
     stage.write("m", "a file now");
     fs::remove_dir_all(stage.at("n")).unwrap();
+    fs::remove_dir_all(stage.at("v")).unwrap();
     stage.settles(&run);
     assert!(fs::symlink_metadata(stage.target(0).join("k")).unwrap().is_symlink());
     assert_eq!(fs::read(stage.target(0).join("other/1")).unwrap(), b"1");
     let target = run.wait_target(0, "the target is live", |target| target["state"] == "live");
     assert!(target["last_error"].is_null(), "{target:#}");
+    assert_eq!(target["passes"], 1, "a session broke: {target:#}");
 }
 
 #[test]
@@ -278,6 +302,7 @@ fn rule_11_a_slow_old_session_does_not_undo_a_newer_version() {
     run.flush_everywhere();
     assert_eq!(fs::read(&page).unwrap(), b"the new version");
     stage.settles(&run);
+    assert_eq!(proxy.most_at_once(), 1, "sessions beside each other");
 }
 
 #[test]

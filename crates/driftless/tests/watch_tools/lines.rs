@@ -131,7 +131,7 @@ fn paths_from_a_file() {
     for (list, rest) in
         [("d\n\nd/a", ""), ("d/a\n", "d/f"), ("@d/a\nd\n#x\n", "-r"), ("d", "@d/a -r")]
     {
-        use super::support::{Outcome, original, ours, run, words};
+        use super::support::{alike, original, ours, run, words};
         let line = line(rest);
         let (tool, words) = words(&line);
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -143,11 +143,9 @@ fn paths_from_a_file() {
             .collect();
         let acts = ["touch d/1", "touch d/a/2", "touch d/f"];
         // A comment is not one: the line names a path that is not there.
-        let outcomes: Vec<Outcome> = [original(tool), ours(tool)]
-            .into_iter()
-            .map(|command| run(command, &words, &plant, &acts, End::Term))
-            .collect();
-        assert_eq!(outcomes[1], outcomes[0], "{list:?} {rest}");
+        let [theirs, ours] = [original(tool), ours(tool)]
+            .map(|command| run(command, &words, &plant, &acts, End::Term));
+        alike(ours, &theirs, &format!("{list:?} {rest}"));
     }
 }
 

@@ -131,8 +131,17 @@ fn a_directory_that_may_not_be_read_is_named() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (theirs, ours) = (refused("inotifywait".as_ref()), refused(&program));
-    assert_eq!(ours, theirs);
-    assert!(ours.1.ends_with("Permission denied\n"), "{ours:?}");
+    assert!(theirs.1.ends_with("Permission denied\n"), "{theirs:?}");
+    let more = ours.1.strip_prefix(&theirs.1).expect("the original's lines come first");
+    assert!(more.starts_with("It must be readable"), "{more}");
+    assert_eq!(ours.0, theirs.0);
+}
+
+#[test]
+fn where_a_missing_path_was_looked_for_is_said() {
+    let (theirs, ours) = both("inotifywait -q nope", TREE, &[], End::Itself);
+    let more = ours.stderr.strip_prefix(&theirs.stderr).expect("the original's lines come first");
+    assert!(more.starts_with("Check the path: ") && more.lines().count() == 1, "{more}");
 }
 
 /// Lines that ask for help.

@@ -8,6 +8,7 @@ mod prompt;
 pub mod route;
 mod rules;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -295,8 +296,18 @@ impl Client<'_> {
         let (options, record) = self.recording(record);
         let rules = self.invocation.rules.clone();
         let role = Role::Sender;
+        let mut across = match &self.invocation.across {
+            None => Cow::Borrowed(&*options),
+            Some(Ok(across)) => Cow::Borrowed(across),
+            Some(Err(usage)) => {
+                return Err(Failed::new(usage.line(), usage.code, Role::ReceivingSide));
+            }
+        };
+        if record.is_some() {
+            driftless_transfer::record::prepare(across.to_mut());
+        }
         let request = Request { sources, destination, rules, record, ..Request::default() };
-        match driftless_transfer::copy(&options, &request, printer) {
+        match driftless_transfer::copy(&options, &across, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;

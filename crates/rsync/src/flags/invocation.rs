@@ -85,6 +85,9 @@ pub struct Invocation {
     pub batch: Batches,
     /// All that was typed, for the script of a batch file.
     pub words: Vec<Vec<u8>>,
+    /// The transfer as the other end of a copy within this machine has it, where `-M` says something
+    /// of it.
+    pub across: Option<Result<TransferOptions, Usage>>,
     /// A server is to read more arguments from its standard input and then
     /// [interpret](interpret) them behind these.
     pub wants_secluded: bool,
@@ -100,12 +103,7 @@ impl Invocation {
     pub fn check_supported(&self) -> Result<(), Usage> {
         match self.not_yet {
             None => Ok(()),
-            Some(name) => Err(Usage {
-                code: 4,
-                text: format!("--{name} is not supported yet"),
-                prefixed: true,
-                with_help: false,
-            }),
+            Some(name) => Err(not_supported(name)),
         }
     }
 }
@@ -138,6 +136,8 @@ pub fn interpret_refusing(
     };
     let mode = mode(&typed)?;
     let rsh_given = typed.connect.rsh.is_some();
+    let across = (mode == Mode::Client && !typed.options.remote_options.is_empty())
+        .then(|| across(typed.clone(), environment));
     let mut finish = Finish { typed, environment, server, argument_count: arguments.len() };
     let mut files_from_host = None;
     if matches!(mode, Mode::Client | Mode::Server { .. }) {
@@ -159,8 +159,29 @@ pub fn interpret_refusing(
         batch,
         words: words.to_vec(),
         wants_secluded,
+        across,
         not_yet,
     })
+}
+
+/// What the other end of a copy within this machine makes of the options: those of `-M` are its own.
+fn across(mut typed: Typed, environment: &Environment) -> Result<TransferOptions, Usage> {
+    let words = std::mem::take(&mut typed.options.remote_options);
+    typed.given.clear();
+    let argument_count = parse(&mut typed, &words, false, &|_, _| false)?.len();
+    let mut finish = Finish { typed, environment, server: false, argument_count };
+    finish.files_from();
+    finish.all()?;
+    let mode = Mode::Server { sender: false };
+    match finish.typed.given.iter().find(|name| is_refused(name, mode)) {
+        None => Ok(finish.typed.options),
+        Some(name) => Err(not_supported(name)),
+    }
+}
+
+fn not_supported(name: &str) -> Usage {
+    let text = format!("--{name} is not supported yet");
+    Usage { code: 4, text, prefixed: true, with_help: false }
 }
 
 fn mode(typed: &Typed) -> Result<Mode, Usage> {

@@ -19,7 +19,6 @@ pub const NOT_YET: &[(&str, Refuser)] = &[
     ("compress-threads", Refuser::Client),
     ("confine-root", Refuser::Anybody),
     ("copy-as", Refuser::Anybody),
-    ("fake-super", Refuser::Anybody),
     ("log-file", Refuser::Server),
     ("max-alloc", Refuser::Client),
     ("qsort", Refuser::Client),

@@ -12,4 +12,5 @@ mod requested;
 mod server_args;
 mod side_by_side;
 mod stock;
+mod stored;
 mod usage;

@@ -44,7 +44,7 @@ fn copied(folder: &Path) -> bool {
 /// The option with a value, where it takes one.
 fn spelled(long: &str) -> String {
     match long {
-        "fake-super" | "qsort" => format!("--{long}"),
+        "qsort" => format!("--{long}"),
         "compress-threads" => format!("--{long}=2"),
         "max-alloc" => format!("--{long}=2g"),
         "confine-root" => format!("--{long}=/"),

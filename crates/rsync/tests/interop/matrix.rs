@@ -77,6 +77,12 @@ const EQUAL: &[(&str, Way, u32, Cast)] = &[
     ("-a --progress", Way::PushDaemon, 29, Cast::Client),
     ("-a --out-format=%o_%n_%l_%i_%U_%G --delete", Way::PullDaemon, 32, Cast::Client),
     ("-ai8", Way::PushShell, 29, Cast::Client),
+    ("-aiHA -M--fake-super --delete", Way::Local, 32, Cast::Client),
+    ("-aiX -M--fake-super", Way::PushShell, 31, Cast::Server),
+    ("-rlogDi -M--fake-super", Way::PushShell, 32, Cast::Both),
+    ("-ai -M--fake-super ENDS:s/,kept", Way::PushShell, 30, Cast::Server),
+    ("-aiHAX --fake-super -M--super ENDS:kept/,d", Way::PushShell, 32, Cast::Client),
+    ("-aiHAX --fake-super -M--super ENDS:kept/,d", Way::Local, 31, Cast::Client),
     ("-ai --stderr=all", Way::PullShell, 32, Cast::Client),
 ];
 

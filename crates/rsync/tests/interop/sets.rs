@@ -107,6 +107,13 @@ pub const SETS: &[&str] = &[
     "-aiAXX",
     "-ai --super",
     "-ai --no-super",
+    // With both -A and -X the original drops what it has just kept of a default ACL.
+    "-aiHA -M--fake-super --delete",
+    "-aiX -M--fake-super",
+    "-rlogDi -M--fake-super",
+    "-aiHAX --fake-super -M--super ENDS:kept/,d",
+    "-ai -M--fake-super ENDS:s/,kept",
+    "-aii --fake-super --link-dest=../alt ENDS:kept/,d",
     "-aH",
     "-aHi",
     "-aHi --delete --no-i-r",

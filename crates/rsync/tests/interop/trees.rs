@@ -32,6 +32,9 @@ pub fn plant(root: &Path, seed: u64) {
     plant_changes(&d);
     age(&d, &mut random);
     copy(&s, &root.join("alt"));
+    // As a server without privilege keeps it.
+    let keep = ["-aHAX", "-M--fake-super", "s/", "kept"];
+    run(Command::new("rsync").args(keep).current_dir(root));
     fs::write(root.join("alt/kinds/big"), noise(3, 90_000)).unwrap();
     // Followed only where it is said to be safe: it is neither root's nor ours.
     symlink("alt", root.join("foreign")).unwrap();

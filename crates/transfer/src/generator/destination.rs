@@ -103,10 +103,11 @@ impl Session<'_> {
     }
 
     fn open_root(&self, path: &Path) -> Result<Root, FsError> {
-        match self.options.link.insecure {
+        let root = match self.options.link.insecure {
             true => Root::open(path),
             false => Root::open_operator(path),
-        }
+        };
+        root.map(|root| root.with_stored(self.options.metadata.fake_super))
     }
 
     fn look_at(&self, path: &Path, wants_dir: bool) -> Result<Found, PushError> {

@@ -198,20 +198,18 @@ impl Session<'_> {
     ) {
         let entry = &directory.entry;
         let name: &[u8] = &entry.name;
+        let gives_group = before.is_none()
+            && self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
         let mut wanted = match before {
-            Some(before) => self.likeness.lacking(entry, before),
-            None => {
-                let gives_group = self
-                    .folders
-                    .as_mut()
-                    .is_some_and(|folders| folders.gives_group(parent_of(name)));
-                self.likeness.of_new(entry, Kind::Dir, None, gives_group)
-            }
+            Some(before) => self.likeness.to_set(entry, before),
+            None => self.likeness.of_new(entry, Kind::Dir, None, gives_group),
         };
         let final_mode = self.likeness.mode(entry, before);
         if new && !self.options.perms && name != b"." {
-            // It was made with it, and may have got a set-group-id bit from its parent.
-            wanted.mode = None;
+            // It was made with it, but for what work inside it needs, and may have got a
+            // set-group-id bit from its parent.
+            let setgid = if gives_group { 0o2000 } else { 0 };
+            wanted.mode = Some(final_mode | setgid).filter(|mode| mode & OWNER_ALL != OWNER_ALL);
         }
         let mut state = directory.state.borrow_mut();
         let keeps = self.likeness.keeps_times(Kind::Dir) && (new || !implied);

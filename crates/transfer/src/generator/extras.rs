@@ -4,14 +4,13 @@
 //! Lists say each ACL and each set of attributes once and refer to it later, so all are kept for the
 //! session. Long values travel on demand, with an item that reports a difference.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 
 use driftless_fs::Folder;
-use driftless_fs::xattr::{
-    ACCESS_ACL, DEFAULT_ACL, Of, Whom, decode_acl, encode_acl, remove_open_xattr, set_open_xattr,
-};
+use driftless_fs::xattr::{Of, set_open_xattr};
 use driftless_proto::item::{Item, ItemFlags, XattrNumbers};
 use driftless_tree::flist::{Acl, Cached, Entry, XattrValue};
 use driftless_tree::{Kind, Meta};
@@ -20,9 +19,7 @@ use crate::generator::likeness::Likeness;
 use crate::receiver::Session;
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::report::Role;
-
-/// Names that rsync keeps for itself.
-const OWN_NAMES: &[u8] = b"user.rsync.%";
+use crate::stored;
 
 /// What the lists have said so far.
 #[derive(Debug, Default)]
@@ -92,33 +89,19 @@ impl Extras {
         }
     }
 
-    fn access_of(&self, entry: &Entry) -> Option<&Acl> {
+    pub(super) fn access_of(&self, entry: &Entry) -> Option<&Acl> {
         match entry.acl.as_deref()?.access {
             Cached::Index(at) => self.access.get(at as usize),
             Cached::Literal(_) => None,
         }
     }
 
-    fn default_of(&self, entry: &Entry) -> Option<&Acl> {
+    pub(super) fn default_of(&self, entry: &Entry) -> Option<&Acl> {
         match entry.acl.as_deref()?.default {
             Some(Cached::Index(at)) => self.default.get(at as usize),
             _ => None,
         }
     }
-}
-
-/// An ACL with what one mode says in it as another one would say it.
-fn with_mode(mut acl: Vec<(Whom, u8)>, before: u32, after: u32) -> Vec<(Whom, u8)> {
-    let group = |mode: u32| (mode >> 3 & 7) as u8;
-    for (whom, perms) in &mut acl {
-        match whom {
-            Whom::Owner => *perms = (after >> 6 & 7) as u8,
-            Whom::Others => *perms = (after & 7) as u8,
-            Whom::Mask | Whom::OwningGroup if *perms == group(before) => *perms = group(after),
-            _ => {}
-        }
-    }
-    acl
 }
 
 fn set_number(entry: &Entry) -> Option<u32> {
@@ -136,52 +119,6 @@ fn keep<T>(known: &mut Vec<T>, cached: &mut Cached<T>) {
     if let Cached::Literal(literal) = std::mem::replace(cached, index) {
         known.push(literal);
     }
-}
-
-/// A whole ACL as the disk keeps it; `None` where the mode says everything.
-fn whole_access(acl: &Acl, mode: u32, likeness: &Likeness) -> Option<Vec<(Whom, u8)>> {
-    let bits = |shift: u32| (mode >> shift & 7) as u8;
-    if acl.named.is_none() && acl.mask.is_none() {
-        return None;
-    }
-    let group = acl.group_obj.unwrap_or(bits(3));
-    let mask = acl.mask.unwrap_or(bits(3));
-    Some(listed(acl, (bits(6), group, bits(0)), Some(mask), likeness))
-}
-
-/// A default ACL as the disk keeps it; `None`: there is none.
-fn whole_default(acl: &Acl, likeness: &Likeness) -> Option<Vec<(Whom, u8)>> {
-    let (user, other) = (acl.user_obj?, acl.other.unwrap_or(0));
-    let group = acl.group_obj.unwrap_or(0);
-    let union = acl.named.iter().flatten().fold(group, |all, entry| all | entry.perms);
-    let mask = acl.mask.or_else(|| acl.named.as_ref().map(|_| union));
-    Some(listed(acl, (user, group, other), mask, likeness))
-}
-
-fn listed(
-    acl: &Acl,
-    (user, group, other): (u8, u8, u8),
-    mask: Option<u8>,
-    likeness: &Likeness,
-) -> Vec<(Whom, u8)> {
-    let named = |is_user: bool| {
-        let of_kind = acl.named.iter().flatten().filter(move |entry| entry.is_user == is_user);
-        let mut list: Vec<(u32, u8)> = of_kind
-            .map(|entry| {
-                let map = if is_user { &likeness.users } else { &likeness.groups };
-                (map.map(entry.id), entry.perms)
-            })
-            .collect();
-        list.sort_unstable();
-        list
-    };
-    let mut entries = vec![(Whom::Owner, user)];
-    entries.extend(named(true).into_iter().map(|(id, perms)| (Whom::User(id), perms)));
-    entries.push((Whom::OwningGroup, group));
-    entries.extend(named(false).into_iter().map(|(id, perms)| (Whom::Group(id), perms)));
-    entries.extend(mask.map(|mask| (Whom::Mask, mask)));
-    entries.push((Whom::Others, other));
-    entries
 }
 
 impl Session<'_> {
@@ -217,7 +154,7 @@ impl Session<'_> {
     }
 
     /// The directory of a name and its last component; `None` for the root itself.
-    fn place_of(&mut self, name: &[u8]) -> Option<(Folder, Option<Vec<u8>>)> {
+    pub(super) fn place_of(&mut self, name: &[u8]) -> Option<(Folder, Option<Vec<u8>>)> {
         match name {
             b"." => self.folder(b"").ok().cloned().map(|folder| (folder, None)),
             _ => {
@@ -225,21 +162,6 @@ impl Session<'_> {
                 Some((folder, Some(leaf_of(name).to_vec())))
             }
         }
-    }
-
-    /// `mode`: what this mode of the present object says in its ACL does not count.
-    fn acls_differ(&self, entry: &Entry, folder: &Folder, of: Of<'_>, mode: Option<u32>) -> bool {
-        let present = |name| folder.xattr(of, name).ok().flatten().as_deref().and_then(decode_acl);
-        let present_access = present(ACCESS_ACL).map(|acl| match mode {
-            Some(mode) => with_mode(acl, mode, entry.mode),
-            None => acl,
-        });
-        let wanted = |acl| whole_access(acl, entry.mode, &self.likeness);
-        let access = self.extras.access_of(entry).and_then(wanted);
-        let default =
-            self.extras.default_of(entry).and_then(|acl| whole_default(acl, &self.likeness));
-        let is_dir = entry.kind() == Some(Kind::Dir);
-        present_access != access || is_dir && present(DEFAULT_ACL) != default
     }
 
     fn xattrs_differ(&self, entry: &Entry, folder: &Folder, of: Of<'_>) -> bool {
@@ -254,22 +176,26 @@ impl Session<'_> {
     }
 
     /// The attributes that an entry shall have here, with their numbers in the list.
-    fn wanted_xattrs(&self, entry: &Entry) -> Vec<(u32, &[u8], &XattrValue)> {
+    fn wanted_xattrs(&self, entry: &Entry) -> Vec<(u32, Cow<'_, [u8]>, &XattrValue)> {
         let set = self.extras.set_of(entry);
+        let here = |name| match self.options.metadata.fake_super {
+            true => stored::kept_name(name),
+            false => Cow::Borrowed(name),
+        };
         (1..)
             .zip(set)
-            .filter(|(_, (name, _))| self.is_ours(name))
-            .map(|(number, (name, value))| (number, &**name, value))
+            .map(|(number, (name, value))| (number, here(name), value))
+            .filter(|(_, name, _)| self.is_ours(name))
             .collect()
     }
 
-    /// Whether attributes of this name are copied.
+    /// Whether attributes that have this name here are copied.
     fn is_ours(&self, name: &[u8]) -> bool {
-        let spaces = match self.likeness.superuser() {
+        let spaces = match self.likeness.superuser() && !self.options.metadata.fake_super {
             true => !name.starts_with(b"system."),
             false => name.starts_with(b"user."),
         };
-        spaces && (self.options.metadata.xattrs > 1 || !name.starts_with(OWN_NAMES))
+        spaces && (self.options.metadata.xattrs > 1 || !name.starts_with(stored::OWN_NAMES))
     }
 
     /// Whether an item is followed by a list about attributes.
@@ -294,33 +220,6 @@ impl Session<'_> {
         });
     }
 
-    /// Sets the ACLs of an object that is in place; what it has beyond that goes.
-    pub(crate) fn set_acls(&mut self, entry: &Entry, name: &[u8]) {
-        if entry.acl.is_none() || self.is_dry() {
-            return;
-        }
-        let Some((folder, leaf)) = self.place_of(name) else { return };
-        let of = leaf.as_deref().map_or(Of::Dir, Of::Entry);
-        if !self.acls_differ(entry, &folder, of, None) {
-            return;
-        }
-        let access = self.extras.access_of(entry);
-        let access = access.and_then(|acl| whole_access(acl, entry.mode, &self.likeness));
-        let default =
-            self.extras.default_of(entry).and_then(|acl| whole_default(acl, &self.likeness));
-        let put = |name: &[u8], acl: Option<Vec<(Whom, u8)>>| match acl {
-            Some(acl) => folder.set_xattr(of, name, &encode_acl(&acl)),
-            None => folder.remove_xattr(of, name),
-        };
-        let mut result = put(ACCESS_ACL, access);
-        if entry.kind() == Some(Kind::Dir) {
-            result = result.and(put(DEFAULT_ACL, default));
-        }
-        if let Err(error) = result {
-            self.failed(Role::Generator, "set_acl: sys_acl_set_file", name, &error);
-        }
-    }
-
     /// Sets the extended attributes of an object that is in place; what it has beyond them goes.
     pub(crate) fn set_xattrs(&mut self, entry: &Entry, name: &[u8]) {
         if entry.xattrs.is_none() || self.is_dry() {
@@ -331,16 +230,16 @@ impl Session<'_> {
         let mut result = Ok(());
         let wanted = self.wanted_xattrs(entry);
         for present in folder.xattr_names(of).unwrap_or_default() {
-            let known = wanted.iter().any(|(_, name, _)| *name == present.as_slice());
+            let known = wanted.iter().any(|(_, name, _)| **name == *present);
             if self.is_ours(&present) && !known {
                 result = result.and(folder.remove_xattr(of, &present));
             }
         }
         for (_, name, value) in wanted {
             let XattrValue::Full(bytes) = value else { continue };
-            let present = folder.xattr(of, name).ok().flatten();
+            let present = folder.xattr(of, &name).ok().flatten();
             if present.as_deref() != Some(&**bytes) {
-                result = result.and(folder.set_xattr(of, name, bytes));
+                result = result.and(folder.set_xattr(of, &name, bytes));
             }
         }
         if let Err(error) = result {
@@ -362,23 +261,15 @@ impl Session<'_> {
                 (XattrValue::Full(bytes), _) => Some(bytes.to_vec()),
                 // What did not come is as in the old version.
                 (XattrValue::Digest { .. }, Some((folder, leaf))) => {
-                    folder.xattr(Of::Entry(leaf), name).ok().flatten()
+                    folder.xattr(Of::Entry(leaf), &name).ok().flatten()
                 }
                 _ => None,
             };
             if let Some(bytes) = bytes {
-                result = result.and(set_open_xattr(file, name, &bytes));
+                result = result.and(set_open_xattr(file, &name, &bytes));
             }
         }
-        if entry.acl.is_some() {
-            let access = self.extras.access_of(entry);
-            let acl = access.and_then(|acl| whole_access(acl, entry.mode, &self.likeness));
-            result = result.and(match acl {
-                Some(acl) => set_open_xattr(file, ACCESS_ACL, &encode_acl(&acl)),
-                // It may have got one from its directory.
-                None => remove_open_xattr(file, ACCESS_ACL),
-            });
-        }
+        result = result.and(self.set_new_acl(entry, file));
         if let Err(error) = result {
             self.failed(Role::Receiver, "rsync_xal_set: lsetxattr", name, &error);
         }

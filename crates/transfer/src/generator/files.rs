@@ -245,7 +245,7 @@ impl Session<'_> {
 
     /// Sets what an existing object lacks.
     pub(crate) fn correct(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
-        let lacking = self.likeness.lacking(entry, present);
+        let lacking = self.likeness.to_set(entry, present);
         if lacking.is_empty() || self.is_dry() {
             return self.set_acls(entry, name);
         }

@@ -95,7 +95,10 @@ impl Session<'_> {
             || entry.kind().is_some_and(|kind| self.in_alternates(&entry.name, kind).is_some());
         let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
         group.ahead = group.ahead.saturating_sub(1);
-        if group.done.is_none() && !group.busy && (exists || group.ahead == 0) {
+        // Of files the first one that exists, else the last one acts for all; what has no content
+        // needs no choice.
+        let acts = exists || group.ahead == 0 || entry.kind() != Some(Kind::File);
+        if group.done.is_none() && !group.busy && acts {
             group.busy = true;
             return Membership::Acts;
         }

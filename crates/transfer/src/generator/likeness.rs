@@ -22,6 +22,8 @@ pub(crate) struct Likeness {
     group: bool,
     modify_window: i32,
     chmod: Option<Chmod>,
+    /// Owners and modes are kept in an attribute, where symbolic links have modes, too.
+    stored: bool,
     powers: Powers,
     own: (u32, u32),
     pub(crate) users: IdMap,
@@ -33,7 +35,8 @@ impl Likeness {
     /// `chmod`: the option is for this side. Complaints about maps come back as rsync words them.
     pub(crate) fn new(options: &TransferOptions, chmod: bool) -> (Self, Vec<String>) {
         let mut powers = Powers::of_process();
-        powers.superuser = options.metadata.super_user.unwrap_or(powers.superuser);
+        let stored = options.metadata.fake_super;
+        powers.superuser = options.metadata.super_user.unwrap_or(powers.superuser) || stored;
         let owners = Owners::new();
         let mut complaints = Vec::new();
         let mut map = |kind, text: &Option<Vec<u8>>| {
@@ -53,6 +56,7 @@ impl Likeness {
             group: options.group,
             modify_window: options.modify_window,
             chmod: options.chmod.clone().filter(|_| chmod),
+            stored,
             powers,
             own: own_ids(),
             users,
@@ -141,6 +145,10 @@ impl Likeness {
         }
     }
 
+    fn has_mode(&self, kind: Kind) -> bool {
+        kind != Kind::Symlink || self.stored
+    }
+
     fn atime(&self, entry: &Entry) -> Option<Timestamp> {
         let secs = entry.atime.filter(|_| self.atimes)?;
         Some(Timestamp { secs, nanos: 0 })
@@ -156,9 +164,10 @@ impl Likeness {
         gives_group: bool,
     ) -> Attributes {
         let uid = self.uid(entry).filter(|uid| *uid != self.own.0);
+        let gives_group = gives_group || self.stored;
         let gid = self.gid(entry).filter(|gid| gives_group || *gid != self.own.1);
         Attributes {
-            mode: (kind != Kind::Symlink).then(|| self.mode(entry, before)),
+            mode: self.has_mode(kind).then(|| self.mode(entry, before)),
             uid,
             gid,
             mtime: self.keeps_times(kind).then_some(entry.mtime),
@@ -176,13 +185,26 @@ impl Likeness {
         let mtime = (self.keeps_times(present.kind) && !self.same_time(entry.mtime, present.mtime))
             .then_some(entry.mtime);
         Attributes {
-            mode: (present.kind != Kind::Symlink && (again || mode != present.mode & 0o7777))
+            mode: (self.has_mode(present.kind) && (again || mode != present.mode & 0o7777))
                 .then_some(mode),
             uid,
             gid,
             mtime,
             atime: self.atime(entry).filter(|atime| atime.secs != present.atime.secs),
         }
+    }
+
+    /// What is set of `present`, of the entry's kind: what it lacks, and where modes are stored, one
+    /// that the file itself is not to have.
+    pub(crate) fn to_set(&self, entry: &Entry, present: &Meta) -> Attributes {
+        const SPECIAL: u32 = 0o7000;
+        let needed = if present.kind == Kind::Dir { 0o700 } else { 0o600 };
+        let mut lacking = self.lacking(entry, present);
+        let mode = self.mode(entry, Some(present));
+        if self.stored && mode & (SPECIAL | needed) != needed {
+            lacking.mode = Some(mode);
+        }
+        lacking
     }
 
     /// In what `present`, of the entry's kind, differs, as items report it. Protocol reference,
@@ -197,7 +219,7 @@ impl Likeness {
         let reads = present.kind == Kind::Symlink;
         report(lacking.atime.is_some() && !reads, ItemFlags::REPORT_ATIME);
         report(
-            present.kind != Kind::Symlink && mode != present.mode & 0o7777,
+            self.has_mode(present.kind) && mode != present.mode & 0o7777,
             ItemFlags::REPORT_PERMS,
         );
         report(lacking.uid.is_some(), ItemFlags::REPORT_OWNER);

@@ -3,6 +3,7 @@
 //! Everything here works for the [`crate::receiver::Session`] that holds the lists, and touches the
 //! destination only through [`folders::Folders`].
 
+mod acls;
 mod alternates;
 mod backup;
 pub(crate) mod basis;

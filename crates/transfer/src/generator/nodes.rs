@@ -101,8 +101,8 @@ impl Session<'_> {
             return self.give_up_group(number, at);
         }
         let ndx = list.ndx(at);
-        let alike = before.filter(|before| before.kind == kind);
-        let stays = alike.is_some()
+        let alike = before.filter(|before| is_alike(before.kind, kind));
+        let stays = alike.is_some_and(|present| present.kind == kind)
             && self.folder(parent_of(&name)).is_ok_and(|folder| same(folder, leaf_of(&name)));
         if let Some(present) = alike.as_ref().filter(|_| stays) {
             let flags = self.differences(entry, &name, present);
@@ -208,6 +208,14 @@ impl Session<'_> {
     ) {
         self.apply(name, wanted, |attributes| folder.set_attributes(leaf, kind, attributes));
     }
+}
+
+/// Whether one becomes the other by a change, and not as something new.
+fn is_alike(present: Kind, wanted: Kind) -> bool {
+    let is_special = |kind| matches!(kind, Kind::Fifo | Kind::Socket);
+    present == wanted
+        || present.is_device() && wanted.is_device()
+        || is_special(present) && is_special(wanted)
 }
 
 /// Whether the text of a link may lead out of the transfer: judged on the texts alone. Security

@@ -164,11 +164,7 @@ fn record(wire: &mut Wire<'_>, setup: Setup, place: &Place<'_>) -> Result<(), Pu
 /// Refuses by name what this side cannot do.
 fn check_supported(options: &TransferOptions) -> Result<(), PushError> {
     let metadata = &options.metadata;
-    let missing = [
-        (metadata.fake_super, "--fake-super"),
-        (metadata.crtimes, "--crtimes (-N)"),
-        (metadata.copy_as.is_some(), "--copy-as"),
-    ];
+    let missing = [(metadata.crtimes, "--crtimes (-N)"), (metadata.copy_as.is_some(), "--copy-as")];
     match missing.iter().find(|(asked, _)| *asked) {
         None => Ok(()),
         Some((_, option)) => {

@@ -11,3 +11,5 @@ pub(crate) mod role;
 mod scan;
 pub(crate) mod session;
 pub(crate) mod walk;
+
+pub(crate) use scan::reduced;

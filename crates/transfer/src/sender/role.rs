@@ -168,7 +168,10 @@ impl Role<'_> {
             options,
             module: request.module.as_deref(),
             is_server,
-            disk: Disk::new(links.copy_all || links.copy_dirlinks || links.copy_unsafe),
+            disk: Disk::new(
+                links.copy_all || links.copy_dirlinks || links.copy_unsafe,
+                options.metadata.fake_super,
+            ),
             origins: Vec::new(),
             filters: Filters::new(Rules::none(&parse), files_of(options, request)),
             attrs: Attrs::default(),

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 
+use rustix::io::Errno;
+
 /// Where diagnostics go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Diagnostics {
@@ -49,5 +51,21 @@ impl Diagnostics {
     /// Says what failed for a path: `what PATH: why`.
     pub fn say_failed(&self, what: &str, path: &[u8], why: &str) {
         self.say_bytes(&[what.as_bytes(), b" ", path, b": ", why.as_bytes()].concat());
+    }
+
+    /// Says what helps when a path of the command line cannot be read.
+    pub fn say_next_step(&self, error: Errno) {
+        if error == Errno::NOENT {
+            let here = std::env::current_dir().unwrap_or_default();
+            self.say(&format!(
+                "Check the path: without a slash at its beginning it begins in {}.",
+                here.display()
+            ));
+        } else if error == Errno::ACCESS {
+            self.say(
+                "It must be readable, and the directories above it searchable: change their modes, \
+                 or run this as their owner or as root.",
+            );
+        }
     }
 }

@@ -28,8 +28,9 @@ use super::table::{Node, Table};
 use super::watches::Watches;
 use crate::record::{Record, take_record};
 
-/// A read returns whole records, up to 272 bytes each.
-const READ_LEN: usize = 256 * 1024;
+/// A read returns whole records, up to 272 bytes each: all of a queue of the default length, with names of
+/// up to 47 bytes. Larger reads take less time for each event.
+const READ_LEN: usize = 1024 * 1024;
 /// How long the first half of a rename waits for the second once the queue is empty.
 const PAIRING: Duration = Duration::from_millis(10);
 

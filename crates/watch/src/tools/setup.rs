@@ -135,7 +135,8 @@ fn say_not_watched(
 ) {
     watches.clear_progress();
     if error != Errno::NOSPC {
-        return diagnostics.say_failed(wording.watch(), argument, &super::reason(error));
+        diagnostics.say_failed(wording.watch(), argument, &super::reason(error));
+        return diagnostics.say_next_step(error);
     }
     say_limit(argument, "inotify watches", "inotify/max_user_watches", diagnostics);
     let armed = watches.table().len();
@@ -157,6 +158,9 @@ fn say_not_marked(
     }
     let what = if everything { "Couldn't add filesystem watch" } else { wording.watch() };
     diagnostics.say_failed(what, argument, &super::reason_of(error));
+    if let Some(error) = Errno::from_io_error(error) {
+        diagnostics.say_next_step(error);
+    }
 }
 
 fn say_limit(argument: &[u8], what: &str, setting: &str, diagnostics: &Diagnostics) {

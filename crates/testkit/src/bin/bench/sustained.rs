@@ -18,10 +18,11 @@ use crate::watching::{Watcher, inotifywait, tree};
 /// Threads that never rest on the reader's processor: it gets one part in 64, which is so little
 /// that one writer can make more events than any reader follows.
 const OTHERS: usize = 63;
-/// Long enough for the queue to be filled many times.
-const TRIAL: Duration = Duration::from_secs(3);
+/// So long that what the queue takes in once (16,384 events by default) is a small part of the events,
+/// also at the rate of the slowest.
+const TRIAL: Duration = Duration::from_secs(6);
 /// Files a second that any watcher can follow.
-const SLOWEST: f64 = 2_000.0;
+const SLOWEST: f64 = 4_000.0;
 /// Halvings of the span between a rate that was followed and one that was not.
 const HALVINGS: usize = 4;
 /// A writer that does not get to this part of the wanted rate is the limit itself.

@@ -11,11 +11,10 @@ use driftless_fs::xattr::{ACCESS_ACL, DEFAULT_ACL, Of, Whom, decode_acl};
 use driftless_tree::Kind;
 use driftless_tree::flist::{Acl, AclEntry, Acls, Cached, Entry, XattrValue};
 
+use crate::stored;
+
 /// Values up to this length travel inside the list.
 const FULL_VALUE_MAX: usize = 32;
-
-/// rsync's own attributes, which only `-XX` copies.
-const OWN_NAMES: &[u8] = b"user.rsync.%";
 
 /// What was sent so far.
 #[derive(Default)]
@@ -34,6 +33,8 @@ pub(crate) struct XattrChoice<'a> {
     pub(crate) own_names: bool,
     /// Rules about names, which replace the usual choice.
     pub(crate) rules: Option<&'a Chain>,
+    /// Names are those that `--fake-super` keeps.
+    pub(crate) kept: bool,
 }
 
 impl XattrChoice<'_> {
@@ -42,26 +43,45 @@ impl XattrChoice<'_> {
             Some(chain) => !chain.check_xattr(name).is_excluded(),
             None => !name.starts_with(b"system."),
         };
-        usual && (self.own_names || !name.starts_with(OWN_NAMES))
+        usual && (self.own_names || !name.starts_with(stored::OWN_NAMES))
+    }
+
+    /// The name under which an attribute travels.
+    fn wire_name<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        if self.kept { stored::true_name(name) } else { name }
+    }
+}
+
+/// The value of an attribute that travels as `name`.
+pub(crate) fn value_of(
+    dir: &Dir,
+    of: Of<'_>,
+    kept: bool,
+    name: &[u8],
+) -> io::Result<Option<Vec<u8>>> {
+    match dir.xattr(of, name)? {
+        None if kept => dir.xattr(of, &stored::prefixed(name)),
+        value => Ok(value),
     }
 }
 
 impl Attrs {
-    /// Puts the ACLs of a file into its entry, whole.
-    pub(crate) fn add_acls(dir: &Dir, of: Of<'_>, entry: &mut Entry) -> io::Result<()> {
+    /// Puts the ACLs of a file into its entry, whole. `kept`: those that `--fake-super` keeps.
+    pub(crate) fn add_acls(dir: &Dir, of: Of<'_>, kept: bool, entry: &mut Entry) -> io::Result<()> {
         if entry.kind() == Some(Kind::Symlink) {
             return Ok(());
         }
-        let read = |name| -> io::Result<Option<Vec<(Whom, u8)>>> {
-            Ok(dir.xattr(of, name)?.as_deref().and_then(decode_acl))
+        let read = |real, stored| -> io::Result<Acl> {
+            let acl = match kept {
+                true => dir.xattr(of, stored)?.as_deref().and_then(stored::decode),
+                false => dir.xattr(of, real)?.as_deref().and_then(decode_acl).map(|a| to_wire(&a)),
+            };
+            Ok(acl.unwrap_or_default())
         };
-        let access = read(ACCESS_ACL)?.map(|acl| to_wire(&acl)).unwrap_or_default();
+        let access = read(ACCESS_ACL, stored::ACCESS)?;
         let access = Cached::Literal(reduced(access, entry.mode));
         let default = match entry.kind() {
-            Some(Kind::Dir) => {
-                let acl = read(DEFAULT_ACL)?.map(|acl| to_wire(&acl)).unwrap_or_default();
-                Some(Cached::Literal(acl))
-            }
+            Some(Kind::Dir) => Some(Cached::Literal(read(DEFAULT_ACL, stored::DEFAULT)?)),
             _ => None,
         };
         entry.acl = Some(Box::new(Acls { access, default }));
@@ -77,10 +97,11 @@ impl Attrs {
     ) -> io::Result<()> {
         let mut names = dir.xattr_names(of)?;
         names.retain(|name| choice.takes(name));
-        names.sort_unstable();
+        names.sort_unstable_by(|a, b| choice.wire_name(a).cmp(choice.wire_name(b)));
         let mut set = Vec::with_capacity(names.len());
         for name in names {
             let Some(value) = dir.xattr(of, &name)? else { continue };
+            let name = choice.wire_name(&name);
             let value = match value.len() {
                 ..=FULL_VALUE_MAX => XattrValue::Full(value.into()),
                 len => {
@@ -89,7 +110,7 @@ impl Attrs {
                     XattrValue::Digest { len: len as u32, md5 }
                 }
             };
-            set.push((name.into_boxed_slice(), value));
+            set.push((name.into(), value));
         }
         entry.xattrs = Some(Box::new(Cached::Literal(set)));
         Ok(())
@@ -190,7 +211,7 @@ fn to_wire(entries: &[(Whom, u8)]) -> Acl {
 }
 
 /// Leaves out what the mode says.
-fn reduced(mut acl: Acl, mode: u32) -> Acl {
+pub(crate) fn reduced(mut acl: Acl, mode: u32) -> Acl {
     let group_bits = (mode >> 3 & 7) as u8;
     acl.user_obj = None;
     acl.other = None;

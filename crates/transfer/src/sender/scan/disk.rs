@@ -88,13 +88,15 @@ fn split(path: &[u8]) -> (Option<&[u8]>, &[u8]) {
 pub(crate) struct Disk {
     /// Links below an argument are followed on the way.
     follows: bool,
+    /// Attributes are those that are stored with files (`--fake-super`).
+    stored: bool,
     roots: Vec<(Vec<u8>, Root)>,
     dirs: Vec<(u32, Box<[u8]>, Dir)>,
 }
 
 impl Disk {
-    pub(crate) fn new(follows: bool) -> Self {
-        Self { follows, roots: Vec::new(), dirs: Vec::new() }
+    pub(crate) fn new(follows: bool, stored: bool) -> Self {
+        Self { follows, stored, roots: Vec::new(), dirs: Vec::new() }
     }
 
     /// The root at an operator's path.
@@ -104,6 +106,7 @@ impl Disk {
         }
         let path = if base.is_empty() { Path::new(".") } else { path_of(base) };
         let root = Root::open(path).map_err(|FsError::Open { source, .. }| source)?;
+        let root = root.with_stored(self.stored);
         if self.roots.len() == MAX_ROOTS {
             self.roots.remove(0);
         }

@@ -16,7 +16,7 @@ pub(crate) mod state;
 mod supply;
 pub(crate) mod walk;
 
-pub(crate) use attrs::Attrs;
+pub(crate) use attrs::{Attrs, reduced};
 pub(crate) use disk::{Disk, path_of};
 pub(crate) use filters::{Filters, RuleFiles};
 pub(crate) use supply::Supply;

@@ -297,11 +297,12 @@ impl State<'_> {
     ) -> io::Result<()> {
         let metadata = &self.options.metadata;
         if metadata.acls {
-            Attrs::add_acls(dir, of, entry)?;
+            Attrs::add_acls(dir, of, metadata.fake_super, entry)?;
         }
         if metadata.xattrs > 0 {
             let rules = chain.filter(|_| self.filters.has_xattr());
-            let choice = XattrChoice { own_names: metadata.xattrs > 1, rules };
+            let choice =
+                XattrChoice { own_names: metadata.xattrs > 1, rules, kept: metadata.fake_super };
             Attrs::add_xattrs(dir, of, choice, entry)?;
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::options::RemoveSource;
 use crate::report::{
     Direction, Item, KindCounts, Message, Origin as Speaker, Progress, Transferred,
 };
+use crate::sender::scan::attrs::value_of;
 use crate::sender::scan::content::{Opened, Reading};
 use crate::sender::scan::state::{Shared, State, describe};
 
@@ -219,6 +220,7 @@ impl Driver for Supply<'_> {
         let state = &mut *self.shared.borrow_mut();
         let name = state.attrs.long_name(listed.entry, number)?.to_vec();
         let follows = state.options.link.copy_all || state.options.link.copy_unsafe;
+        let kept = state.options.metadata.fake_super;
         let origin = state.origins.get(listed.index)?;
         let read = state.disk.parent(listed.index as u32, origin, &listed.entry.name);
         let value = read.and_then(|(dir, leaf)| {
@@ -227,7 +229,7 @@ impl Driver for Supply<'_> {
                 Some(leaf) if follows => Of::Target(leaf),
                 Some(leaf) => Of::Entry(leaf),
             };
-            dir.xattr(of, &name)
+            value_of(dir, of, kept, &name)
         });
         // What cannot be read any more travels as nothing.
         Some(value.ok().flatten().unwrap_or_default())
