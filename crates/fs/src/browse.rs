@@ -73,11 +73,15 @@ impl Dir {
             .is_ok_and(|name| rustix::fs::accessat(self, name, access, AtFlags::EACCESS).is_ok())
     }
 
-    /// Opens the device `name` for reading, and says how many bytes it has.
-    pub fn open_device(&self, name: &[u8]) -> io::Result<(File, u64)> {
+    /// Opens the device `name` for reading, and says how many bytes it has; with `follow`, also the
+    /// one that a link of that name leads to.
+    pub fn open_device(&self, name: &[u8], follow: bool) -> io::Result<(File, u64)> {
         let name = one_component(name)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(openat(self, name, flags, Mode::empty())?);
+        let mut file = File::from(match follow {
+            true => open_following(self.as_fd(), name, flags)?,
+            false => openat(self, name, flags | OFlags::NOFOLLOW, Mode::empty())?,
+        });
         let len = file.seek(SeekFrom::End(0)).unwrap_or(0);
         Ok((file, len))
     }

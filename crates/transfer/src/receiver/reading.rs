@@ -257,7 +257,7 @@ impl Session<'_> {
         if self.setup.protocol < 30 {
             infer_content(&mut entries, self.options.selection.recursive);
         }
-        for entry in &entries {
+        for entry in &mut entries {
             self.receive.requested.check(entry)?;
             self.counts.listed.count(entry.mode);
             let sized = !matches!(entry.kind(), None | Some(Kind::Dir));
