@@ -39,6 +39,12 @@ impl Owners {
         })
     }
 
+    /// The group that a user belongs to first.
+    pub fn main_group(uid: u32) -> Option<u32> {
+        let user = User::from_uid(Uid::from_raw(uid)).ok()??;
+        Some(user.gid.as_raw())
+    }
+
     /// The number of the user of this name.
     pub fn uid(&self, name: &[u8]) -> Option<u32> {
         let text = std::str::from_utf8(name).ok()?;
@@ -54,6 +60,31 @@ impl Owners {
             Ok(Group::from_name(text)?.map(|group| group.gid.as_raw()))
         })
     }
+}
+
+/// What failed of becoming another user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdStep {
+    /// Taking its group.
+    Group,
+    /// Giving up all other groups.
+    Groups,
+    /// Taking its id.
+    User,
+}
+
+/// Gives the calling thread, and those it starts from now on, other ids for good. Threads that run
+/// already keep theirs.
+///
+/// # Errors
+/// The step that the kernel refused, which leaves what went before.
+pub fn become_user(uid: u32, gid: u32) -> Result<(), (IdStep, std::io::Error)> {
+    use rustix::fs::{Gid, Uid};
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let failed = |step| move |error: rustix::io::Errno| (step, error.into());
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed(IdStep::Group))?;
+    rustix::thread::set_thread_groups(&[gid]).map_err(failed(IdStep::Groups))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed(IdStep::User))
 }
 
 /// What this process may set, and what the kernel takes from the modes of what it makes.

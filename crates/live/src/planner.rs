@@ -147,6 +147,9 @@ impl<'a> Planner<'a> {
     /// Builds the batch.
     pub fn plan(mut self) -> Batch {
         self.look();
+        if self.taken.root {
+            self.departed(None);
+        }
         if self.batch.too_large {
             return self.batch;
         }
@@ -213,6 +216,7 @@ impl<'a> Planner<'a> {
             Seen::Here(meta) if meta.kind == Kind::Dir => {
                 if self.presence.contains(path) {
                     self.directory(path, meta, Some(path));
+                    self.departed(Some(path));
                 } else {
                     self.walk(path, meta, Need::Content);
                     self.cover(path, path);
@@ -277,13 +281,26 @@ impl<'a> Planner<'a> {
             }
         }
         self.chains.forget();
-        let stale: Vec<RelPath> = self
-            .presence
-            .names(Some(dir))
-            .filter_map(|name| dir.join(name).ok())
-            .filter(|path| !here.contains(path))
-            .collect();
-        for path in stale {
+        self.gone(Some(dir), |path| here.contains(path));
+    }
+
+    /// What the target may hold in a marked directory and the source does not. Without a watch a name
+    /// can come, be sent for another reason and go between two looks; all that is told is that the
+    /// directory changed.
+    fn departed(&mut self, dir: Option<&RelPath>) {
+        let listed = self.root.open_dir(dir).and_then(|open| {
+            let entries = open.entries()?.into_iter();
+            Ok(entries.filter_map(|entry| RelPath::child(dir, &entry.name).ok()).collect())
+        });
+        // What cannot be listed may all be there.
+        let Ok::<HashSet<RelPath>, _>(listed) = listed else { return };
+        self.gone(dir, |path| listed.contains(path));
+    }
+
+    fn gone(&mut self, dir: Option<&RelPath>, is_here: impl Fn(&RelPath) -> bool) {
+        let held = self.presence.names(dir).filter_map(|name| RelPath::child(dir, name).ok());
+        let gone: Vec<RelPath> = held.filter(|path| !is_here(path)).collect();
+        for path in gone {
             self.missing(&path, None);
         }
     }

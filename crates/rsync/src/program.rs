@@ -22,15 +22,6 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>, stop: Arc<Atomic
         Ok(invocation) => invocation,
         Err(usage) => return complain(&usage),
     };
-    if let Err(usage) = invocation.check_supported() {
-        return match invocation.mode {
-            Mode::Server { .. } => {
-                server::complain(&usage.line(), usage.code, Role::Server);
-                usage.code
-            }
-            _ => complain(&usage),
-        };
-    }
     match invocation.mode {
         Mode::Help => say(&format!("{}\n{}", version::text(), help())),
         Mode::Version { json: false } => say(&version::text()),

@@ -9,6 +9,7 @@ use driftless_transfer::{PushError, Request};
 use crate::client::{failure, maps};
 use crate::flags::{Environment, Invocation, Mode, interpret};
 use crate::output::exit;
+use crate::output::journal::Journal;
 
 /// Serves the client on standard input and output and returns the exit code. `words` are the
 /// arguments that `invocation` was made of: more of them may come through the connection.
@@ -17,18 +18,17 @@ pub fn run(mut invocation: Invocation, words: &[Vec<u8>], environment: &Environm
         Mode::Server { sender: true } => Role::Sender,
         _ => Role::ReceivingSide,
     };
+    let mut journal = Journal::default();
     let result = Connection::stdio(&invocation.options).and_then(|mut connection| {
         if invocation.wants_secluded {
             let more = connection.take_secluded_args(&mut Quiet)?;
             let all: Vec<Vec<u8>> = words.iter().cloned().chain(more).collect();
             invocation =
                 interpret(&all, environment).map_err(|usage| PushError::Usage(usage.text))?;
-            invocation
-                .check_supported()
-                .map_err(|usage| PushError::Fatal { text: usage.line(), exit: usage.code })?;
             connection.apply(&invocation.options);
         }
-        serve(&invocation, connection)
+        journal = Journal::open(&invocation, &environment.zone, role == Role::Sender);
+        serve(&invocation, connection, &mut journal)
     });
     match result {
         Ok(code) => code,
@@ -50,7 +50,11 @@ pub fn complain(text: &str, code: u8, role: Role) {
     let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
-fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushError> {
+fn serve(
+    invocation: &Invocation,
+    connection: Connection,
+    journal: &mut Journal,
+) -> Result<u8, PushError> {
     let Mode::Server { sender } = invocation.mode else {
         unreachable!("the caller looked");
     };
@@ -63,17 +67,20 @@ fn serve(invocation: &Invocation, connection: Connection) -> Result<u8, PushErro
     let result = match sender {
         true => {
             let request = Request { sources: paths.to_vec(), ..Request::default() };
-            driftless_transfer::send(session, options, &request, &mut Quiet)
+            driftless_transfer::send(session, options, &request, journal)
         }
         false => {
             maps::check(&options.metadata).map_err(|text| PushError::Fatal { text, exit: 1 })?;
             let destination = paths.first().cloned().or_else(|| Some(b".".to_vec()));
             let request = Request { destination, ..Request::default() };
-            driftless_transfer::receive(session, options, &request, &mut Quiet)
+            driftless_transfer::receive(session, options, &request, journal)
         }
     };
     match result {
-        Ok(ending) => Ok(ending.exit_code()),
+        Ok(ending) => {
+            journal.end(&ending);
+            Ok(ending.exit_code())
+        }
         // These were told through the session.
         Err(failure)
             if sender

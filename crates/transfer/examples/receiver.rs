@@ -221,6 +221,7 @@ fn pull(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
         program: invocation.connect.rsync_path.clone().unwrap_or_else(|| b"rsync".to_vec()),
         args: args.for_shell(&paths),
         daemon_port: None,
+        blocking_io: None,
     };
     let connection = Connection::shell(&shell, options).map_err(failed)?;
     let established =

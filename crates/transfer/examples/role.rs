@@ -146,6 +146,7 @@ fn push(invocation: &Invocation) -> Result<Ending, Box<SessionFailure>> {
         program: invocation.connect.rsync_path.clone().unwrap_or_else(|| b"rsync".to_vec()),
         args: args.for_shell(&paths),
         daemon_port: None,
+        blocking_io: None,
     };
     let mut connection = Connection::shell(&shell, options).map_err(failed)?;
     if let Some(words) = args.secluded(&paths) {

@@ -146,6 +146,7 @@ impl Attempt<'_> {
         let terms = Terms {
             dry_run: self.kind.dry_run(),
             level: options.compress_level,
+            threads: options.compress_threads,
             ..Terms::default()
         };
         let mut session = Session::new(link, driver, outcome, setup, lists, terms);

@@ -108,8 +108,7 @@ impl Engine {
         node: NodeId,
         dir: BorrowedFd<'_>,
     ) -> Result<Compared, Errno> {
-        let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let wall = i128::from(wall.tv_sec) * 1_000_000_000 + i128::from(wall.tv_nsec);
+        let wall = wall_nanos();
         let listing = self.lister.stamps(dir)?;
         let names = listing.iter().filter(|(_, stamp)| stamp.is_dir());
         let names = names.map(|(name, _)| name.clone()).collect();
@@ -122,10 +121,11 @@ impl Engine {
     }
 
     fn compare_root(&mut self, dir: BorrowedFd<'_>) {
+        let wall = wall_nanos();
         let Ok(stat) = rustix::fs::fstat(dir) else { return };
         let stamp = Stamp::from_stat(&stat);
-        let before = self.root.stamp.replace(stamp);
-        if before.is_some_and(|before| before != stamp) {
+        let before = self.root.stamp.replace((stamp, wall));
+        if before.is_some_and(|(before, at)| before != stamp || before.is_racy(at)) {
             self.hints.push(Hint::RootAttributes);
         }
     }
@@ -202,4 +202,10 @@ impl Engine {
         }
         self.limit.reported = Some(limit);
     }
+}
+
+/// The time by the clock that file systems stamp with, in nanoseconds.
+fn wall_nanos() -> i128 {
+    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    i128::from(wall.tv_sec) * 1_000_000_000 + i128::from(wall.tv_nsec)
 }

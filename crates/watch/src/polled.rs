@@ -190,17 +190,20 @@ fn change(was: &Stamp, listed_at: i128, is: &Stamp) -> Option<What> {
         Some(What::MODIFIED)
     } else if was != is {
         Some(What::ATTRIBUTES)
-    } else if is_racy(was, listed_at) {
+    } else if was.is_racy(listed_at) {
         Some(What::MODIFIED)
     } else {
         None
     }
 }
 
-/// Whether a change after the listing may have left the same times as the one before it.
-fn is_racy(stamp: &Stamp, listed_at: i128) -> bool {
-    let changed = i128::from(stamp.changed.0) * 1_000_000_000 + i128::from(stamp.changed.1);
-    (listed_at - changed).abs() < RACY_NANOS
+impl Stamp {
+    /// Whether a change after the stamp was taken, at this time in nanoseconds, may have left the same
+    /// times as the one before it.
+    pub(crate) fn is_racy(&self, taken_at: i128) -> bool {
+        let changed = i128::from(self.changed.0) * 1_000_000_000 + i128::from(self.changed.1);
+        (taken_at - changed).abs() < RACY_NANOS
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(crate) struct Root {
     /// The watch of the directory above.
     pub above: Option<i32>,
     /// Its own attributes, while it has no watch.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<(Stamp, i128)>,
     /// Why it is lost.
     pub lost: Option<String>,
 }

@@ -17,6 +17,9 @@ use crate::session::{End, Session};
 /// Longest request in the log.
 const MAX_REQUEST_LEN: usize = 1024;
 
+/// Bytes in one piece, where a client does not want less (`--max-alloc`).
+const USUAL_MAX_ALLOC: u64 = 1 << 30;
+
 /// A client's wish, as far as it is allowed.
 pub(super) struct Wish {
     pub(super) invocation: Invocation,
@@ -153,11 +156,6 @@ impl Session<'_, '_> {
             Mode::Daemon => return Err(("rsync: Attempt to hack rsync thwarted!".to_owned(), 1)),
             _ => return Err(("rsync: a daemon serves with --server alone".to_owned(), 1)),
         }
-        // What the module says of these, the client does not change.
-        if matches!(invocation.not_yet, Some("fake-super" | "confine-root")) {
-            invocation.not_yet = None;
-        }
-        invocation.check_supported().map_err(usage)?;
         self.apply(settled, &mut invocation.options, sends)?;
         Ok(Wish { invocation, paths })
     }
@@ -177,6 +175,8 @@ impl Session<'_, '_> {
         options.link.munge = settled.munges;
         options.link.insecure = module.flag(Key::InsecureLinks);
         options.link.confine_root = None;
+        // Only less than the usual limit.
+        options.limit.max_alloc = options.limit.max_alloc.filter(|most| *most < USUAL_MAX_ALLOC);
         let limit = u64::try_from(module.int(Key::Timeout)).unwrap_or(0);
         if limit > 0 {
             let limit = Duration::from_secs(limit);

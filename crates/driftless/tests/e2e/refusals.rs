@@ -68,6 +68,8 @@ fn a_target_that_refuses_acknowledgements_is_mirrored_without() {
     stage.write("d/page", "number two");
     stage.write("d/new", "1");
     stage.settles(&run);
+    let refusals = run.targets()[0]["refusals"].to_string();
+    assert!(refusals.contains("acknowledgements are refused"), "{refusals}");
     fs::remove_file(stage.at("d/new")).unwrap();
     fs::rename(stage.at("d/page"), stage.at("moved")).unwrap();
     stage.settles(&run);

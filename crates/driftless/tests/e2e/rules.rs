@@ -208,6 +208,7 @@ fn rule_07_a_folder_that_becomes_something_else_is_not_entered() {
     let target = run.wait_target(0, "the target is live", |target| target["state"] == "live");
     assert!(target["last_error"].is_null(), "{target:#}");
     assert_eq!(target["passes"], 1, "a session broke: {target:#}");
+    assert!(!run.stderr().contains("WARN"), "{}", run.stderr());
 }
 
 #[test]

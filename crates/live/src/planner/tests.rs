@@ -134,3 +134,25 @@ fn a_tree_that_vanishes_between_two_looks_stays_dirty() {
     assert_eq!(acts(&batch), [("d".into(), Act::Directory), ("d/e".into(), Act::Missing)]);
     assert_eq!(batch.trees, []);
 }
+
+#[test]
+fn what_came_and_went_unseen_in_a_marked_directory_is_deleted() {
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("d")).unwrap();
+    fs::write(source.path().join("d/here"), "x").unwrap();
+    let root = Root::open(source.path()).unwrap();
+    let rules = SourceRules::parse(&[], &root).unwrap();
+    let presence = holding(&["top", "d", "d/here", "d/unseen"]);
+    let mut dirty = DirtySet::default();
+    let cause = Cause { now: HOUR, serial: 1 };
+    dirty.mark(path("d"), Need::Attributes, Writing::Unknown, cause);
+    let links = Links::default();
+    let plan = |dirty: &mut DirtySet| {
+        let taken = dirty.take(HOUR, Duration::ZERO, true, 10);
+        acts(&Planner::new(&root, &rules, &links, &presence, wishes(HOUR), &taken).plan())
+    };
+    let only_dir = [("d".into(), Act::Directory), ("d/unseen".into(), Act::Missing)];
+    assert_eq!(plan(&mut dirty), only_dir);
+    dirty.mark_root(cause);
+    assert_eq!(plan(&mut dirty).last(), Some(&("top".into(), Act::Missing)));
+}

@@ -158,6 +158,7 @@ fn connect(
                 program: b"rsync".to_vec(),
                 args: args.for_shell(&[config.source.path_inside()]),
                 daemon_port: None,
+                blocking_io: None,
             };
             Connection::shell(&shell, options)?
         }

@@ -10,8 +10,11 @@ use crate::setup::Compression;
 /// The most bytes that surely fit a chunk when LZ4 cannot compress them.
 const LZ4_SAFE_LEN: usize = CHUNK_LEN - 80;
 
-/// Threads that compress a long literal.
+/// Threads that compress a long literal where nothing else is said.
 const WORKERS: u32 = 2;
+
+/// Most threads, whatever is asked for. Security reference, CVE-2026-70455.
+const MAX_WORKERS: u32 = 8;
 
 pub(super) struct Encoder {
     kind: Kind,
@@ -24,6 +27,8 @@ enum Kind {
         stream: ZstdEncoder<'static>,
         /// Long literals are compressed by threads of their own.
         parallel: bool,
+        /// How many threads.
+        workers: u32,
         /// The frame has begun.
         open: bool,
     },
@@ -49,7 +54,7 @@ impl Encoder {
             Compression::Zstd => {
                 let stream = ZstdEncoder::new(level);
                 let stream = stream.expect("a compression context only needs memory");
-                Kind::Zstd { stream, parallel: false, open: false }
+                Kind::Zstd { stream, parallel: false, workers: WORKERS, open: false }
             }
             Compression::Lz4 => Kind::Lz4 { scratch: vec![0; get_maximum_output_size(CHUNK_LEN)] },
             Compression::Zlibx => deflate(false),
@@ -58,11 +63,18 @@ impl Encoder {
         Some(Self { kind, held: Vec::new() })
     }
 
+    /// Long literals are compressed by so many threads; by none but the caller's for zero.
+    pub(super) fn set_workers(&mut self, wanted: u32) {
+        if let Kind::Zstd { workers, .. } = &mut self.kind {
+            *workers = wanted.min(MAX_WORKERS);
+        }
+    }
+
     /// A literal comes that is long enough for several threads, or one that is not. The frame ends
     /// where that changes; decoders go on with the next one by themselves.
     pub(super) fn set_parallel(&mut self, wanted: bool, out: &mut Vec<u8>) {
-        let Kind::Zstd { stream, parallel, open } = &mut self.kind else { return };
-        if *parallel == wanted {
+        let Kind::Zstd { stream, parallel, workers, open } = &mut self.kind else { return };
+        if *parallel == wanted || *workers == 0 {
             return;
         }
         *parallel = wanted;
@@ -70,7 +82,7 @@ impl Encoder {
             drain(&mut self.held, out, |buffer| stream.finish(buffer, true));
             stream.reinit().expect("a frame can begin after another one");
         }
-        let workers = CParameter::NbWorkers(if wanted { WORKERS } else { 0 });
+        let workers = CParameter::NbWorkers(if wanted { *workers } else { 0 });
         stream.set_parameter(workers).expect("it can be set between frames");
     }
 

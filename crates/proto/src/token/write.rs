@@ -38,6 +38,13 @@ impl TokenWriter {
         Self { packed }
     }
 
+    /// Long literals are compressed by at most so many threads, by none but the caller's for zero.
+    pub fn set_threads(&mut self, count: u32) {
+        if let Some(packed) = &mut self.packed {
+            packed.encoder.set_workers(count);
+        }
+    }
+
     /// A file begins that is sent as one literal of `len` bytes; with deltas `len` is 0. Long ones
     /// are compressed by several threads.
     pub fn begin(&mut self, len: u64, out: &mut Vec<u8>) {

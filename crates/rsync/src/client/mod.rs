@@ -369,6 +369,7 @@ impl Client<'_> {
             program: connect.rsync_path.clone().unwrap_or_else(|| b"rsync".to_vec()),
             args,
             daemon_port,
+            blocking_io: connect.blocking_io,
         })
     }
 

@@ -708,7 +708,7 @@ pub static FLAGS: &[Flag] = &[
         Group::Transfer,
         "compress-threads",
         "NUM",
-        |_, _| Ok(()),
+        |t, count| put(&mut t.options.compress_threads, Some(u32::try_from(count).unwrap_or(0))),
         "threads that compress (also --zt)",
     )
     .aka(&["zt"]),
@@ -794,9 +794,13 @@ pub static FLAGS: &[Flag] = &[
         |t, list| set(&mut t.connect.socket_options, list),
         "options of sockets",
     ),
-    // The remote shell's ends of its pipes always block; only ours do not.
-    on(Group::Connection, "blocking-io", |_, _| {}, "blocking I/O for the remote shell")
-        .no(&["no-blocking-io"]),
+    on(
+        Group::Connection,
+        "blocking-io",
+        |t, on| t.connect.blocking_io = Some(on),
+        "blocking I/O for the remote shell",
+    )
+    .no(&["no-blocking-io"]),
     text(Group::Output, "outbuf", "N|L|B", outbuf, "how standard output is buffered: none, line, block"),
     on(Group::Output, "stats", |t, _| t.options.talk.stats = true, "print figures at the end"),
     on(Group::Output, "8-bit-output", |t, on| t.output.eight_bit = on, "print bytes above 127 as they are")
@@ -909,7 +913,9 @@ pub static FLAGS: &[Flag] = &[
         "",
     )
     .no(&["no-msgs2stderr"]),
-    on(Group::Internal, "qsort", |_, _| {}, ""),
+    // The original's client tells it to its server by a name that no server of the original knows.
+    on(Group::Internal, "qsort", |t, _| t.options.selection.inc_recursive = false, "")
+        .aka(&["use-qsort"]),
     on(Group::Internal, "server", |t, _| t.server = true, "").exact(),
     on(Group::Internal, "sender", |t, _| t.sender = true, "").exact(),
     on(Group::Internal, "daemon", |t, _| t.daemon_option = true, ""),

@@ -109,7 +109,12 @@ pub fn size(option: &'static str, text: &[u8], field: &mut Option<u64>) -> Resul
 
 /// `--max-alloc`
 pub fn max_alloc(typed: &mut Typed, text: &[u8]) -> Result<(), Usage> {
-    typed.options.limit.max_alloc = Some(MAX_ALLOC.parse(text)?);
+    let most = MAX_ALLOC.parse(text)?;
+    if most == 0 {
+        // Without a limit a peer decides how much memory is taken.
+        return Err(Usage::syntax("max-alloc must be greater than zero".to_owned()));
+    }
+    typed.options.limit.max_alloc = Some(most);
     Ok(())
 }
 

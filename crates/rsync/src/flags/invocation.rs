@@ -9,7 +9,6 @@ use super::Usage;
 use super::finish::Finish;
 use super::parse::{Refuses, parse};
 use super::typed::{Batches, LevelHelp, Output, Typed};
-use super::works::is_refused;
 use crate::zone::Zone;
 
 /// What the surroundings of the process add to the command line.
@@ -91,21 +90,6 @@ pub struct Invocation {
     /// A server is to read more arguments from its standard input and then
     /// [interpret](interpret) them behind these.
     pub wants_secluded: bool,
-    /// The first option, by its long name, that was given and has no effect yet.
-    pub not_yet: Option<&'static str>,
-}
-
-impl Invocation {
-    /// Refuses an option without effect, by its name.
-    ///
-    /// # Errors
-    /// There is one.
-    pub fn check_supported(&self) -> Result<(), Usage> {
-        match self.not_yet {
-            None => Ok(()),
-            Some(name) => Err(not_supported(name)),
-        }
-    }
 }
 
 /// Reads a command line, without the program's name.
@@ -144,8 +128,7 @@ pub fn interpret_refusing(
         files_from_host = finish.files_from();
         finish.all()?;
     }
-    let Typed { options, connect, output, rules, batch, given, secluded_args, .. } = finish.typed;
-    let not_yet = given.into_iter().find(|name| is_refused(name, mode));
+    let Typed { options, connect, output, rules, batch, secluded_args, .. } = finish.typed;
     let wants_secluded = server && secluded_args == Some(true);
     Ok(Invocation {
         mode,
@@ -160,28 +143,17 @@ pub fn interpret_refusing(
         words: words.to_vec(),
         wants_secluded,
         across,
-        not_yet,
     })
 }
 
 /// What the other end of a copy within this machine makes of the options: those of `-M` are its own.
 fn across(mut typed: Typed, environment: &Environment) -> Result<TransferOptions, Usage> {
     let words = std::mem::take(&mut typed.options.remote_options);
-    typed.given.clear();
     let argument_count = parse(&mut typed, &words, false, &|_, _| false)?.len();
     let mut finish = Finish { typed, environment, server: false, argument_count };
     finish.files_from();
     finish.all()?;
-    let mode = Mode::Server { sender: false };
-    match finish.typed.given.iter().find(|name| is_refused(name, mode)) {
-        None => Ok(finish.typed.options),
-        Some(name) => Err(not_supported(name)),
-    }
-}
-
-fn not_supported(name: &str) -> Usage {
-    let text = format!("--{name} is not supported yet");
-    Usage { code: 4, text, prefixed: true, with_help: false }
+    Ok(finish.typed.options)
 }
 
 fn mode(typed: &Typed) -> Result<Mode, Usage> {

@@ -15,7 +15,6 @@ mod parse;
 mod stop_at;
 mod typed;
 mod values;
-mod works;
 
 pub use defs::{FLAGS, Flag, Group, Take};
 pub use help::{help, level_help};
@@ -23,7 +22,6 @@ pub use invocation::{Environment, Invocation, Mode, interpret, interpret_refusin
 pub use parse::Refuses;
 pub(crate) use parse::{by_letter, by_long_name};
 pub use typed::{Batches, Buffering, LevelHelp, Output};
-pub use works::{NOT_YET, Refuser};
 
 /// A command line that is none, in rsync's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

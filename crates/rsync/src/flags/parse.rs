@@ -96,9 +96,6 @@ impl Parser<'_> {
         if on && flag.long == "crtimes" {
             return Err(Usage::syntax("This rsync does not support --crtimes (-N)".to_owned()));
         }
-        if on {
-            self.typed.given.push(flag.long);
-        }
         set(self.typed, on);
         Ok(())
     }
@@ -111,7 +108,6 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, flag: &'static Flag, value: &[u8], shown: &[u8]) -> Result<(), Usage> {
-        self.typed.given.push(flag.long);
         match flag.take {
             Take::Text(take) => take(self.typed, value),
             Take::Number(take) => take(self.typed, integer(value, shown)?),

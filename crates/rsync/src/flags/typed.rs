@@ -83,8 +83,6 @@ pub struct Typed {
     pub batch: Batches,
     /// `--cc` and `--chmod` are checked at once; the umask they need.
     pub umask: u32,
-    /// Long names of the options that were given.
-    pub given: Vec<&'static str>,
 }
 
 /// Who asked for recursion.
@@ -210,7 +208,6 @@ impl Typed {
             stop_after: None,
             batch: Batches::default(),
             umask,
-            given: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod escape;
 pub mod exit;
 pub mod format;
 pub mod itemize;
+pub mod journal;
 pub mod listing;
 pub mod log;
 mod meter;

@@ -192,6 +192,13 @@ impl Printer {
         let _ = self.streams.out.flush();
     }
 
+    /// Writes into the log that a session came to its end.
+    pub(super) fn log_end(&mut self, ending: &Ending) {
+        if let Some(log) = &mut self.streams.log {
+            log.line(log_summary(&ending.statistics).as_bytes());
+        }
+    }
+
     fn reads(&self) -> bool {
         matches!(self.seat, Seat::Receives | Seat::Lists)
     }

@@ -1,6 +1,6 @@
 //! Which options of the table a test of this crate runs beside the original, and which none does.
 
-use driftless_rsync::flags::{FLAGS, Flag, NOT_YET, Refuser};
+use driftless_rsync::flags::{FLAGS, Flag};
 
 use crate::batches;
 use crate::daemons;
@@ -32,21 +32,14 @@ fn is_run(flag: &Flag, words: &[String]) -> bool {
     })
 }
 
-/// Whether there is nothing to run, or the client's part of it is all there is.
-fn is_refused(flag: &Flag) -> bool {
-    NOT_YET.iter().any(|(name, by)| *name == flag.long && *by != Refuser::Server)
-}
-
 #[test]
 fn each_option_is_run_or_known_not_to_be() {
     let lines = side_by_side::SETS.iter().chain(side_by_side::FORMS).chain(side_by_side::SMALL);
     let lines = lines.chain(daemons::LINES).chain(batches::LINES);
     let words: Vec<String> = lines.flat_map(|line| line.split(' ')).map(str::to_owned).collect();
     let shown = FLAGS.iter().filter(|flag| !flag.help.is_empty() && !flag.long.is_empty());
-    let left: Vec<&str> = shown
-        .filter(|flag| !is_run(flag, &words) && !is_refused(flag))
-        .map(|flag| flag.long)
-        .collect();
+    let left: Vec<&str> =
+        shown.filter(|flag| !is_run(flag, &words)).map(|flag| flag.long).collect();
     assert_eq!(left, NOT_RUN);
 }
 

@@ -1,11 +1,10 @@
-//! Options without effect are refused by name before anything is copied, at either end.
+//! What the original has no support for here is refused by name before anything is copied, at either
+//! end.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-
-use driftless_rsync::flags::{NOT_YET, Refuser};
 
 use crate::side_by_side::ours;
 
@@ -41,32 +40,7 @@ fn copied(folder: &Path) -> bool {
     folder.join("d/f").exists()
 }
 
-/// The option with a value, where it takes one.
-fn spelled(long: &str) -> String {
-    match long {
-        "qsort" => format!("--{long}"),
-        "compress-threads" => format!("--{long}=2"),
-        "max-alloc" => format!("--{long}=2g"),
-        "confine-root" => format!("--{long}=/"),
-        "read-batch" | "write-batch" | "only-write-batch" | "log-file" => format!("--{long}=file"),
-        "copy-as" => format!("--{long}=root"),
-        _ => unreachable!("--{long} has a row in this table"),
-    }
-}
-
 const ROUTES: [[&str; 2]; 3] = [["s/", "h:d"], ["h:s/", "d"], ["s/", "d"]];
-
-#[track_caller]
-fn client_refuses(option: &str, ends: [&str; 2]) {
-    let folder = folder();
-    let output = run(&ours(), folder.path(), &words(&[option], ends));
-    let text = String::from_utf8_lossy(&output.stderr);
-    let name = option.split('=').next().unwrap();
-    assert_eq!(output.status.code(), Some(4), "{option} {ends:?}: {text}");
-    assert!(text.contains(&format!("{name} is not supported yet")), "{text}");
-    assert!(!folder.path().join("started").exists() && !copied(folder.path()), "{option}");
-    assert!(!folder.path().join("file").exists());
-}
 
 /// A real client, and our program as its server.
 fn served(more: &[&str], ends: [&str; 2]) -> (bool, String) {
@@ -75,40 +49,6 @@ fn served(more: &[&str], ends: [&str; 2]) -> (bool, String) {
     all.extend(words(more, ends));
     let output = run(Path::new("rsync"), folder.path(), &all);
     (copied(folder.path()), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-#[track_caller]
-fn server_refuses(more: &[&str], name: &str, ends: [&str; 2]) {
-    let (copied, text) = served(more, ends);
-    assert!(!copied && text.contains(&format!("{name} is not supported yet")), "{more:?}: {text}");
-    assert!(text.contains("requested action not supported (code 4)"), "{more:?}: {text}");
-}
-
-#[test]
-fn a_client_refuses_what_has_no_effect() {
-    for (long, by) in NOT_YET {
-        if *by != Refuser::Server {
-            for ends in ROUTES {
-                client_refuses(&spelled(long), ends);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_server_refuses_what_has_no_effect_and_takes_what_means_nothing_to_it() {
-    for (long, by) in NOT_YET {
-        for ends in &ROUTES[..2] {
-            let option = format!("-M{}", spelled(long));
-            if *by == Refuser::Client {
-                let (copied, text) = served(&[&option], *ends);
-                assert!(copied && text.is_empty(), "{option}: {text}");
-            } else {
-                server_refuses(&[&option], &format!("--{long}"), *ends);
-                server_refuses(&["-s", &option], &format!("--{long}"), *ends);
-            }
-        }
-    }
 }
 
 #[test]

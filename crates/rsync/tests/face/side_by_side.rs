@@ -391,6 +391,12 @@ pub const SETS: &[&str] = &[
     "-ai --insecure-links",
     "-aiR --no-implied-dirs",
     "-ai --debug=none",
+    "-ai --fake-super",
+    "-ai -M--fake-super",
+    "-ai --max-alloc=2g",
+    "-aiz --compress-threads=3",
+    "-ai --copy-as=root",
+    "-ai --confine-root=/",
 ];
 
 /// A quarter of the sets for each way of copying, another one each time; all of them with

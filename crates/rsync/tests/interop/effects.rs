@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use driftless_rsync::flags::{FLAGS, Flag, NOT_YET, Refuser, Take};
+use driftless_rsync::flags::{FLAGS, Flag, Take};
 use driftless_testkit::arb::Ops;
 use driftless_testkit::compare::{differences, names};
 
@@ -44,7 +44,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("crtimes", "refused"),
     ("iconv", "transfer: send::trees"),
     ("trust-sender", "requested"),
-    ("blocking-io", "side_by_side; how the client waits for its shell is not to be seen"),
+    ("blocking-io", "system"),
+    ("compress-threads", "system"),
+    ("confine-root", "system"),
+    ("copy-as", "system"),
+    ("max-alloc", "system"),
     ("address", "daemons"),
     ("port", "daemons"),
     ("password-file", "daemons"),
@@ -174,10 +178,6 @@ fn shows(ground: &Ground, master: &Path, name: &str, flag: &Flag) -> bool {
     })
 }
 
-fn is_refused(flag: &Flag) -> bool {
-    NOT_YET.iter().any(|(name, by)| *name == flag.long && *by != Refuser::Server)
-}
-
 fn wants_all() -> bool {
     std::env::var_os("DRIFTLESS_FULL").is_some()
 }
@@ -194,8 +194,7 @@ fn no_option_is_ignored() {
     plant(&master, 3);
     let elsewhere = |flag: &Flag| ELSEWHERE.iter().any(|(name, _)| *name == flag.long);
     let shown = FLAGS.iter().filter(|flag| !flag.help.is_empty());
-    let mut flags: Vec<&Flag> =
-        shown.filter(|flag| !is_refused(flag) && !elsewhere(flag)).collect();
+    let mut flags: Vec<&Flag> = shown.filter(|flag| !elsewhere(flag)).collect();
     if !wants_all() {
         flags = flags.into_iter().skip(seed as usize % PART).step_by(PART).collect();
     }

@@ -8,5 +8,6 @@ mod killed;
 mod matrix;
 mod random;
 mod sets;
+mod system;
 mod trees;
 mod trouble;

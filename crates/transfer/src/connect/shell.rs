@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::connect::stream::Stream;
@@ -41,6 +41,8 @@ pub struct RemoteShell {
     /// The port of the daemon that the shell is to reach, told in `RSYNC_PORT`; only where the far
     /// end is a daemon.
     pub daemon_port: Option<u16>,
+    /// Whether our ends of its pipes block; `None`: where its name is `rsh` or `remsh`.
+    pub blocking_io: Option<bool>,
 }
 
 /// Why a remote-shell command cannot be split.
@@ -110,8 +112,16 @@ impl RemoteShell {
     }
 
     fn is_ssh(&self) -> bool {
-        let name = self.command.first().map(|program| program.rsplit(|&b| b == b'/').next());
-        name.flatten() == Some(b"ssh")
+        self.name() == b"ssh"
+    }
+
+    fn blocks(&self) -> bool {
+        self.blocking_io.unwrap_or_else(|| matches!(self.name(), b"rsh" | b"remsh"))
+    }
+
+    fn name(&self) -> &[u8] {
+        let program = self.command.first().map_or(&b""[..], Vec::as_slice);
+        program.rsplit(|&b| b == b'/').next().unwrap_or_default()
     }
 
     /// Starts the shell.
@@ -130,7 +140,13 @@ impl RemoteShell {
             // Else ssh would open a window instead of asking on the terminal.
             command.env_remove("DISPLAY");
         }
-        start(command)
+        match self.blocks() {
+            false => start(command),
+            true => {
+                let (reader, writer, child) = start_piped(command)?;
+                Ok((Stream::blocking_pair(reader, writer), child))
+            }
+        }
     }
 }
 
@@ -138,12 +154,16 @@ impl RemoteShell {
 ///
 /// # Errors
 /// When it cannot be started.
-pub(crate) fn start(mut command: Command) -> io::Result<(Stream, ShellChild)> {
+pub(crate) fn start(command: Command) -> io::Result<(Stream, ShellChild)> {
+    let (reader, writer, child) = start_piped(command)?;
+    Ok((Stream::pair(reader, writer)?, child))
+}
+
+fn start_piped(mut command: Command) -> io::Result<(ChildStdout, ChildStdin, ShellChild)> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let reader = child.stdout.take().expect("its output is piped");
     let writer = child.stdin.take().expect("its input is piped");
-    let shell = ShellChild(Some(child));
-    Ok((Stream::pair(reader, writer)?, shell))
+    Ok((reader, writer, ShellChild(Some(child))))
 }
 
 /// The running remote shell. Dropped, it is left to end by itself: its connection is closed.
@@ -231,6 +251,7 @@ mod tests {
             program: b"rsync".to_vec(),
             args: vec![b"--server".to_vec()],
             daemon_port: None,
+            blocking_io: None,
         };
         let text = |shell: RemoteShell| String::from_utf8(shell.argv().join(&b' ')).unwrap();
         assert_eq!(text(shell("/usr/bin/ssh")), "/usr/bin/ssh -l user -4 host rsync --server");

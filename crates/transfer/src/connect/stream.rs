@@ -19,12 +19,14 @@ pub struct Stream {
     /// `None`: both directions share one descriptor.
     writer: Option<OwnedFd>,
     tcp: bool,
+    /// Both ends block: no more is written at once than surely fits.
+    blocks: bool,
 }
 
 impl Stream {
     /// A connected TCP socket.
     pub fn tcp(socket: Socket) -> Self {
-        Self { reader: socket.into(), writer: None, tcp: true }
+        Self { reader: socket.into(), writer: None, tcp: true, blocks: false }
     }
 
     /// A connected socket of any kind.
@@ -34,7 +36,7 @@ impl Stream {
     pub fn socket(socket: impl Into<OwnedFd>) -> io::Result<Self> {
         let reader = socket.into();
         set_nonblocking(reader.as_fd())?;
-        Ok(Self { reader, writer: None, tcp: false })
+        Ok(Self { reader, writer: None, tcp: false, blocks: false })
     }
 
     /// Two one-way streams, for instance a child's standard output and input.
@@ -48,7 +50,13 @@ impl Stream {
             // Not a pipe, or no more room for this user: it works as it is.
             let _ = rustix::pipe::fcntl_setpipe_size(fd, PIPE_LEN);
         }
-        Ok(Self { reader, writer: Some(writer), tcp: false })
+        Ok(Self { reader, writer: Some(writer), tcp: false, blocks: false })
+    }
+
+    /// Two pipes whose ends are left as they are, which is to block.
+    pub(crate) fn blocking_pair(reader: impl Into<OwnedFd>, writer: impl Into<OwnedFd>) -> Self {
+        let (reader, writer) = (reader.into(), Some(writer.into()));
+        Self { reader, writer, tcp: false, blocks: true }
     }
 
     /// This process's standard input and output, where a server's client is.
@@ -70,6 +78,9 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` when nothing is.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.blocks && self.wait(PollFlags::IN, Duration::ZERO)?.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         Ok(rustix::io::read(&self.reader, buffer)?)
     }
 
@@ -78,7 +89,13 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` when there is none.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(self.writer(), bytes)?)
+        if !self.blocks {
+            return Ok(rustix::io::write(self.writer(), bytes)?);
+        }
+        if self.wait(PollFlags::OUT, Duration::ZERO)?.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(rustix::io::write(self.writer(), &bytes[..bytes.len().min(rustix::pipe::PIPE_BUF)])?)
     }
 
     /// Tells the peer that nothing more will come; reading goes on.

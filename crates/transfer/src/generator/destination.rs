@@ -110,6 +110,19 @@ impl Session<'_> {
         root.map(|root| root.with_stored(self.options.metadata.fake_super))
     }
 
+    /// Opens a directory that an option names beside the destination, which `--confine-root` bounds.
+    fn open_other(&self, path: &Path) -> Result<Root, FsError> {
+        let root = self.open_root(path)?;
+        let Some(bounds) = &self.options.link.confine_root else { return Ok(root) };
+        let outside = |source| FsError::Open { path: path.to_owned(), source };
+        let bounds = Root::open_operator(Path::new(OsStr::from_bytes(bounds)))?;
+        match root.is_within(&bounds) {
+            Ok(true) => Ok(root),
+            Ok(false) => Err(outside(rustix::io::Errno::LOOP.into())),
+            Err(error) => Err(outside(error)),
+        }
+    }
+
     fn look_at(&self, path: &Path, wants_dir: bool) -> Result<Found, PushError> {
         let error = match self.open_root(path) {
             Ok(root) => return Ok(Found::Dir(root)),
@@ -229,7 +242,7 @@ impl Session<'_> {
         let base = PathBuf::from(OsStr::from_bytes(&destination.shown));
         let below = |dir: &[u8]| base.join(OsStr::from_bytes(dir));
         if let Some(dir) = &self.options.temp_dir {
-            let opened = self.open_root(&below(dir));
+            let opened = self.open_other(&below(dir));
             destination.temp_dir = Some(opened.map_err(|FsError::Open { path, source }| {
                 let shown = printable(dir);
                 if source.kind() == io::ErrorKind::NotFound {
@@ -240,13 +253,15 @@ impl Session<'_> {
                 }
                 let shown = printable(path.as_os_str().as_bytes());
                 let why = reason(&source);
-                fatal(&format!("rsync: [receiver] mkstemp \"{shown}\" failed: {why}"), 11)
+                let refused = source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+                let exit = if refused { 23 } else { 11 };
+                fatal(&format!("rsync: [receiver] mkstemp \"{shown}\" failed: {why}"), exit)
             })?);
         }
         if let Some(dir) = &self.options.write.partial_dir
             && dir.starts_with(b"/")
         {
-            destination.partial_root = self.open_root(&below(dir)).ok();
+            destination.partial_root = self.open_other(&below(dir)).ok();
         }
         if let Some(dir) = self.options.write.backup.as_ref().and_then(|b| b.dir.as_ref()) {
             let path = below(dir);
@@ -259,7 +274,7 @@ impl Session<'_> {
         if let Some(alternates) = &self.options.update.alternates {
             let option = alternates.kind.option();
             for dir in &alternates.dirs {
-                let opened = self.open_root(&below(dir));
+                let opened = self.open_other(&below(dir));
                 if opened.is_err() {
                     let path = below(dir);
                     let start = format!("{option} arg does not exist: ");
@@ -284,11 +299,11 @@ impl Session<'_> {
             path.ancestors().take_while(|dir| self.open_root(dir).is_err()).collect();
         for dir in missing.iter().rev() {
             let parent = dir.parent().unwrap_or(Path::new("/"));
-            let root = self.open_root(parent).map_err(|FsError::Open { source, .. }| source)?;
+            let root = self.open_other(parent).map_err(|FsError::Open { source, .. }| source)?;
             let name = dir.file_name().map(OsStr::as_bytes).unwrap_or_default();
             root.folder(None, Follow::Nothing)?.create_dir(name, 0o777)?;
         }
-        let root = self.open_root(&path).map_err(|FsError::Open { source, .. }| source)?;
+        let root = self.open_other(&path).map_err(|FsError::Open { source, .. }| source)?;
         if let Some(destination) = &mut self.destination {
             destination.backup_root = Some(root.clone());
         }

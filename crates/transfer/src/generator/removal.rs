@@ -94,7 +94,8 @@ fn remove_tree(parent: &Folder, path: &[u8], depth: usize, removed: &mut Removed
     let Ok(present) = folder.list().and_then(|dir| dir.entries()) else { return false };
     let mut inside = Vec::with_capacity(present.len());
     for entry in present {
-        let Some(kind) = entry.kind else { return false };
+        let kind = entry.kind.or_else(|| folder.lstat(&entry.name).ok().map(|meta| meta.kind));
+        let Some(kind) = kind else { return false };
         inside.push((join(path, &entry.name), kind));
     }
     inside.sort_by(last_first);

@@ -437,6 +437,8 @@ pub struct ConnectOptions {
     pub no_motd: bool,
     /// `-s`: arguments travel in the stream.
     pub secluded_args: bool,
+    /// `--blocking-io`: our ends of the remote shell's pipes block; `None`: for `rsh` and `remsh`.
+    pub blocking_io: Option<bool>,
     /// `--old-args`: 1 does not escape paths, 2 nothing.
     pub old_args: u8,
 }

@@ -73,6 +73,8 @@ pub struct TransferOptions {
     pub compress: CompressChoice,
     /// Its level; `None` is the method's default.
     pub compress_level: Option<i32>,
+    /// Threads that compress long literals, where the method has some; `None`: its own choice.
+    pub compress_threads: Option<u32>,
     /// `None` negotiates.
     pub checksum_choice: Option<ChecksumKind>,
     /// 29..=32: the highest protocol offered.
@@ -175,6 +177,7 @@ impl Default for TransferOptions {
             whole_file: None,
             compress: CompressChoice::Off,
             compress_level: None,
+            compress_threads: None,
             checksum_choice: None,
             protocol: 32,
             bwlimit: None,

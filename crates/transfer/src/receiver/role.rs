@@ -14,6 +14,7 @@ use crate::charset::{from_wire, to_wire};
 use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::error::PushError;
+use crate::ids;
 use crate::link::Link;
 use crate::options::{FilesFrom, TransferOptions};
 use crate::receiver::requested::Requested;
@@ -94,7 +95,8 @@ fn run(
 ) -> (Result<(), PushError>, Ending) {
     let Place { options, request, is_server, sender } = *place;
     let mut wire = Wire::new(link, setup.protocol);
-    if let Err(error) = check_supported(options) {
+    let role = crate::report::Role::ReceivingSide;
+    if let Err(error) = check_supported(options).and_then(|()| ids::assume(options, role)) {
         leave(wire.link, setup, is_server, &error);
         let ending = Ending { protocol: setup.protocol, ..Ending::default() };
         return (Err(error), ending);
@@ -163,12 +165,10 @@ fn record(wire: &mut Wire<'_>, setup: Setup, place: &Place<'_>) -> Result<(), Pu
 
 /// Refuses by name what this side cannot do.
 fn check_supported(options: &TransferOptions) -> Result<(), PushError> {
-    let metadata = &options.metadata;
-    let missing = [(metadata.crtimes, "--crtimes (-N)"), (metadata.copy_as.is_some(), "--copy-as")];
-    match missing.iter().find(|(asked, _)| *asked) {
-        None => Ok(()),
-        Some((_, option)) => {
-            let text = format!("This rsync does not support {option} when receiving");
+    match options.metadata.crtimes {
+        false => Ok(()),
+        true => {
+            let text = "This rsync does not support --crtimes (-N) when receiving".to_owned();
             Err(PushError::Fatal { text, exit: 4 })
         }
     }

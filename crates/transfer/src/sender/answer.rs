@@ -98,10 +98,14 @@ pub(crate) struct Answerer {
 }
 
 impl Answerer {
-    pub(crate) fn new(setup: &Setup, level: Option<i32>) -> Self {
+    pub(crate) fn new(setup: &Setup, level: Option<i32>, threads: Option<u32>) -> Self {
         let level = level.unwrap_or_else(|| setup.compression.default_level());
+        let mut tokens = TokenWriter::new(setup.compression, level, setup.protocol);
+        if let Some(count) = threads {
+            tokens.set_threads(count);
+        }
         Self {
-            tokens: TokenWriter::new(setup.compression, level, setup.protocol),
+            tokens,
             kind: setup.checksum,
             strong: strong(setup.checksum),
             seed: setup.seed,

@@ -13,3 +13,4 @@ pub(crate) mod session;
 pub(crate) mod walk;
 
 pub(crate) use scan::reduced;
+pub(crate) use scan::state::describe as described;

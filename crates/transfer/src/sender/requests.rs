@@ -98,8 +98,11 @@ impl Session<'_> {
     fn take_signature(&mut self, ndx: u32) -> Result<(SumHead, Signature), PushError> {
         let (protocol, digest_len) = (self.setup.protocol, self.setup.checksum.digest_len());
         let head = self.need(|input| SumHead::take(input, protocol, digest_len))?;
-        if head.sums_len() > MAX_SUMS_LEN {
-            return Err(self.broken(format!("{} blocks in one basis", head.count), 2));
+        let limit = self.terms.max_alloc.unwrap_or(MAX_SUMS_LEN);
+        if head.sums_len() > limit {
+            let what = format!("the sums of {} blocks of one basis", head.count);
+            let text = format!("exceeded --max-alloc={limit} setting: {what}");
+            return Err(PushError::Fatal { text, exit: 22 });
         }
         let layout = Layout::from_head(
             head.count as i32,

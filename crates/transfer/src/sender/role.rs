@@ -19,6 +19,7 @@ use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::connect::shell;
 use crate::error::PushError;
+use crate::ids;
 use crate::link::Link;
 use crate::options::{FilesFrom, MissingArgs, TransferOptions};
 use crate::push::Outcome;
@@ -158,6 +159,7 @@ impl Role<'_> {
         told: &mut Told,
     ) -> Result<(), PushError> {
         let Self { setup, is_server, options, request } = *self;
+        ids::assume(options, crate::report::Role::Sender)?;
         let here = std::env::current_dir().map_err(PushError::Source)?;
         let here = here.into_os_string().into_vec();
         let parse = parse_options(setup.protocol, options, &here);
@@ -197,6 +199,8 @@ impl Role<'_> {
             in_place: options.write.in_place(),
             append: options.write.append,
             level: options.compress_level,
+            threads: options.compress_threads,
+            max_alloc: options.limit.max_alloc,
         };
         let began = Instant::now();
         let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);

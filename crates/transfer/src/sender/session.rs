@@ -62,6 +62,10 @@ pub(crate) struct Terms {
     pub(crate) append: Append,
     /// Level of compression; `None`: the method's own.
     pub(crate) level: Option<i32>,
+    /// Threads that compress long literals.
+    pub(crate) threads: Option<u32>,
+    /// Most bytes that the sums of one basis may take; `None`: rsync's usual limit.
+    pub(crate) max_alloc: Option<u64>,
 }
 
 pub(crate) struct Session<'a> {
@@ -108,7 +112,7 @@ impl<'a> Session<'a> {
             lists,
             ndx_writer: NdxWriter::new(setup.protocol),
             lists_complete: false,
-            answerer: Answerer::new(&setup, terms.level),
+            answerer: Answerer::new(&setup, terms.level, terms.threads),
             ndx_reader: NdxReader::new(setup.protocol),
             setup,
             demux: Demux::new(),
