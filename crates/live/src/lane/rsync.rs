@@ -22,6 +22,7 @@ use driftless_transfer::connect::Module;
 use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_transfer::operator::Links;
 use driftless_transfer::report::Quiet;
 use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{
@@ -103,7 +104,7 @@ impl RsyncTarget {
             PasswordSource::None => None,
             PasswordSource::Value(value) => Some(Zeroizing::clone(value)),
             PasswordSource::File(path) => {
-                let password = read_password_file(path);
+                let password = read_password_file(path, Links::Trusted);
                 Some(password.map_err(|error| LaneError::Failed(explain_password(&error)))?)
             }
         };
