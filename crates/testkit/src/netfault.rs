@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -126,17 +126,13 @@ impl Drop for Proxy {
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    let mut open: Vec<TcpStream> = Vec::new();
+    let mut open: Vec<Weak<TcpStream>> = Vec::new();
     for client in listener.incoming() {
         if shared.closed.load(Ordering::SeqCst) {
             return;
         }
         let Ok(client) = client else { continue };
         shared.connections.fetch_add(1, Ordering::SeqCst);
-        // A client that closed one before it opened this is seen to have closed it.
-        open.retain(|earlier| !is_closed_by_peer(earlier));
-        open.extend(client.try_clone());
-        shared.most_at_once.fetch_max(open.len() as u64, Ordering::SeqCst);
         if shared.credit.load(Ordering::SeqCst) == 0 {
             continue;
         }
@@ -144,10 +140,15 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let Ok(server) = TcpStream::connect(upstream) else { continue };
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
-        let (Ok(client2), Ok(server2)) = (client.try_clone(), server.try_clone()) else { continue };
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        // A client that closed one before it opened this is seen to have closed it.
+        open.retain(|one| one.upgrade().is_some_and(|one| !is_closed_by_peer(&one)));
+        open.push(Arc::downgrade(&client));
+        shared.most_at_once.fetch_max(open.len() as u64, Ordering::SeqCst);
         let (up, down) = (Arc::clone(shared), Arc::clone(shared));
-        thread::spawn(move || pump_up(client, server, &up));
-        thread::spawn(move || pump_down(server2, client2, &down));
+        let (client2, server2) = (Arc::clone(&client), Arc::clone(&server));
+        thread::spawn(move || pump_up(&client, &server, &up));
+        thread::spawn(move || pump_down(&server2, &client2, &down));
     }
 }
 
@@ -157,7 +158,7 @@ fn is_closed_by_peer(connection: &TcpStream) -> bool {
 }
 
 /// Passes a greeting on with other digest names in it, when there are any to tell.
-fn pass_greeting(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared) -> io::Result<()> {
+fn pass_greeting(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) -> io::Result<()> {
     let Some(digests) = &shared.digests else { return Ok(()) };
     let mut line = Vec::new();
     let mut byte = [0];
@@ -169,9 +170,9 @@ fn pass_greeting(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared) -> i
     to.write_all(&[&words.join(&b' ')[..], b" ", digests.as_bytes(), b"\n"].concat())
 }
 
-fn pump_up(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+fn pump_up(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
-    if pass_greeting(&mut from, &mut to, shared).is_err() {
+    if pass_greeting(from, to, shared).is_err() {
         return;
     }
     while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -197,9 +198,9 @@ fn pump_up(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-fn pump_down(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+fn pump_down(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
-    if pass_greeting(&mut from, &mut to, shared).is_err() {
+    if pass_greeting(from, to, shared).is_err() {
         return;
     }
     while let Ok(count @ 1..) = from.read(&mut buffer) {
