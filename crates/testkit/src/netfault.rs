@@ -4,18 +4,20 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Forwards each connection to a port of this machine and counts what passes.
 ///
-/// The threads end with their connections; the listening one when the proxy is dropped.
+/// The threads end with their connections; the listening one when the proxy is dropped, and then the
+/// port refuses.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -42,22 +44,23 @@ impl Proxy {
     /// When no port can be had.
     #[track_caller]
     pub fn start(upstream: u16) -> Self {
-        Self::launch(upstream, None)
+        Self::launch(upstream, 0, None)
     }
 
-    /// The same, but either side's greeting offers only `digests` for authentication.
+    /// The same on `port`, 0 for one of its own, but either side's greeting offers only `digests` for
+    /// authentication.
     ///
     /// # Panics
     /// As [`Proxy::start`].
     #[track_caller]
-    pub fn offering(upstream: u16, digests: &str) -> Self {
-        Self::launch(upstream, Some(digests.to_owned()))
+    pub fn offering(upstream: u16, port: u16, digests: &str) -> Self {
+        Self::launch(upstream, port, Some(digests.to_owned()))
     }
 
     #[track_caller]
-    fn launch(upstream: u16, digests: Option<String>) -> Self {
+    fn launch(upstream: u16, port: u16, digests: Option<String>) -> Self {
         let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared {
             upstream,
@@ -70,9 +73,9 @@ impl Proxy {
             rate: AtomicU64::new(0),
             digests,
         });
-        let accepting = Arc::clone(&shared);
-        thread::spawn(move || accept(&listener, &accepting));
-        Self { port, shared }
+        let forwarding = Arc::clone(&shared);
+        let accepting = Some(thread::spawn(move || accept(&listener, &forwarding)));
+        Self { port, shared, accepting }
     }
 
     /// The port to connect to.
@@ -121,7 +124,10 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         // Wakes the listening thread so that it sees that it is over.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let woken = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+        if let Some(accepting) = self.accepting.take().filter(|_| woken) {
+            let _ = accepting.join();
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct RsyncDaemon {
     child: Option<Child>,
     /// In front of it where the digest of passwords is forced: of several it takes the strongest.
     front: Option<Proxy>,
+    /// The front's port, also while there is none because the daemon is down.
+    front_port: u16,
 }
 
 impl RsyncDaemon {
@@ -57,7 +59,8 @@ impl RsyncDaemon {
             .prefix("rsyncd-")
             .tempdir_in(parent)
             .expect("the folder for temporary files is writable");
-        let mut daemon = Self { folder, port: 0, modules: Vec::new(), child: None, front: None };
+        let mut daemon =
+            Self { folder, port: 0, modules: Vec::new(), child: None, front: None, front_port: 0 };
         for module in modules {
             let module = module.clone().settled_below(daemon.folder.path());
             fs::create_dir_all(module.path()).expect("the module's folder can be made");
@@ -70,7 +73,7 @@ impl RsyncDaemon {
         for _ in 0..20 {
             daemon.port = free_port();
             if daemon.try_launch() {
-                daemon.front = forced_digest().map(|name| Proxy::offering(daemon.port, &name));
+                daemon.put_front();
                 return daemon;
             }
         }
@@ -115,7 +118,13 @@ impl RsyncDaemon {
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.front.as_ref().map_or(self.port, Proxy::port)
+        if self.front_port == 0 { self.port } else { self.front_port }
+    }
+
+    fn put_front(&mut self) {
+        let digest = forced_digest();
+        self.front = digest.map(|name| Proxy::offering(self.port, self.front_port, &name));
+        self.front_port = self.front.as_ref().map_or(0, Proxy::port);
     }
 
     /// The process group of the daemon and its children, while it runs.
@@ -146,6 +155,7 @@ impl RsyncDaemon {
 
     /// Ends the daemon and the sessions that it serves at once, as a power cut would.
     pub fn kill9(&mut self) {
+        self.front = None;
         if let Some(mut child) = self.child.take() {
             kill_group(&mut child);
         }
@@ -161,6 +171,7 @@ impl RsyncDaemon {
         wait::until("the daemon comes up again", wait::GENEROUS, || {
             self.try_launch().then_some(())
         });
+        self.put_front();
     }
 
     /// Rewrites the configuration with `change` made to `module`. The next session sees it.

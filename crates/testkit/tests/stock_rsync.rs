@@ -112,7 +112,7 @@ fn a_proxy_can_force_each_digest_of_authentication() {
     for digest in ["sha512", "sha256", "sha1", "md5", "md4"] {
         let stage = Stage::with("unused", web_nodes(1));
         stage.write("page", digest);
-        let proxy = Proxy::offering(stage.daemons[0].port(), digest);
+        let proxy = Proxy::offering(stage.daemons[0].port(), 0, digest);
         push(&stage, &stage.daemons[0].url_through(proxy.port(), "web1"));
         stage.targets_equal_source();
     }

@@ -137,7 +137,7 @@ fn the_oldest_protocol_with_compression() {
 fn each_digest_of_the_password() {
     for digest in ["sha512", "sha256", "sha1", "md5", "md4"] {
         let stage = Stage::with_module(DRIFTLESS, |module| module.set("auth digest", digest));
-        let proxy = Proxy::offering(stage.daemons[0].port(), digest);
+        let proxy = Proxy::offering(stage.daemons[0].port(), 0, digest);
         let mut run =
             stage.command_to(&[stage.daemons[0].url_through(proxy.port(), "web1")]).start();
         run.wait_live();
@@ -149,7 +149,7 @@ fn each_digest_of_the_password() {
 #[test]
 fn a_digest_below_the_modules_floor_is_told() {
     let stage = Stage::with_module(DRIFTLESS, |module| module.set("auth digest", "sha512"));
-    let proxy = Proxy::offering(stage.daemons[0].port(), "md5");
+    let proxy = Proxy::offering(stage.daemons[0].port(), 0, "md5");
     let mut run = stage.command_to(&[stage.daemons[0].url_through(proxy.port(), "web1")]).start();
     run.wait_error(0, "auth");
 }
