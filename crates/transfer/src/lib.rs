@@ -16,6 +16,7 @@ mod digests;
 pub mod driver;
 pub mod error;
 mod generator;
+mod handover;
 mod ids;
 mod link;
 pub mod local;

@@ -176,6 +176,11 @@ impl Link {
     }
 
     /// Bytes given out so far, written or not.
+    /// Counts bytes that went another way.
+    pub(crate) fn count_sent(&mut self, len: u64) {
+        self.bytes_sent += len;
+    }
+
     pub(crate) fn written_so_far(&self) -> u64 {
         self.bytes_sent + self.pending() as u64
     }

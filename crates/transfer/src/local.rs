@@ -10,11 +10,12 @@ use std::os::unix::net::UnixStream;
 use crate::connect::stream::Stream;
 use crate::connect::{Connection, Direction, End, Established, can_recurse_incrementally};
 use crate::error::PushError;
+use crate::handover::Handover;
 use crate::options::TransferOptions;
 use crate::receiver::role::{Sender, receive, receive_from};
 use crate::report::{Quiet, Report};
 use crate::request::{Ending, Request, SessionFailure};
-use crate::sender::role::send;
+use crate::sender::role::{send, send_by};
 
 type Ended = Result<Ending, Box<SessionFailure>>;
 
@@ -32,6 +33,8 @@ pub fn copy(
     let (near, far) = UnixStream::pair().map_err(|error| failed(error.into()))?;
     let lists = request.destination.is_none() || options.selection.list_only;
     let of_server = &*of_server(across);
+    let way = Handover::between(options, request).filter(|_| !lists);
+    let (here, there) = (way.as_ref(), Sender::Local(way.clone()));
     std::thread::scope(|scope| {
         let server = scope.spawn(move || match lists {
             true => {
@@ -44,7 +47,7 @@ pub fn copy(
                 let incremental = can_recurse_incrementally(Direction::Send, options)
                     && can_recurse_incrementally(Direction::Receive, of_server);
                 let session = serve(far, Direction::Receive, incremental, of_server)?;
-                receive_from(session, of_server, request, &mut Quiet, Sender::Local)
+                receive_from(session, of_server, request, &mut Quiet, &there)
             }
         });
         let direction = if lists { Direction::Receive } else { Direction::Send };
@@ -52,9 +55,12 @@ pub fn copy(
             establish(near, End::Client, direction, options, report).and_then(
                 |session| match lists {
                     true => receive(session, options, request, report),
-                    false => send(session, options, request, report),
+                    false => send_by(session, options, request, report, here),
                 },
             );
+        if let Some(way) = &way {
+            way.close();
+        }
         let server = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if lists { listed(client, server) } else { copied(client, server) }
     })

@@ -139,7 +139,7 @@ impl Recording {
         connection.link.start_transfer(Frames { output: false, input: false });
         let established =
             Established { link: connection.link, child: None, setup, is_server: false };
-        receive_from(established, options, request, report, Sender::Recorded)
+        receive_from(established, options, request, report, &Sender::Recorded)
     }
 }
 

@@ -49,6 +49,11 @@ pub trait Report {
     /// One entry of a listing (`--list-only`), in the order of the list.
     fn listed(&mut self, _entry: &Entry) {}
 
+    /// The line for that entry where a client wants to see it, and this is the server.
+    fn listing_line(&self, _entry: &Entry) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Content moves. At most about every 100 ms while a file is under way, and once at its end.
     fn progress(&mut self, _progress: &Progress<'_>) {}
 

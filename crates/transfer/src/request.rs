@@ -23,6 +23,9 @@ pub struct Request {
     pub rules: Vec<Given>,
     /// What the module of a daemon lays down that this session is in.
     pub module: Option<Arc<ModuleTerms>>,
+    /// The caller shows what each file's content was on its way: its digest, its bytes. Of a copy within
+    /// this machine.
+    pub shows_content: bool,
     /// Gets a record of what the sender sends, for [`crate::replay`]; of a client only. The options
     /// must be those of [`crate::record::prepare`].
     pub record: Option<Arc<File>>,

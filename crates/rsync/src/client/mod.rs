@@ -306,7 +306,9 @@ impl Client<'_> {
         if record.is_some() {
             driftless_transfer::record::prepare(across.to_mut());
         }
-        let request = Request { sources, destination, rules, record, ..Request::default() };
+        let shows_content = printer.shows_content();
+        let request =
+            Request { sources, destination, rules, record, shows_content, ..Request::default() };
         match driftless_transfer::copy(&options, &across, &request, printer) {
             Ok(ending) => Ok((Some(ending), role)),
             Err(failure) => {

@@ -237,7 +237,8 @@ fn leads_to(item: &Item<'_>) -> Vec<u8> {
 }
 
 fn digest(digest: &[u8], context: &Context<'_>) -> Vec<u8> {
-    if digest.is_empty() {
+    // One byte stands for none.
+    if digest.len() <= 1 {
         return vec![b' '; context.digest_len];
     }
     digest.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()

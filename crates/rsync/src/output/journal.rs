@@ -10,10 +10,12 @@ use std::sync::Arc;
 use driftless_transfer::Ending;
 use driftless_transfer::operator::Links;
 use driftless_transfer::report::{Item, ItemFlags, ListProgress, Message, Report, Transferred};
+use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
 
 use super::escape::Charset;
 use super::format::Format;
+use super::listing::Columns;
 use super::log::Log;
 use super::printer::{Printer, Seat, Streams};
 use crate::client::failure::system_text;
@@ -28,12 +30,31 @@ pub struct Journal {
     is_dry: bool,
     /// The format shows what has changed, which more than content may have.
     itemizes: bool,
+    listing: Option<Listing>,
+}
+
+/// How entries are listed.
+struct Listing {
+    human: u8,
+    atimes: bool,
+    links: bool,
+    zone: Zone,
 }
 
 impl Journal {
     /// Opens the log that the options name; `sends`: the server is at the source. A log that cannot be
     /// opened is told of on standard error and left out.
     pub fn open(invocation: &Invocation, zone: &Zone, sends: bool) -> Self {
+        let listing = Listing {
+            human: invocation.output.human,
+            atimes: invocation.options.metadata.atimes > 0,
+            links: invocation.options.links,
+            zone: zone.clone(),
+        };
+        Self { listing: Some(listing), ..Self::with_log(invocation, zone, sends) }
+    }
+
+    fn with_log(invocation: &Invocation, zone: &Zone, sends: bool) -> Self {
         let Some(name) = &invocation.output.log_file else { return Self::default() };
         let links = Links::of(invocation.options.link.insecure);
         let log = match Log::open(Path::new(OsStr::from_bytes(name)), links, zone.clone()) {
@@ -59,7 +80,7 @@ impl Journal {
         let printer = Printer::new(streams, options, output, seat, Arc::default());
         let format = output.log_file_format.as_deref();
         let itemizes = format.is_none_or(|format| Format::parse(format).has(b"i"));
-        Self { printer: Some(printer), is_dry: options.dry_run, itemizes }
+        Self { printer: Some(printer), is_dry: options.dry_run, itemizes, listing: None }
     }
 
     /// The session came to its end.
@@ -97,6 +118,12 @@ impl Report for Journal {
         if let Some(printer) = &mut self.printer {
             printer.message(message);
         }
+    }
+
+    fn listing_line(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let Listing { human, atimes, links, zone } = self.listing.as_ref()?;
+        let columns = Columns { human: *human, atimes: *atimes, links: *links, zone };
+        Some(columns.line(entry))
     }
 
     fn listing(&mut self, progress: ListProgress) {

@@ -64,8 +64,21 @@ pub struct Columns<'a> {
     pub zone: &'a TimeZone,
 }
 
+impl Columns<'_> {
+    /// The whole line of an entry.
+    pub fn line(&self, entry: &Entry) -> Vec<u8> {
+        let mut line = columns(entry, self).into_bytes();
+        line.extend_from_slice(&entry.name);
+        if self.links && entry.kind() == Some(Kind::Symlink) {
+            line.extend_from_slice(b" -> ");
+            line.extend_from_slice(&entry.link_target);
+        }
+        line
+    }
+}
+
 /// The line without its name: mode, size and times, with a blank at the end.
-pub fn columns(entry: &Entry, show: &Columns<'_>) -> String {
+fn columns(entry: &Entry, show: &Columns<'_>) -> String {
     let width = if show.human == 0 { 11 } else { 14 };
     if entry.mode == 0 {
         let width = width + 31;

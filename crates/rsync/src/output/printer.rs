@@ -17,7 +17,7 @@ use driftless_tree::flist::{self, Entry};
 use super::escape::{self, Charset};
 use super::format::{Context, Format, Subject, shown_name};
 use super::itemize::is_significant;
-use super::listing::{Columns, columns};
+use super::listing::Columns;
 use super::log::Log;
 use super::meter::Meter;
 use super::stats::{Unreal, figures, log_summary, summary};
@@ -98,7 +98,7 @@ impl Printer {
             format: output.format.as_deref().map(Format::parse),
             log_format: has_log.then(|| Format::parse(log_format)),
             seat,
-            digest_len: 32,
+            digest_len: options.checksum_choice.map_or(32, |kind| kind.digest_len() * 2),
             started: Instant::now(),
             stop,
             list_open: false,
@@ -296,11 +296,15 @@ impl Printer {
         (Self::is_plain_change(item) || itemized) && !(transfers && self.options.dry_run)
     }
 
-    fn waits(&self, item: &Item<'_>) -> bool {
-        let waiting = [&self.format, &self.log_format]
+    /// Whether lines tell what the content of a file was on its way.
+    pub fn shows_content(&self) -> bool {
+        [&self.format, &self.log_format]
             .into_iter()
-            .any(|format| format.as_ref().is_some_and(Format::waits_for_content));
-        waiting && item.flags & ItemFlags::TRANSFER != 0 && !self.options.dry_run
+            .any(|format| format.as_ref().is_some_and(Format::waits_for_content))
+    }
+
+    fn waits(&self, item: &Item<'_>) -> bool {
+        self.shows_content() && item.flags & ItemFlags::TRANSFER != 0 && !self.options.dry_run
     }
 
     fn show_progress(&mut self, line: &str, ends: bool) {
@@ -439,12 +443,7 @@ impl Report for Printer {
             links: self.options.links,
             zone: &self.streams.zone,
         };
-        let mut line = self::columns(entry, &columns).into_bytes();
-        line.extend_from_slice(&entry.name);
-        if self.options.links && entry.kind() == Some(Kind::Symlink) {
-            line.extend_from_slice(b" -> ");
-            line.extend_from_slice(&entry.link_target);
-        }
+        let line = columns.line(entry);
         if self.seat == Seat::Receives && self.options.selection.recursive && !self.whole_list {
             let place = Entry { name: entry.name.clone(), mode: entry.mode, ..Entry::default() };
             return self.held.push((place, line));

@@ -18,7 +18,7 @@ const COUNT: usize = 1000;
 const PER_TREE: usize = 20;
 
 /// Seeds of the sets that run by default, with the tree of seed 1.
-const EQUAL: &[u64] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22];
+const EQUAL: &[u64] = &[0, 1, 2, 4, 5, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 18, 19, 21, 22, 23];
 
 /// Runs the set of this seed on copies of a tree, in a folder of this name.
 fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {

@@ -61,6 +61,7 @@ pub const SETS: &[&str] = &[
     "-ai --inplace --no-W",
     "-ai --append",
     "-ai --append-verify",
+    "-ai --append-verify --chmod=a+x",
     "-ai --partial",
     "-ai --partial-dir=part --no-W",
     "-ai --delay-updates",
@@ -118,6 +119,7 @@ pub const SETS: &[&str] = &[
     "-aHi",
     "-aHi --delete --no-i-r",
     "-aHii",
+    "-aHLi",
     // Links.
     "-rti",
     "-aLi --exclude=dangling",
@@ -176,6 +178,7 @@ pub const SETS: &[&str] = &[
     "-a --out-format=%n%L_%f_%B_%M",
     "-a --out-format=%C_%n -c",
     "-ac --cc=sha1 --out-format=%C_%n",
+    "-a --cc=none --out-format=%C_%n",
     "-a --info=name,del,skip,remove --delete",
     "-a --info=name2,stats2,flist2",
     "-ai8",

@@ -189,8 +189,10 @@ impl Session<'_> {
         }
         let mut flags = ItemFlags::LOCAL_CHANGE;
         match &before {
-            Some(present) if Some(present.kind) == entry.kind() => {
-                flags |= self.likeness.differences(entry, present);
+            // What is replaced is compared as if it were of the entry's kind (seen).
+            Some(present) if present.kind != Kind::Dir => {
+                let present = Meta { kind: entry.kind().unwrap_or(present.kind), ..*present };
+                flags |= self.likeness.differences(entry, &present);
             }
             _ => flags |= ItemFlags::IS_NEW,
         }

@@ -48,7 +48,10 @@ impl Session<'_> {
     ) -> Result<(), PushError> {
         let Some(entry) = list.entries.get(at) else { return Ok(()) };
         if self.lists_only() {
-            self.report.listed(entry);
+            match self.receive.server.then(|| self.report.listing_line(entry)).flatten() {
+                Some(line) => self.say(Level::Info, line),
+                None => self.report.listed(entry),
+            }
             return Ok(());
         }
         if self.is_blocked(list, entry) {

@@ -67,6 +67,12 @@ impl Session<'_> {
         let own = self.folder_to_change(parent_of(name))?;
         match &self.destination {
             Some(destination) if destination.temp_dir.is_some() => {
+                let dir = self.options.temp_dir.as_deref().unwrap_or_default();
+                if let Some(folders) = self.folders.as_mut().filter(|_| !dir.starts_with(b"/")) {
+                    // It may be one of the transfer, whose time moves then.
+                    let _ = folders.change(dir.strip_suffix(b"/").unwrap_or(dir));
+                }
+                let destination = self.destination.as_ref().ok_or_else(absent)?;
                 let root = destination.temp_dir.as_ref().ok_or_else(absent)?;
                 root.folder(None, driftless_fs::Follow::Nothing)?.start_file(leaf_of(name), PRIVATE)
             }
@@ -90,12 +96,14 @@ impl Session<'_> {
                 return false;
             }
             Target::New(file) => self.place_new(entry, &name, pending, file),
-            // Its time stays that of the writing, which tells that it is not the source's.
-            Target::InPlace(_) if !digest_right => {
+            Target::InPlace(file) if !digest_right => {
                 self.complain_of_digest(&name, pending.redo, "retained");
+                if let Err(error) = self.settle_in_place(entry, pending, &file, false) {
+                    self.failed(Role::Receiver, "failed to set attributes on", &name, &error);
+                }
                 return false;
             }
-            Target::InPlace(file) => self.settle_in_place(entry, pending, &file),
+            Target::InPlace(file) => self.settle_in_place(entry, pending, &file, true),
         };
         match placed {
             Ok(()) => {
@@ -184,11 +192,13 @@ impl Session<'_> {
         copy.place(folder, leaf_of(name))
     }
 
+    /// `is_right`: else its time stays that of the writing, which tells that it is not the source's.
     fn settle_in_place(
         &mut self,
         entry: &Entry,
         pending: &Pending,
         file: &std::fs::File,
+        is_right: bool,
     ) -> io::Result<()> {
         let name = self.name_of(entry);
         if self.options.fsync {
@@ -202,9 +212,8 @@ impl Session<'_> {
         if pending.before.is_none() {
             wanted.mode = Some(self.likeness.mode(entry, None));
         }
-        if self.likeness.keeps_times(Kind::File) {
-            wanted.mtime = Some(entry.mtime);
-        }
+        let keeps_time = is_right && self.likeness.keeps_times(Kind::File);
+        wanted.mtime = keeps_time.then_some(entry.mtime);
         let folder = self.folder(parent_of(&name))?.clone();
         self.apply(&name, &wanted, |attributes| {
             folder.set_attributes(leaf_of(&name), Kind::File, attributes)

@@ -261,9 +261,21 @@ impl Session<'_> {
     fn complete_file(&mut self, answer: Answer, digest: &[u8]) -> Result<(), PushError> {
         let Answer { pending, list, item, start, incoming, purpose, .. } = answer;
         let data_bytes = self.wire.position() - start;
-        let (Some(incoming), Some(entry)) = (incoming, list.entries.get(pending.at)) else {
+        let (Some(mut incoming), Some(entry)) = (incoming, list.entries.get(pending.at)) else {
             return Ok(());
         };
+        let way = self.receive.handover.clone();
+        let handed = way.and_then(|way| Some((way.take(pending.ndx)?, way)));
+        let whole = handed.map(|(handed, way)| {
+            let whole = incoming.take_over(&handed, || !way.is_closed());
+            (whole, way.is_closed())
+        });
+        if whole == Some((false, true)) {
+            // The sender gave up in the middle of it.
+            let (target, literal_bytes) = incoming.break_off();
+            self.keep_partial(entry, &pending, target, literal_bytes);
+            return Err(self.left());
+        }
         let mut finished = incoming.finish();
         self.room = std::mem::take(&mut finished.room);
         let statistics = &mut self.ending.statistics;
@@ -272,8 +284,14 @@ impl Session<'_> {
         statistics.transferred_count += 1;
         statistics.transferred_size += entry.size;
         self.counts.done_bytes += entry.size;
-        let digest_right = self.strong() == driftless_delta::Strong::None
-            || finished.digest.as_bytes() == digest && !finished.spoiled;
+        let digest_right = match whole {
+            // What became shorter meanwhile is asked for again.
+            Some((whole, _)) => whole,
+            None => {
+                self.strong() == driftless_delta::Strong::None
+                    || finished.digest.as_bytes() == digest && !finished.spoiled
+            }
+        };
         let computed = finished.digest;
         if purpose == Purpose::Nothing {
             return Ok(());

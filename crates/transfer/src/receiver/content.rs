@@ -9,7 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use driftless_delta::{Digest, FileSum, Layout};
+use driftless_fs::copy::copy_content_while;
 use driftless_fs::{NewFile, SourceFile};
+
+use crate::handover::Handed;
 
 /// Bytes that are collected before they are written.
 const BUFFER_LEN: usize = 256 * 1024;
@@ -212,6 +215,22 @@ impl Incoming {
         if let Err(error) = result {
             self.failure = Some(error);
         }
+    }
+
+    /// Takes all content at once, for as long as `go_on` says so. Whether it is complete.
+    pub(crate) fn take_over(&mut self, handed: &Handed, go_on: impl Fn() -> bool) -> bool {
+        match (handed, self.target.file()) {
+            (Handed::Bytes(bytes), _) => self.write(bytes),
+            (Handed::File(source, len), Some(target)) => {
+                match copy_content_while(source, target, *len, go_on) {
+                    Ok(copied) => self.written = copied,
+                    Err(error) => self.failure = Some(error),
+                }
+            }
+            (Handed::File(_, len), None) => self.written = *len,
+        }
+        self.literal_bytes = self.written;
+        self.failure.is_some() || self.written == handed.len()
     }
 
     /// All content is there: writes the rest. Returns the target, the digest, what failed, and the

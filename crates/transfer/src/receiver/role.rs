@@ -14,6 +14,7 @@ use crate::charset::{from_wire, to_wire};
 use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::error::PushError;
+use crate::handover::Handover;
 use crate::ids;
 use crate::link::Link;
 use crate::options::{FilesFrom, TransferOptions};
@@ -41,16 +42,16 @@ pub fn receive(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<Ending, Box<SessionFailure>> {
-    receive_from(established, options, request, report, Sender::Distant)
+    receive_from(established, options, request, report, &Sender::Distant)
 }
 
 /// Who sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Sender {
     /// A program at the other end of a connection.
     Distant,
-    /// This process.
-    Local,
+    /// This process, which may hand content over directly.
+    Local(Option<Handover>),
     /// A batch file, which says what it says, whatever is requested.
     Recorded,
 }
@@ -61,7 +62,7 @@ pub(crate) fn receive_from(
     options: &TransferOptions,
     request: &Request,
     report: &mut dyn Report,
-    sender: Sender,
+    sender: &Sender,
 ) -> Result<Ending, Box<SessionFailure>> {
     let Established { mut link, child, setup, is_server } = established;
     let place = Place { options, request, is_server, sender };
@@ -84,7 +85,7 @@ struct Place<'a> {
     options: &'a TransferOptions,
     request: &'a Request,
     is_server: bool,
-    sender: Sender,
+    sender: &'a Sender,
 }
 
 fn run(
@@ -125,8 +126,12 @@ fn run(
         requested,
         server: is_server,
         // A record is for trees that are elsewhere.
-        local: sender == Sender::Local && request.record.is_none(),
-        recorded: sender == Sender::Recorded,
+        local: matches!(sender, Sender::Local(_)) && request.record.is_none(),
+        handover: match sender {
+            Sender::Local(handover) => handover.clone(),
+            Sender::Distant | Sender::Recorded => None,
+        },
+        recorded: matches!(sender, Sender::Recorded),
         module: request.module.clone(),
     };
     let charsets = from_wire(options).and_then(|here| Ok((here, to_wire(options)?)));
@@ -322,7 +327,7 @@ fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushErro
 fn unsent_rules(setup: Setup, place: &Place<'_>) -> Result<Rules, PushError> {
     let Place { options, request, sender, .. } = *place;
     let parse = parse_options(setup, options, request);
-    match sender == Sender::Local && options.delete.force {
+    match matches!(sender, Sender::Local(_)) && options.delete.force {
         true => Rules::parse(&request.rules, &parse, &mut OperatorFiles::new(options))
             .map_err(bad_rules),
         false => Ok(Rules::none(&parse)),

@@ -25,6 +25,7 @@ use crate::generator::folders::Folders;
 use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
 use crate::generator::sums::Summing;
+use crate::handover::Handover;
 use crate::module::ModuleTerms;
 use crate::options::{MissingArgs, TransferOptions};
 use crate::receiver::lists::{Directory, Lists, Stage};
@@ -49,6 +50,8 @@ pub(crate) struct Receive<'a> {
     pub(crate) module: Option<Arc<ModuleTerms>>,
     /// Both ends are on this machine, and unless told otherwise files travel whole.
     pub(crate) local: bool,
+    /// The way by which a sender in this process hands content over.
+    pub(crate) handover: Option<Handover>,
     /// The sender is a record: it answers what it was asked once, in that order.
     pub(crate) recorded: bool,
 }
@@ -282,7 +285,7 @@ impl<'a> Session<'a> {
     }
 
     /// The peer has gone; what it said before may tell why.
-    fn left(&mut self) -> PushError {
+    pub(crate) fn left(&mut self) -> PushError {
         if self.lists.complete && self.lists.entry_count == 0 {
             // A server without anything to send leaves at once; see the caller of `finished`.
             return PushError::Closed { phase: "before any file was listed" };

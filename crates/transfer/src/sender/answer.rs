@@ -156,6 +156,18 @@ impl Answerer {
         Ok((sent, digest))
     }
 
+    /// Writes what stands for content that goes another way, and returns its digest, which says
+    /// nothing.
+    pub(crate) fn put_mark(&mut self, link: &mut Link) -> Vec<u8> {
+        let digest = vec![0; self.strong.digest_len()];
+        link.output.append(|out| {
+            self.tokens.begin(0, out);
+            self.tokens.end(out);
+            out.extend_from_slice(&digest);
+        });
+        digest
+    }
+
     /// A sum over the file from its start on.
     fn file_sum(&self) -> FileSum {
         let mut sum = FileSum::new(self.strong);

@@ -8,13 +8,14 @@ use driftless_proto::item::{Item, ItemFlags, XattrNumbers};
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::sums::{SumHead, take_blocks};
+use driftless_proto::token::LITERAL_LEN;
 use driftless_tree::Kind;
 
 use crate::connect::handshake::Setup;
 use crate::driver::{Answered, Content, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::options::Append;
-use crate::sender::answer::{Manner, Watch};
+use crate::sender::answer::{Manner, Sent, Watch};
 use crate::sender::session::{Phase, Session};
 
 /// Sums of one basis that are kept at most; more than any honest basis has.
@@ -175,7 +176,23 @@ impl Session<'_> {
         let cancelled = || driver.borrow().cancelled();
         let progress = |offset| driver.borrow_mut().progress(&listed, offset);
         let watch = Watch { cancelled: &cancelled, progress: &progress };
-        let sent = self.answerer.send(content.as_mut(), signature, manner, self.link, watch);
+        let way = self.handover.as_ref().filter(|way| {
+            let is_whole = manner == Manner::Fresh && head.count == 0 && !content.is_empty();
+            is_whole && way.has_room()
+        });
+        let handed = way.and_then(|way| Some((way, content.hand_over().ok()??)));
+        let sent = match handed {
+            None => self.answerer.send(content.as_mut(), signature, manner, self.link, watch),
+            Some((way, handed)) => {
+                let len = handed.len();
+                way.put(ndx, handed);
+                let digest = self.answerer.put_mark(self.link);
+                // As if it had gone over.
+                self.link.count_sent(len + len.div_ceil(LITERAL_LEN as u64) * 4);
+                (watch.progress)(len);
+                Ok((Sent { literal_bytes: len, intact: true, ..Sent::default() }, digest))
+            }
+        };
         let (sent, digest) = match sent {
             Err(PushError::Closed { .. }) => return Err(self.left()),
             sent => sent?,

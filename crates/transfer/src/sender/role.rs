@@ -19,6 +19,7 @@ use crate::connect::Established;
 use crate::connect::handshake::Setup;
 use crate::connect::shell;
 use crate::error::PushError;
+use crate::handover::Handover;
 use crate::ids;
 use crate::link::Link;
 use crate::options::{FilesFrom, MissingArgs, TransferOptions};
@@ -52,10 +53,21 @@ pub fn send(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<Ending, Box<SessionFailure>> {
+    send_by(established, options, request, report, None)
+}
+
+/// As [`send`], to a receiver that may get content by a way within this process.
+pub(crate) fn send_by(
+    established: Established,
+    options: &TransferOptions,
+    request: &Request,
+    report: &mut dyn Report,
+    handover: Option<&Handover>,
+) -> Result<Ending, Box<SessionFailure>> {
     let Established { mut link, child, setup, is_server } = established;
     let mut outcome = Outcome { protocol: setup.protocol, ..Outcome::default() };
     let mut told = Told::default();
-    let role = Role { setup, is_server, options, request };
+    let role = Role { setup, is_server, options, request, handover };
     let mut result = role.run(&mut link, &mut outcome, report, &mut told);
     if is_server
         && setup.protocol >= 31
@@ -148,6 +160,7 @@ struct Role<'a> {
     is_server: bool,
     options: &'a TransferOptions,
     request: &'a Request,
+    handover: Option<&'a Handover>,
 }
 
 impl Role<'_> {
@@ -158,7 +171,7 @@ impl Role<'_> {
         report: &mut dyn Report,
         told: &mut Told,
     ) -> Result<(), PushError> {
-        let Self { setup, is_server, options, request } = *self;
+        let Self { setup, is_server, options, request, handover } = *self;
         ids::assume(options, crate::report::Role::Sender)?;
         let here = std::env::current_dir().map_err(PushError::Source)?;
         let here = here.into_os_string().into_vec();
@@ -204,6 +217,7 @@ impl Role<'_> {
         };
         let began = Instant::now();
         let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);
+        session.handover = handover.cloned();
         let body = |session: &mut Session<'_>| {
             session.take_frames_singly(has_unframed_names(session, options));
             let rules = match is_server {
@@ -368,10 +382,10 @@ fn has_unframed_names(session: &Session<'_>, options: &TransferOptions) -> bool 
     from_peer && session.setup.protocol < 31 && session.link.framed_input
 }
 
-/// The names in a file: blank lines and comments do not count, unless names end in NUL.
+/// The names in a file, lines or ended by NUL. Nothing and comments do not count in either form.
 pub(crate) fn lines(text: &[u8], from0: bool) -> Vec<Vec<u8>> {
     let ends = |byte: &u8| if from0 { *byte == 0 } else { matches!(byte, 0 | b'\n' | b'\r') };
-    let counts = |line: &&[u8]| !line.is_empty() && (from0 || !matches!(line[0], b'#' | b';'));
+    let counts = |line: &&[u8]| !line.is_empty() && !matches!(line[0], b'#' | b';');
     text.split(ends).filter(counts).map(<[u8]>::to_vec).collect()
 }
 
@@ -407,6 +421,6 @@ mod tests {
     fn names_in_files_are_lines_or_end_in_nul() {
         let text = b"a\n\n# no\r\n;no\nb c\n";
         assert_eq!(lines(text, false), [b"a".to_vec(), b"b c".to_vec()]);
-        assert_eq!(lines(b"#a\0b\nc\0", true), [b"#a".to_vec(), b"b\nc".to_vec()]);
+        assert_eq!(lines(b"#a\0b\nc\0", true), [b"b\nc".to_vec()]);
     }
 }

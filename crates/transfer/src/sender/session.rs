@@ -16,6 +16,7 @@ use driftless_proto::ndx::{NdxReader, NdxValue, NdxWriter};
 use crate::connect::handshake::Setup;
 use crate::driver::{Driver, Level};
 use crate::error::PushError;
+use crate::handover::Handover;
 use crate::link::Link;
 use crate::options::Append;
 use crate::push::Outcome;
@@ -77,6 +78,8 @@ pub(crate) struct Session<'a> {
     pub(crate) ndx_writer: NdxWriter,
     /// No further list comes.
     pub(crate) lists_complete: bool,
+    /// The way to a receiver in this process.
+    pub(crate) handover: Option<Handover>,
     pub(super) answerer: Answerer,
     pub(super) ndx_reader: NdxReader,
     pub(super) demux: Demux,
@@ -112,6 +115,7 @@ impl<'a> Session<'a> {
             lists,
             ndx_writer: NdxWriter::new(setup.protocol),
             lists_complete: false,
+            handover: None,
             answerer: Answerer::new(&setup, terms.level, terms.threads),
             ndx_reader: NdxReader::new(setup.protocol),
             setup,

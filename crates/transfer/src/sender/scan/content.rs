@@ -7,10 +7,12 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use driftless_fs::SourceFile;
 
 use crate::driver::Content;
+use crate::handover::Handed;
 
 /// Bytes read at once.
 const CHUNK_LEN: usize = 256 * 1024;
@@ -22,7 +24,7 @@ thread_local! {
 
 /// An open file or device.
 pub(crate) enum Opened {
-    File(SourceFile),
+    File(Arc<SourceFile>),
     Device(File),
 }
 
@@ -83,6 +85,16 @@ impl Content for Reading {
             }
         }
         Ok(&self.buffer[..self.filled])
+    }
+
+    fn hand_over(&mut self) -> io::Result<Option<Handed>> {
+        let Opened::File(file) = &self.file else { return Ok(None) };
+        if self.len > CHUNK_LEN as u64 {
+            return Ok(Some(Handed::File(Arc::clone(file), self.len)));
+        }
+        let mut bytes = Vec::new();
+        file.read_whole(&mut bytes)?;
+        Ok(Some(Handed::Bytes(bytes)))
     }
 
     fn unchanged(&mut self) -> bool {

@@ -2,6 +2,7 @@
 //! sources.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use driftless_fs::is_absent;
@@ -50,7 +51,7 @@ impl State<'_> {
         match opened {
             Ok(file) => {
                 let len = file.opened().size;
-                Ok(Box::new(Reading::new(Opened::File(file), len)))
+                Ok(Box::new(Reading::new(Opened::File(Arc::new(file)), len)))
             }
             Err(error) if copies_devices && error.kind() == io::ErrorKind::InvalidInput => {
                 let (device, len) = dir.open_device(leaf, follows)?;
