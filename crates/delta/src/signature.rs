@@ -137,3 +137,21 @@ impl Index {
 fn spread(sum: u32) -> u32 {
     sum.wrapping_mul(0x9e37_79b1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_blocks_with_one_rolling_sum_are_not_all_looked_at() {
+        let count = 100_000;
+        let layout = Layout::from_head(count, 700, 16, 0, 16).unwrap();
+        let mut signature = Signature::with_layout(layout);
+        for block in 0..count as u32 {
+            signature.push(7, &u128::from(block).to_le_bytes());
+        }
+        let index = Index::new(&signature);
+        assert_eq!(index.candidates(7).count(), MAX_CANDIDATES);
+        assert_eq!(index.candidates(7).next(), Some(0));
+    }
+}

@@ -3,8 +3,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pair::{Daemon, plant};
 
@@ -152,51 +150,4 @@ fn links_inside_are_followed_and_a_module_may_trust_all_links() {
     assert!(daemon.path("w/sub/one").exists());
     assert_eq!(daemon.client(&["-a", "@URL@/insecure/out/secret", "got/"]).code, 0);
     assert_eq!(fs::read(daemon.path("got/secret")).unwrap(), b"secret\n");
-}
-
-#[test]
-fn a_link_that_is_swapped_for_a_directory_leads_nowhere() {
-    let daemon = planted();
-    let root = daemon.folder.path().to_owned();
-    let before = outside(&root);
-    for at in 0..40 {
-        fs::create_dir_all(root.join(format!("w/swap/d{at}"))).unwrap();
-        fs::write(root.join(format!("w/swap/d{at}/f")), "inside\n").unwrap();
-        fs::create_dir_all(root.join(format!("src/swap/d{at}"))).unwrap();
-        fs::write(root.join(format!("src/swap/d{at}/f")), format!("new {at}\n")).unwrap();
-    }
-    fs::create_dir_all(root.join("outside/dir/swap")).unwrap();
-    let before =
-        [before, vec![(root.join("outside/dir/swap").display().to_string(), Vec::new())]].concat();
-    let mut before = before;
-    before.sort();
-    symlink(root.join("outside/dir"), root.join("w/other")).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let swaps = {
-        let (stop, w) = (Arc::clone(&stop), root.join("w"));
-        std::thread::spawn(move || {
-            let mut count = 0u64;
-            while !stop.load(Ordering::Relaxed) {
-                let flags = rustix::fs::RenameFlags::EXCHANGE;
-                let at = rustix::fs::CWD;
-                let swapped =
-                    rustix::fs::renameat_with(at, w.join("swap"), at, w.join("other"), flags);
-                // A name is missing while a session puts something else in its place.
-                count += u64::from(swapped.is_ok());
-            }
-            count
-        })
-    };
-    for round in 0..30 {
-        let out = format!("back{round}/");
-        daemon.client(&["-a", "@URL@/w/swap/", &out]);
-        daemon.client(&["-aL", "@URL@/w/", &out]);
-        assert!(!holds_secret(&daemon.path(&out)), "round {round}");
-        daemon.client(&["-aI", "src/swap/", "@URL@/w/swap/"]);
-        daemon.client(&["-aI", "--delete", "src/swap", "@URL@/w/"]);
-        daemon.client(&["-aIK", "src/swap/", "@URL@/plain/swap/"]);
-    }
-    stop.store(true, Ordering::Relaxed);
-    assert!(swaps.join().unwrap() > 1000);
-    assert_eq!(outside(&root), before);
 }

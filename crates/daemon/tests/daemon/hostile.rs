@@ -115,6 +115,7 @@ fn a_good_client_is_served_among_silent_ones() {
 #[test]
 fn clients_smuggle_no_option_past_the_module() {
     let daemon = Daemon::ours(OPEN, plant);
+    let log = format!("--log-file={}", daemon.path("stolen").display());
     for args in [
         &["--server", "--daemon", "--config=/etc/passwd", "."][..],
         &["--server", "--sender", "--log-file=/tmp/x", "-re.iLsfxCIvu", ".", "w/"],
@@ -122,6 +123,13 @@ fn clients_smuggle_no_option_past_the_module() {
         &["--server", "--sender", "--max-alloc=0", "-re.iLsfxCIvu", ".", "w/"],
         &["--server", "--copy-as=root", "-re.iLsfxCIvu", ".", "w/"],
         &["--server", "--write-devices", "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", &log, "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", "--sender", "--confine-root=/etc", "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", "--sender", "--max-size=%n%n%99999999999999999999Q", "-re.iLs", ".", "w/"],
+        &["--server", "--sender", "--max-alloc=99999999999999999999P", "-re.iLs", ".", "w/"],
+        &["--server", "--sender", "--compress-threads=-1", "-zre.iLsfxCIvu", ".", "w/"],
+        &["--server", "--read-batch=/etc/passwd", "-re.iLsfxCIvu", ".", "w/"],
+        &["--server", "--sender", "-e", "touch x", "."],
         &["--sender", "-re.iLsfxCIvu", ".", "w/"],
         &["--version"],
         &["--help"],
@@ -135,6 +143,7 @@ fn clients_smuggle_no_option_past_the_module() {
         let _ = stream.read_to_end(&mut said);
         assert!(!said.windows(5).any(|part| part == b"hello"), "{args:?} got content");
     }
+    assert!(!daemon.path("stolen").exists());
     serves(&daemon);
 }
 

@@ -170,6 +170,15 @@ fn only_regular_files_are_opened_and_none_blocks() {
 }
 
 #[test]
+fn a_device_is_reached_through_a_link_only_where_links_are_followed() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("/dev/null", place.tree("link")).unwrap();
+    let dir = place.root.open_dir(None).unwrap();
+    assert!(is_absent(&dir.open_device(b"link", false).unwrap_err()));
+    assert!(dir.open_device(b"link", true).is_ok());
+}
+
+#[test]
 fn reading_leaves_the_access_time_alone() {
     let place = Place::new();
     fs::write(place.tree("f"), "content").unwrap();

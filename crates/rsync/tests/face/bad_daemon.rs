@@ -243,3 +243,34 @@ fn a_daemon_that_never_comes_to_an_end_is_left() {
         assert!(left.code.is_some_and(|code| code != 0 && code != 124), "{left:?}");
     }
 }
+
+#[test]
+fn a_proxy_that_never_comes_to_an_end_is_left() {
+    for reply in [
+        [&b"HTTP/1.0 200 "[..], &vec![b'x'; 9 << 20]].concat(),
+        [&b"HTTP/1.0 200 OK\r\n"[..], &b"Header: x\r\n".repeat(1 << 20)].concat(),
+        [&b"HTTP/1.0 200 OK\r\nHeader: "[..], &vec![b'x'; 9 << 20]].concat(),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = listener.local_addr().unwrap().to_string();
+        let status = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_to(&mut stream, b"\r\n\r\n");
+                let _ = stream.write_all(&reply);
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+            Command::new("timeout")
+                .arg("60")
+                .arg(ours())
+                .arg("rsync://nowhere.example/m/")
+                .env("RSYNC_PROXY", proxy)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap()
+        });
+        assert!(status.code().is_some_and(|code| code != 0 && code != 124), "{status}");
+    }
+}
