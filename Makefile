@@ -68,8 +68,11 @@ bench: programs
 	$(CARGO) build --release --package driftless --package driftless-testkit
 	target/release/bench --driftless target/release/driftless $(BENCH)
 
-# The random-operation tests with many seeds, and the watcher's for a minute each.
+# The random-operation tests with many seeds, the watcher's for a minute each, and the daemon among
+# 10,000 hostile connections, 200 mixed clients and somebody who swaps what it serves.
 soak: programs
+	DRIFTLESS_FLOOD=10000 DRIFTLESS_SOAK=120 DRIFTLESS_RACES=50000 \
+	  $(CARGO) test --package driftless-daemon --test daemon -- flood:: soak:: races::
 	for seed in $$(seq 1 $${SEEDS:-100}); do \
 	  WATCH_SEED=$$seed $(CARGO) test --package driftless-watch --test watch -- loss:: || exit 1; \
 	done

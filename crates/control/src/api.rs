@@ -14,10 +14,10 @@ use tokio::task::spawn_blocking;
 
 use crate::mirrors::{Mirrors, Operated};
 use crate::report::{self, Failure};
-use crate::request::{Choice, Flush, Resume};
+use crate::request::{Choice, Resume, Wait};
 
 /// A year, lest a deadline overflow the clock.
-const LONGEST_FLUSH: Duration = Duration::from_secs(365 * 86400);
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86400);
 
 type All = Arc<dyn Mirrors>;
 type One = Arc<dyn Operated>;
@@ -27,6 +27,7 @@ pub(crate) fn routes(mirrors: All) -> Router {
     Router::new()
         .route("/api/status", get(status))
         .route("/api/flush", post(flush))
+        .route("/api/verify", post(verify))
         .route("/api/pause", post(pause))
         .route("/api/resume", post(resume))
         .route("/api/resync", post(resync))
@@ -68,22 +69,30 @@ async fn status(State(mirrors): State<All>) -> Result<Json<report::Status>, Refu
     .await
 }
 
-/// How often a flush looks whether a mirror has started.
+/// How often a request that waits looks whether a mirror has started.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
-    let request: Flush = parse(&body)?;
+/// Whom a request that waits is for, and how long.
+struct Wanted {
+    mirrors: Vec<One>,
+    target: Option<String>,
+    timeout: Duration,
+    /// Of `timeout`.
+    left: Duration,
+}
+
+/// Somebody may ask while the first mirror starts: no mirror has nothing everywhere.
+async fn wanted(mirrors: &All, request: &Wait) -> Result<Wanted, Refused> {
     let timeout = Duration::try_from_secs_f64(request.timeout).map_err(|_| {
         let text = format!("timeout: {} is no number of seconds", request.timeout);
         Refused::new(StatusCode::BAD_REQUEST, text)
     })?;
-    let timeout = timeout.min(LONGEST_FLUSH);
+    let timeout = timeout.min(LONGEST_WAIT);
     let mut left = timeout;
-    // Somebody may flush while the first mirror starts: no mirror has nothing everywhere.
-    let (chosen, target) = loop {
-        let (chosen, target) = choose(&mirrors, request.mirror.as_deref())?;
+    loop {
+        let (chosen, target) = choose(mirrors, request.mirror.as_deref())?;
         if !chosen.is_empty() {
-            break (chosen, target);
+            return Ok(Wanted { mirrors: chosen, target, timeout, left });
         }
         if left.is_zero() {
             let text = "no mirror runs".to_owned();
@@ -91,7 +100,12 @@ async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
         left = left.saturating_sub(LOOK_AGAIN);
-    };
+    }
+}
+
+async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
+    let request: Wait = parse(&body)?;
+    let Wanted { mirrors: chosen, target, timeout, left } = wanted(&mirrors, &request).await?;
     // All at the same time: the second must not get only what the first left of the time.
     let waits: Vec<_> = chosen
         .into_iter()
@@ -115,6 +129,37 @@ async fn flush(State(mirrors): State<All>, body: Bytes) -> Done {
     }
     let error = format!("not everywhere after {timeout:?}");
     Err(Refused(StatusCode::GATEWAY_TIMEOUT, Failure { error, behind }))
+}
+
+async fn verify(
+    State(mirrors): State<All>,
+    body: Bytes,
+) -> Result<Json<report::Verified>, Refused> {
+    let request: Wait = parse(&body)?;
+    let Wanted { mirrors: chosen, target, left, .. } = wanted(&mirrors, &request).await?;
+    let waits: Vec<_> = chosen
+        .into_iter()
+        .map(|mirror| {
+            let target = target.clone();
+            spawn_blocking(move || {
+                let ended = mirror.verify(target.as_deref(), left).map_err(|error| {
+                    Refused::new(StatusCode::NOT_FOUND, named(mirror.name(), error))
+                })?;
+                let name = mirror.name();
+                let ended = ended.iter().map(|(url, ended)| report::VerifiedTarget {
+                    mirror: name.to_owned(),
+                    url: url.clone(),
+                    verify: report::Verify::new(ended, usize::MAX),
+                });
+                Ok(ended.collect::<Vec<_>>())
+            })
+        })
+        .collect();
+    let mut targets = Vec::new();
+    for wait in waits {
+        targets.extend(wait.await.map_err(|_| panicked())??);
+    }
+    Ok(Json(report::Verified { targets }))
 }
 
 async fn pause(State(mirrors): State<All>, body: Bytes) -> Done {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::report::{Failure, Status};
-use crate::request::{Choice, Flush, Resume};
+use crate::report::{Failure, Status, Verified};
+use crate::request::{Choice, Resume, Wait};
 
 /// How long an answer may take that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,9 +72,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Behind`] when it is not in time.
-    pub fn flush(&self, request: &Flush) -> Result<(), ClientError> {
-        let timeout = Duration::try_from_secs_f64(request.timeout).unwrap_or(Duration::MAX);
-        self.command("/api/flush", request, timeout.saturating_add(PATIENCE))
+    pub fn flush(&self, request: &Wait) -> Result<(), ClientError> {
+        self.command("/api/flush", request, patience(request))
+    }
+
+    /// Compares targets with their sources by checksum, and waits for the outcome.
+    ///
+    /// # Errors
+    /// No proper answer, or no such mirror or target.
+    pub fn verify(&self, request: &Wait) -> Result<Verified, ClientError> {
+        self.ask("POST", "/api/verify", &json(request), patience(request))
     }
 
     /// Pauses a mirror or a target.
@@ -107,8 +114,7 @@ impl Client {
         request: &impl Serialize,
         patience: Duration,
     ) -> Result<(), ClientError> {
-        let body = serde_json::to_vec(request).expect("plain values have a JSON form");
-        self.ask::<serde_json::Value>("POST", address, &body, patience).map(drop)
+        self.ask::<serde_json::Value>("POST", address, &json(request), patience).map(drop)
     }
 
     fn ask<T: DeserializeOwned>(
@@ -155,6 +161,16 @@ impl Client {
             _ => ClientError::Talk { path, source },
         }
     }
+}
+
+fn json(request: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(request).expect("plain values have a JSON form")
+}
+
+/// How long the answer to a request may take that waits for mirrors.
+fn patience(request: &Wait) -> Duration {
+    let timeout = Duration::try_from_secs_f64(request.timeout).unwrap_or(Duration::MAX);
+    timeout.saturating_add(PATIENCE)
 }
 
 /// Sends one request and reads until the connection ends.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftless_live::status::MirrorStatus;
+use driftless_live::status::{MirrorStatus, VerifyStatus};
 use driftless_live::{Mirror, Pull};
 
 /// The mirrors that run now. The list changes when the configuration is read again.
@@ -11,6 +11,9 @@ pub trait Mirrors: Send + Sync + 'static {
     /// Returns them in the order of the configuration.
     fn running(&self) -> Vec<Arc<dyn Operated>>;
 }
+
+/// A target, and what a verify of it found.
+pub type Ended = (String, Arc<VerifyStatus>);
 
 /// A mirror as operators see it.
 pub trait Operated: Send + Sync {
@@ -43,6 +46,13 @@ pub trait Operated: Send + Sync {
     /// # Errors
     /// No target has that name.
     fn resync(&self, target: Option<&str>) -> Result<(), String>;
+
+    /// Compares `target`, or every target, with the source by checksum; returns for each how that
+    /// ended.
+    ///
+    /// # Errors
+    /// No target has that name.
+    fn verify(&self, target: Option<&str>, timeout: Duration) -> Result<Vec<Ended>, String>;
 }
 
 impl Operated for Mirror {
@@ -70,6 +80,10 @@ impl Operated for Mirror {
     fn resync(&self, target: Option<&str>) -> Result<(), String> {
         Mirror::resync(self, target).map_err(|error| error.to_string())
     }
+
+    fn verify(&self, target: Option<&str>, timeout: Duration) -> Result<Vec<Ended>, String> {
+        Mirror::verify(self, target, timeout).map_err(|error| error.to_string())
+    }
 }
 
 impl Operated for Pull {
@@ -96,5 +110,11 @@ impl Operated for Pull {
 
     fn resync(&self, target: Option<&str>) -> Result<(), String> {
         Pull::resync(self, target).map_err(|error| error.to_string())
+    }
+
+    fn verify(&self, target: Option<&str>, _timeout: Duration) -> Result<Vec<Ended>, String> {
+        let why = "a remote source cannot be verified yet; compare with: rsync -anic --delete";
+        let chosen = self.targets(target).map_err(|error| error.to_string())?;
+        Ok(chosen.into_iter().map(|url| (url, Arc::new(VerifyStatus::impossible(why)))).collect())
     }
 }

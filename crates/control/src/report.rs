@@ -5,7 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use driftless_live::status::{MirrorStatus, PassStatus, TargetStatus, WatchStatus};
+use driftless_live::status::{MirrorStatus, PassStatus, TargetStatus, VerifyStatus, WatchStatus};
 use serde::{Deserialize, Serialize};
 
 /// All mirrors of a process.
@@ -32,6 +32,8 @@ pub struct Mirror {
     pub watch: Watch,
     /// When the next scheduled pass runs: seconds since 1970, UTC.
     pub next_pass: Option<f64>,
+    /// When the next scheduled verify runs, likewise.
+    pub next_verify: Option<f64>,
     /// In the order of the configuration.
     pub targets: Vec<Target>,
 }
@@ -58,7 +60,7 @@ pub struct Watch {
 pub struct Target {
     /// URL or path.
     pub url: String,
-    /// `connecting`, `full-pass`, `live`, `catching-up`, `backing-off` or `paused`.
+    /// `connecting`, `full-pass`, `verifying`, `live`, `catching-up`, `backing-off` or `paused`.
     pub state: String,
     /// Age of the oldest change that the target has not acknowledged; 0 when there is none.
     pub lag_seconds: f64,
@@ -82,6 +84,8 @@ pub struct Target {
     pub refusals: Vec<String>,
     /// How the last full pass ended.
     pub last_pass: Option<Pass>,
+    /// What the last verify found.
+    pub last_verify: Option<Verify>,
 }
 
 /// A full pass that has ended.
@@ -97,6 +101,52 @@ pub struct Pass {
     pub bytes_sent: u64,
     /// Why the target is not identical, if it is not.
     pub error: Option<String>,
+}
+
+/// The answer to `POST /api/verify`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// All that were asked for.
+    pub targets: Vec<VerifiedTarget>,
+}
+
+/// What a verify of one target found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerifiedTarget {
+    /// The mirror's name.
+    pub mirror: String,
+    /// URL or path.
+    pub url: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub verify: Verify,
+}
+
+/// A verify that has ended. Nothing differs and there is no error: both trees are proved identical.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verify {
+    /// When it began: seconds since 1970, UTC.
+    pub began: f64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Names of the source that were compared.
+    pub compared: u64,
+    /// Names that differ.
+    pub differing: u64,
+    /// Those names, in a status only the first 100 of them.
+    pub differences: Vec<Difference>,
+    /// Why not everything was compared.
+    pub error: Option<String>,
+}
+
+/// A name at which a target differs from its source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Below the root, which is `.`. Control bytes and bytes that are no UTF-8 are written as `\#`
+    /// and three octal digits.
+    pub path: String,
+    /// `missing`, `extra`, `content`, `hard-link`, `mode`, `owner`, `group` and `time`.
+    pub aspects: Vec<String>,
 }
 
 /// The answer to a command that failed.
@@ -118,6 +168,7 @@ impl From<MirrorStatus> for Mirror {
             error: status.error,
             watch: status.watch.into(),
             next_pass: status.next_pass.map(since_1970),
+            next_verify: status.next_verify.map(since_1970),
             targets: status.targets.into_iter().map(Target::from).collect(),
         }
     }
@@ -152,6 +203,28 @@ impl From<TargetStatus> for Target {
             next_retry: target.next_retry.map(|wait| wait.as_secs_f64()),
             refusals: target.refusals,
             last_pass: target.last_pass.map(Pass::from),
+            last_verify: target.last_verify.map(|verify| Verify::new(&verify, STATUS_NAMES)),
+        }
+    }
+}
+
+/// Differing names in a status.
+const STATUS_NAMES: usize = 100;
+
+impl Verify {
+    /// With the first `most` of the differing names.
+    pub fn new(verify: &VerifyStatus, most: usize) -> Self {
+        let differences = verify.differences.iter().take(most).map(|found| Difference {
+            path: found.name(),
+            aspects: found.aspects.iter().map(|aspect| aspect.as_str().to_owned()).collect(),
+        });
+        Self {
+            began: since_1970(verify.began),
+            seconds: verify.took.as_secs_f64(),
+            compared: verify.compared,
+            differing: verify.differing,
+            differences: differences.collect(),
+            error: verify.error.clone(),
         }
     }
 }
@@ -174,9 +247,10 @@ fn since_1970(time: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use driftless_live::status::{LaneState, MirrorState};
+    use driftless_live::status::{Aspect, Difference, LaneState, MirrorState};
     use driftless_watch::Backend;
     use serde_json::json;
 
@@ -203,6 +277,17 @@ mod tests {
                 bytes: 77,
                 error: None,
             }),
+            last_verify: Some(Arc::new(VerifyStatus {
+                began: UNIX_EPOCH + Duration::from_secs(2),
+                took: Duration::from_millis(500),
+                compared: 9,
+                differing: 1,
+                differences: vec![Difference {
+                    path: None,
+                    aspects: vec![Aspect::Mode, Aspect::Time],
+                }],
+                error: None,
+            })),
         }
     }
 
@@ -222,6 +307,7 @@ mod tests {
                 warning: None,
             },
             next_pass: Some(UNIX_EPOCH + Duration::from_secs(60)),
+            next_verify: None,
             targets: vec![target()],
         };
         let report = Status { version: "0.1.0".to_owned(), mirrors: vec![status.into()] };
@@ -237,6 +323,7 @@ mod tests {
                     "directories": 300, "polled": 0, "events": 12, "overflows": 0, "warning": null
                 },
                 "next_pass": 60.0,
+                "next_verify": null,
                 "targets": [{
                     "url": "rsync://web1user@127.0.0.1:8731/web1",
                     "state": "backing-off",
@@ -252,6 +339,11 @@ mod tests {
                     "refusals": ["delete"],
                     "last_pass": {
                         "began": 1.5, "seconds": 0.25, "files_sent": 3, "bytes_sent": 77, "error": null
+                    },
+                    "last_verify": {
+                        "began": 2.0, "seconds": 0.5, "compared": 9, "differing": 1,
+                        "differences": [{ "path": ".", "aspects": ["mode", "time"] }],
+                        "error": null
                     },
                 }],
             }],

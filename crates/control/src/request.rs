@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `POST /api/flush`.
+/// `POST /api/flush` and `POST /api/verify`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Flush {
+pub struct Wait {
     /// `MIRROR` or `MIRROR/TARGET`; all when absent.
     pub mirror: Option<String>,
     /// Seconds to wait.
     pub timeout: f64,
 }
 
-impl Default for Flush {
+impl Default for Wait {
     fn default() -> Self {
         Self { mirror: None, timeout: 3600.0 }
     }

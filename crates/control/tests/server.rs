@@ -8,9 +8,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use driftless_control::request::{Choice, Flush, Resume};
+use driftless_control::mirrors::Ended;
+use driftless_control::request::{Choice, Resume, Wait};
 use driftless_control::{Client, ClientError, Mirrors, Operated, Server, ServerError};
-use driftless_live::status::{LaneState, MirrorState, MirrorStatus, TargetStatus, WatchStatus};
+use driftless_live::status::{
+    Aspect, Difference, LaneState, MirrorState, MirrorStatus, TargetStatus, VerifyStatus,
+    WatchStatus,
+};
 
 /// Knows one target, `web1`.
 struct Recorder {
@@ -42,6 +46,7 @@ impl Operated for Recorder {
             error: None,
             watch: WatchStatus::default(),
             next_pass: None,
+            next_verify: None,
             targets: vec![TargetStatus {
                 url: "rsync://h/web1".to_owned(),
                 state: LaneState::Live,
@@ -56,6 +61,7 @@ impl Operated for Recorder {
                 next_retry: None,
                 refusals: Vec::new(),
                 last_pass: None,
+                last_verify: None,
             }],
         }
     }
@@ -75,6 +81,22 @@ impl Operated for Recorder {
 
     fn resync(&self, target: Option<&str>) -> Result<(), String> {
         self.tell("resync", target)
+    }
+
+    fn verify(&self, target: Option<&str>, timeout: Duration) -> Result<Vec<Ended>, String> {
+        self.tell(&format!("verify {timeout:?}"), target)?;
+        let differs = self.name == "www";
+        let status = VerifyStatus {
+            began: std::time::SystemTime::now(),
+            took: Duration::from_secs(1),
+            compared: 7,
+            differing: u64::from(differs),
+            differences: Vec::from_iter(
+                differs.then(|| Difference { path: None, aspects: vec![Aspect::Time] }),
+            ),
+            error: None,
+        };
+        Ok(vec![("rsync://h/web1".to_owned(), Arc::new(status))])
     }
 }
 
@@ -138,6 +160,23 @@ fn commands_reach_the_mirror_and_target_they_name() {
 }
 
 #[test]
+fn a_verify_is_answered_with_what_each_target_was_found_to_be() {
+    let rig = rig();
+    let request = Wait { mirror: None, timeout: 2.5 };
+    let targets = rig.client.verify(&request).unwrap().targets;
+    let found: Vec<_> = targets
+        .iter()
+        .map(|target| (&*target.mirror, &*target.url, target.verify.differing))
+        .collect();
+    assert_eq!(found, [("www", "rsync://h/web1", 1), ("data", "rsync://h/web1", 0)]);
+    assert_eq!(targets[0].verify.differences[0].path, ".");
+    assert_eq!(told(&rig.data), ["verify 2.5s None"]);
+    let unknown = Wait { mirror: Some("www/web9".to_owned()), ..request };
+    let error = rig.client.verify(&unknown).unwrap_err();
+    assert_eq!(error.to_string(), "mirror www: no target web9");
+}
+
+#[test]
 fn unknown_mirrors_and_targets_are_refused_with_what_there_is() {
     let rig = rig();
     let error = rig.client.pause(&choice("ww")).unwrap_err();
@@ -150,7 +189,7 @@ fn unknown_mirrors_and_targets_are_refused_with_what_there_is() {
 #[test]
 fn a_flush_that_comes_too_late_names_who_is_behind() {
     let rig = rig_with(|| Err(vec!["web1: backing-off".to_owned()]));
-    let flush = Flush { mirror: None, timeout: 0.5 };
+    let flush = Wait { mirror: None, timeout: 0.5 };
     match rig.client.flush(&flush).unwrap_err() {
         ClientError::Behind { error, lines } => {
             assert_eq!(error, "not everywhere after 500ms");
@@ -159,7 +198,7 @@ fn a_flush_that_comes_too_late_names_who_is_behind() {
         other => panic!("{other}"),
     }
     assert_eq!(told(&rig.data), ["flush 500ms None"]);
-    rig.client.flush(&Flush { mirror: Some("data".to_owned()), timeout: 1.0 }).unwrap();
+    rig.client.flush(&Wait { mirror: Some("data".to_owned()), timeout: 1.0 }).unwrap();
 }
 
 /// Receives when the mirror's flush has begun; it lasts until something is sent.
@@ -182,7 +221,7 @@ fn a_flush_that_waits_delays_no_status() {
     let (open, began, wait) = gate();
     let rig = rig_with(wait);
     let client = rig.client.clone();
-    let flush = std::thread::spawn(move || client.flush(&Flush { mirror: None, timeout: 60.0 }));
+    let flush = std::thread::spawn(move || client.flush(&Wait { mirror: None, timeout: 60.0 }));
     began.recv().unwrap();
     assert_eq!(rig.client.status().unwrap().mirrors.len(), 2);
     open.send(()).unwrap();
@@ -194,7 +233,7 @@ fn the_end_of_the_server_ends_a_flush_that_waits() {
     let (open, began, wait) = gate();
     let Rig { client, server, dir, .. } = rig_with(wait);
     let path = dir.path().join("control.sock");
-    let flush = std::thread::spawn(move || client.flush(&Flush { mirror: None, timeout: 60.0 }));
+    let flush = std::thread::spawn(move || client.flush(&Wait { mirror: None, timeout: 60.0 }));
     began.recv().unwrap();
     drop(server);
     let error = flush.join().unwrap().unwrap_err();
@@ -272,6 +311,6 @@ fn a_flush_before_any_mirror_runs_does_not_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("control.sock");
     let _server = Server::start(&socket, std::sync::Arc::new(None)).unwrap();
-    let error = Client::new(&socket).flush(&Flush { mirror: Option::None, timeout: 0.05 });
+    let error = Client::new(&socket).flush(&Wait { mirror: Option::None, timeout: 0.05 });
     assert!(error.unwrap_err().to_string().contains("no mirror runs"));
 }

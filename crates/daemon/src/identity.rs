@@ -222,6 +222,21 @@ pub(crate) fn drop_to(ids: &Ids) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Bounds the memory of this process; 0 leaves it as it is. What goes beyond ends the process.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    if bytes == 0 {
+        return Ok(());
+    }
+    // Memory of its own, not what is mapped of libraries or merely reserved.
+    let known = getrlimit(Resource::Data);
+    let current = Some(known.maximum.map_or(bytes, |most| most.min(bytes)));
+    Ok(setrlimit(Resource::Data, Rlimit { current, ..known })?)
+}
+
 /// What names of users and character sets are read from.
 const NAME_SERVICE: &[&str] = &[
     "/etc/passwd",

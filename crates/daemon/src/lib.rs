@@ -12,6 +12,7 @@ mod args;
 mod auth;
 pub mod command;
 pub mod conf;
+mod crowd;
 mod door;
 mod greet;
 mod hooks;

@@ -30,12 +30,13 @@ use driftless_transfer::connect::stream::Stream;
 use jiff::tz::TimeZone;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use socket2::Socket;
 
 use crate::command::Settings;
 use crate::conf::{Config, Key, load};
+use crate::crowd::{Limits, Member, Verdict};
 use crate::door::{Door, Step};
 use crate::greet::{listing, opening};
 use crate::hosts;
@@ -87,6 +88,7 @@ struct Child {
     since: Instant,
     module: String,
     user: String,
+    is_busy: bool,
 }
 
 /// How a listener ended.
@@ -232,15 +234,20 @@ impl Listener {
         let mut buffer = [0; 256];
         while matches!(self.signals.read(&mut buffer), Ok(len) if len > 0) {}
         let mut ended = Vec::new();
-        while let Ok(Some((pid, _))) = waitpid(None, WaitOptions::NOHANG) {
-            ended.push(pid.as_raw_nonzero().get());
+        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+            ended.push((pid.as_raw_nonzero().get(), status.terminating_signal()));
         }
         // What they said last comes before their end.
         if let Some(ending) = self.listen_to_sessions() {
             return Some(ending);
         }
-        for pid in ended {
-            self.children.remove(&pid);
+        for (pid, signal) in ended {
+            let session = self.children.remove(&pid);
+            if let (Some(Child { shown, module, .. }), Some(signal)) = (session, signal) {
+                let text =
+                    format!("session {pid} of {shown} in module {module} ended by signal {signal}");
+                self.log.line(Weight::Error, text);
+            }
             let Some((addr, waiters)) = self.names.ended(pid) else { continue };
             let text = format!("name lookup failed for {addr}: its process ended early");
             self.log.line(Weight::Warning, text);
@@ -266,6 +273,11 @@ impl Listener {
                             self.failures.remove(&origin);
                         }
                         (child.module, child.user) = (module, user);
+                    }
+                }
+                Event::Busy => {
+                    if let Some(child) = self.children.get_mut(&(pid as i32)) {
+                        child.is_busy = true;
                     }
                 }
                 Event::Rejected => {
@@ -548,6 +560,9 @@ impl Listener {
     /// Makes a process for the connection; `Some` in it.
     fn fork(&mut self, waiting: &Waiting) -> Option<()> {
         let _ = epoll::delete(&self.epoll, &waiting.socket);
+        if !self.has_room(waiting) {
+            return None;
+        }
         match fork() {
             Ok(Fork::Parent(pid)) => {
                 self.counters.sessions += 1;
@@ -557,6 +572,7 @@ impl Listener {
                     since: Instant::now(),
                     module: String::new(),
                     user: String::new(),
+                    is_busy: false,
                 };
                 self.children.insert(pid.as_raw_nonzero().get(), child);
                 None
@@ -570,6 +586,43 @@ impl Listener {
                 self.log.line(Weight::Error, format!("fork failed: {why}"));
                 let _ = (&waiting.socket).write_all(b"@ERROR: fork failed\n");
                 None
+            }
+        }
+    }
+
+    /// Whether one more session is possible; where another one is to give way, it does.
+    fn has_room(&mut self, waiting: &Waiting) -> bool {
+        let globals = waiting.config.globals();
+        let limit = |key| usize::try_from(globals.int(key)).unwrap_or(0);
+        let limits = Limits {
+            per_address: limit(Key::MaxSessionsPerAddress),
+            in_all: limit(Key::MaxSessions),
+        };
+        let members = self.children.iter().map(|(pid, child)| Member {
+            pid: *pid,
+            addr: child.addr,
+            since: child.since,
+            is_busy: child.is_busy,
+        });
+        match limits.judge(waiting.peer.origin(), members) {
+            Verdict::Admitted => true,
+            Verdict::Instead(pid) => {
+                if let Some(gone) = self.children.remove(&pid)
+                    && let Some(process) = Pid::from_raw(pid)
+                {
+                    let _ = kill_process(process, Signal::KILL);
+                    let (old, new) = (gone.shown, waiting.peer.both());
+                    let text = format!("too many sessions: that of {old} gives way to {new}");
+                    self.log.line(Weight::Warning, text);
+                }
+                true
+            }
+            Verdict::Refused(limit) => {
+                let from = waiting.peer.both();
+                self.log.line(Weight::Warning, format!("too many sessions: {from} is refused"));
+                let text = format!("@ERROR: max connections ({limit}) reached -- try again later");
+                let _ = (&waiting.socket).write_all(format!("{text}\n").as_bytes());
+                false
             }
         }
     }

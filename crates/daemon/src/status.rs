@@ -16,6 +16,8 @@ pub(crate) enum Event {
     Named { addr: IpAddr, name: String },
     /// Somebody was let into a module.
     Entered { module: String, user: String },
+    /// A client has said what it wants, and it is done.
+    Busy,
     /// Somebody did not prove who they are.
     Rejected,
 }
@@ -39,14 +41,19 @@ pub(crate) fn channel() -> io::Result<(Teller, Ear)> {
 impl Teller {
     /// A full queue loses an event, and no session waits for it.
     pub(crate) fn say(&self, event: &Event) {
-        let _ = self.send(event);
+        let _ = self.send(std::process::id(), event);
     }
 
-    /// Waits for room in the queue, up to [`PATIENCE`]: connections wait for this event.
+    /// Waits for room in the queue, up to [`PATIENCE`]: something depends on this event.
     pub(crate) fn insist(&self, event: &Event) {
+        self.insist_as(std::process::id(), event);
+    }
+
+    /// As [`Teller::insist`], for another process.
+    pub(crate) fn insist_as(&self, pid: u32, event: &Event) {
         let Some(socket) = &self.0 else { return };
         let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-        while self.send(event).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        while self.send(pid, event).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             let room = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&limit));
             if !matches!(room, Ok(1..)) {
                 return;
@@ -54,14 +61,15 @@ impl Teller {
         }
     }
 
-    fn send(&self, event: &Event) -> io::Result<()> {
+    fn send(&self, pid: u32, event: &Event) -> io::Result<()> {
         let Some(socket) = &self.0 else { return Ok(()) };
         let words = match event {
             Event::Named { addr, name } => format!("named\0{addr}\0{name}"),
             Event::Entered { module, user } => format!("entered\0{module}\0{user}"),
+            Event::Busy => "busy".to_owned(),
             Event::Rejected => "rejected".to_owned(),
         };
-        socket.send(format!("{}\0{words}", std::process::id()).as_bytes()).map(drop)
+        socket.send(format!("{pid}\0{words}").as_bytes()).map(drop)
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
@@ -85,6 +93,7 @@ impl Ear {
                 ["entered", module, user] => {
                     Event::Entered { module: module.to_owned(), user: user.to_owned() }
                 }
+                ["busy"] => Event::Busy,
                 ["rejected"] => Event::Rejected,
                 _ => continue,
             };
@@ -108,6 +117,7 @@ mod tests {
         let events = [
             Event::Named { addr: "::1".parse().unwrap(), name: "localhost".to_owned() },
             Event::Entered { module: "m".to_owned(), user: String::new() },
+            Event::Busy,
             Event::Rejected,
         ];
         events.iter().for_each(|event| teller.say(event));
@@ -120,7 +130,7 @@ mod tests {
     #[test]
     fn an_event_that_is_insisted_on_survives_a_full_queue() {
         let (teller, ear) = channel().unwrap();
-        while teller.send(&Event::Rejected).is_ok() {}
+        while teller.send(1, &Event::Rejected).is_ok() {}
         let name = Event::Named { addr: "::1".parse().unwrap(), name: "localhost".to_owned() };
         std::thread::scope(|scope| {
             let insisting = scope.spawn(|| teller.insist(&name));

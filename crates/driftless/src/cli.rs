@@ -7,6 +7,7 @@ use driftless_watch::tools::Tool;
 
 use crate::commands::{
     check, completions, daemon, demo, flush, live, man, pause, resume, resync, rsync, status, tool,
+    verify,
 };
 
 /// Keeps directory trees identical on many machines, live, and can prove it
@@ -25,6 +26,7 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Resync(resync::Resync),
+    Verify(verify::Verify),
     Check(check::Check),
     Demo(demo::Demo),
     /// Copy files as rsync does: the same options, output and exit codes
@@ -61,6 +63,7 @@ impl Cli {
             Command::Pause(pause) => pause.run(),
             Command::Resume(resume) => resume.run(),
             Command::Resync(resync) => resync.run(),
+            Command::Verify(verify) => verify.run(),
             Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
             Command::Rsync(_) => Ok(rsync::run()),

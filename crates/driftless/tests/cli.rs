@@ -221,7 +221,7 @@ fn a_wrong_file_is_refused_with_line_and_key() {
         &["live", "-c", "nowhere.toml"],
         1,
         "driftless: cannot read the configuration nowhere.toml: No such file or directory (os \
-         error 2)",
+         error 2); check the path after -c",
     );
 }
 

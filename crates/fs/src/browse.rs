@@ -13,7 +13,7 @@ use driftless_tree::{Meta, RelPath};
 use rustix::fs::{AtFlags, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -73,11 +73,15 @@ impl Dir {
             .is_ok_and(|name| rustix::fs::accessat(self, name, access, AtFlags::EACCESS).is_ok())
     }
 
-    /// Opens the device `name` for reading, and says how many bytes it has.
-    pub fn open_device(&self, name: &[u8]) -> io::Result<(File, u64)> {
+    /// Opens the device `name` for reading, and says how many bytes it has; with `follow`, also the
+    /// one that a link of that name leads to.
+    pub fn open_device(&self, name: &[u8], follow: bool) -> io::Result<(File, u64)> {
         let name = one_component(name)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(openat(self, name, flags, Mode::empty())?);
+        let mut file = File::from(match follow {
+            true => open_following(self.as_fd(), name, flags)?,
+            false => openat(self, name, flags | OFlags::NOFOLLOW, Mode::empty())?,
+        });
         let len = file.seek(SeekFrom::End(0)).unwrap_or(0);
         Ok((file, len))
     }
@@ -98,7 +102,7 @@ fn open_following(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<Own
     }
 }
 
-fn open_unchecked(path: &Path) -> io::Result<File> {
+pub(crate) fn open_unchecked(path: &Path) -> io::Result<File> {
     let Some(ground) = ground::current() else { return File::open(path) };
     // A fifo in its place must not hold us up.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
@@ -127,23 +131,4 @@ pub fn read_link_unchecked(path: &Path) -> io::Result<Vec<u8>> {
         }
     };
     Ok(text.into_bytes())
-}
-
-/// The content of an operator's file; `None` when there is none. At most `limit` bytes.
-///
-/// # Errors
-/// It cannot be read, or is longer.
-pub fn read_unchecked(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = match open_unchecked(path) {
-        Ok(file) => file,
-        Err(error) if crate::is_absent(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut content = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() as u64 > limit {
-        let what = format!("it is longer than {limit} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-    }
-    Ok(Some(content))
 }

@@ -4,6 +4,7 @@
 //! elsewhere: a link counts only when the superuser or our own user made it. Where it leads is not
 //! judged, unless the process is confined ([`crate::ground`]).
 
+use crate::browse;
 use crate::ground::{self, Last};
 use crate::meta;
 use crate::root::{FsError, Root};
@@ -13,7 +14,7 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -53,10 +54,77 @@ pub fn stat(path: &Path) -> io::Result<Meta> {
 /// # Errors
 /// It cannot be opened, is no regular file, or is longer than `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
+    read_all(open(path, OFlags::RDONLY | OFlags::NONBLOCK, 0)?, limit)
+}
+
+/// As [`read`], of a path that starts at an open directory; an absolute link leads on from the
+/// system's root.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_below(root: &Root, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let last = Some((OFlags::RDONLY | OFlags::NONBLOCK, 0));
+    read_all(walk_from(Some(root.as_fd()), path.as_os_str().as_bytes(), last)?.into(), limit)
+}
+
+fn read_all(file: File, limit: u64) -> io::Result<Vec<u8>> {
     if meta::of_stat(&rustix::fs::fstat(&file)?)?.kind != Kind::File {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
+    read_within(file, limit)
+}
+
+/// The content of a file, pipe or terminal that an operator named; waits for a pipe's writer.
+///
+/// # Errors
+/// It cannot be opened or read, or is longer than `limit` bytes.
+pub fn read_any(path: &Path, limit: u64, links: Links) -> io::Result<Vec<u8>> {
+    read_within(open_any(path, links)?, limit)
+}
+
+/// Opens a file, pipe or terminal that an operator named, for reading.
+///
+/// # Errors
+/// As the system says; `ELOOP` when a link is in the way that is not followed.
+pub fn open_any(path: &Path, links: Links) -> io::Result<File> {
+    match links {
+        Links::Trusted => open(path, OFlags::RDONLY | OFlags::NOCTTY, 0),
+        Links::All => browse::open_unchecked(path),
+    }
+}
+
+/// Whether [`open_any`] would find something; a pipe is left alone, since its writer would notice.
+///
+/// # Errors
+/// As for [`open_any`].
+pub fn check_any(path: &Path, links: Links) -> io::Result<()> {
+    let found = match links {
+        Links::Trusted => stat(path)?,
+        Links::All => browse::stat_unchecked(path, true)?,
+    };
+    if found.kind == Kind::File {
+        open_any(path, links)?;
+    }
+    Ok(())
+}
+
+/// Which symbolic links on an operator's path are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// Those of trusted owners.
+    Trusted,
+    /// All, since the operator vouches for them.
+    All,
+}
+
+impl Links {
+    /// With `--insecure-links`, or without.
+    pub fn of(insecure: bool) -> Self {
+        if insecure { Self::All } else { Self::Trusted }
+    }
+}
+
+fn read_within(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
@@ -136,10 +204,23 @@ fn walk(path: &Path) -> io::Result<OwnedFd> {
 
 /// `last`: how the end of the path is opened; `None` for a handle that only names it.
 fn walk_to(path: &Path, last: Option<(OFlags, u32)>) -> io::Result<OwnedFd> {
-    let raw = path.as_os_str().as_bytes();
+    walk_from(None, path.as_os_str().as_bytes(), last)
+}
+
+/// `base`: where the path starts; `None` for the system's root or the working directory, whichever
+/// it is written from.
+fn walk_from(
+    base: Option<BorrowedFd<'_>>,
+    raw: &[u8],
+    last: Option<(OFlags, u32)>,
+) -> io::Result<OwnedFd> {
     if let Some(ground) = ground::current() {
         let (flags, mode) = last.unwrap_or((OFlags::PATH, 0));
-        return Ok(ground.open(raw, Last { flags, mode, follow: true })?);
+        let last = Last { flags, mode, follow: true };
+        return Ok(match base {
+            None => ground.open(raw, last)?,
+            Some(base) => ground.open_from(base, raw, last)?,
+        });
     }
     if raw.is_empty() {
         return Err(Errno::NOENT.into());
@@ -148,7 +229,10 @@ fn walk_to(path: &Path, last: Option<(OFlags, u32)>) -> io::Result<OwnedFd> {
     let start = |absolute: bool| {
         openat(CWD, if absolute { "/" } else { "." }, PASS | OFlags::DIRECTORY, Mode::empty())
     };
-    let mut at = start(raw.starts_with(b"/"))?;
+    let mut at = match base {
+        None => start(raw.starts_with(b"/"))?,
+        Some(base) => openat(base, ".", PASS | OFlags::DIRECTORY, Mode::empty())?,
+    };
     let mut left: VecDeque<Vec<u8>> = components(raw).collect();
     // A slash at the end asks for a directory, also behind a link.
     let must_be_dir = raw.ends_with(b"/");
@@ -173,6 +257,16 @@ fn walk_to(path: &Path, last: Option<(OFlags, u32)>) -> io::Result<OwnedFd> {
         link_count += 1;
         if (found.uid != 0 && found.uid != trusted) || link_count > MAX_LINKS {
             return Err(Errno::LOOP.into());
+        }
+        if rustix::fs::fstatfs(&next)?.f_type == libc::PROC_SUPER_MAGIC {
+            // It stands for an open file, which may have no path.
+            let (flags, mode) = last.unwrap_or((OFlags::PATH, 0));
+            let flags = flags | OFlags::CLOEXEC;
+            at = openat(&at, name.as_slice(), flags, Mode::from_raw_mode(mode))?;
+            if last.is_some() {
+                return Ok(at);
+            }
+            continue;
         }
         let text = rustix::fs::readlinkat(&next, "", Vec::new())?.into_bytes();
         if text.starts_with(b"/") {
@@ -234,6 +328,17 @@ mod tests {
     }
 
     #[test]
+    fn an_open_pipe_is_read_by_its_name() {
+        use std::io::Write;
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"text").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", reader.as_raw_fd());
+        assert_eq!(read_any(Path::new(&path), 4, Links::Trusted).unwrap(), b"text");
+        assert!(read(Path::new(&path), 4).is_err());
+    }
+
+    #[test]
     fn files_are_opened_over_trusted_links_only() {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path();
@@ -246,10 +351,13 @@ mod tests {
         open_to_append(&base.join("dangling"), 0o600).unwrap();
         assert_eq!(stat(&base.join("new")).unwrap().kind, Kind::File);
         assert!(open_to_update(&base.join("none/f"), 0o600).is_err());
+        let root = Root::open(base).unwrap();
+        assert_eq!(read_below(&root, Path::new("ours"), 4).unwrap(), b"text");
         if rustix::process::geteuid().is_root() {
             symlink("f", base.join("theirs")).unwrap();
             lchown(base.join("theirs"), Some(12345), None).unwrap();
             assert!(read(&base.join("theirs"), 4).is_err());
+            assert!(read_below(&root, Path::new("theirs"), 4).is_err());
             assert!(open_to_append(&base.join("theirs"), 0o600).is_err());
         }
     }

@@ -1,15 +1,17 @@
 //! Extended attributes, and the ACLs in them.
 //!
 //! Attributes are reached over `/proc/self/fd`, so that files need not be opened and symbolic links
-//! are not followed.
+//! are not followed. Where that is missing, as after `chroot`, the working directory goes to the
+//! file's directory for the moment.
 
 use crate::dir::{Dir, one_component};
 use crate::folder::Folder;
 use crate::ground::{self, Last};
-use rustix::fs::XattrFlags;
+use rustix::fs::{CWD, Mode, OFlags, XattrFlags, openat};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Mutex, OnceLock};
 
 /// The longest value that is read; the kernel's own limit is 64 KiB.
 const MAX_VALUE_LEN: usize = 128 << 20;
@@ -76,77 +78,107 @@ pub fn remove_open_xattr(file: &std::fs::File, name: &[u8]) -> io::Result<()> {
 }
 
 fn names(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let Reached { path, follow, .. } = &reach(dir, of)?;
-    let list = read_growing(|buffer| match *follow {
-        true => rustix::fs::listxattr(path.as_slice(), buffer),
-        false => rustix::fs::llistxattr(path.as_slice(), buffer),
-    });
-    let list = match list {
-        Err(Errno::NOTSUP) => return Ok(Vec::new()),
-        list => list?,
-    };
+    let list = reach(dir, of, |path, follow| {
+        let list = read_growing(|buffer| match follow {
+            true => rustix::fs::listxattr(path, buffer),
+            false => rustix::fs::llistxattr(path, buffer),
+        });
+        match list {
+            Err(Errno::NOTSUP) => Ok(Vec::new()),
+            list => list,
+        }
+    })?;
     let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
     Ok(names.map(<[u8]>::to_vec).collect())
 }
 
 pub(crate) fn value(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let Reached { path, follow, .. } = &reach(dir, of)?;
-    let value = read_growing(|buffer| match *follow {
-        true => rustix::fs::getxattr(path.as_slice(), name, buffer),
-        false => rustix::fs::lgetxattr(path.as_slice(), name, buffer),
-    });
-    match value {
-        Ok(value) => Ok(Some(value)),
-        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    reach(dir, of, |path, follow| {
+        let value = read_growing(|buffer| match follow {
+            true => rustix::fs::getxattr(path, name, buffer),
+            false => rustix::fs::lgetxattr(path, name, buffer),
+        });
+        match value {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
 }
 
 pub(crate) fn set(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
-    let Reached { path, follow, .. } = &reach(dir, of)?;
-    let (path, flags) = (path.as_slice(), XattrFlags::empty());
-    let set = match *follow {
+    let flags = XattrFlags::empty();
+    reach(dir, of, |path, follow| match follow {
         true => rustix::fs::setxattr(path, name, value, flags),
         false => rustix::fs::lsetxattr(path, name, value, flags),
-    };
-    Ok(set?)
+    })
 }
 
 pub(crate) fn remove(dir: BorrowedFd<'_>, of: Of<'_>, name: &[u8]) -> io::Result<()> {
-    let Reached { path, follow, .. } = &reach(dir, of)?;
-    let removed = match *follow {
-        true => rustix::fs::removexattr(path.as_slice(), name),
-        false => rustix::fs::lremovexattr(path.as_slice(), name),
-    };
-    match removed {
-        Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
-        answer => Ok(answer?),
+    reach(dir, of, |path, follow| {
+        let removed = match follow {
+            true => rustix::fs::removexattr(path, name),
+            false => rustix::fs::lremovexattr(path, name),
+        };
+        match removed {
+            Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+            answer => answer,
+        }
+    })
+}
+
+/// Calls `act` with a path that leads to what is meant, and with whether a link at its end is
+/// followed.
+fn reach<T>(
+    dir: BorrowedFd<'_>,
+    of: Of<'_>,
+    act: impl FnOnce(&[u8], bool) -> Result<T, Errno>,
+) -> io::Result<T> {
+    if !has_proc() {
+        return reach_from_inside(dir, of, act);
     }
-}
-
-/// A path to a file that is held open, or whose directory is.
-struct Reached {
-    path: Vec<u8>,
-    follow: bool,
-    /// Keeps the number in the path ours.
-    _held: Option<OwnedFd>,
-}
-
-fn reach(dir: BorrowedFd<'_>, of: Of<'_>) -> io::Result<Reached> {
     let numbered = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes();
     let entry =
         |name| Ok::<_, io::Error>([&numbered(dir), &b"/"[..], one_component(name)?].concat());
-    Ok(match of {
-        Of::Dir => Reached { path: numbered(dir), follow: true, _held: None },
-        Of::Entry(name) => Reached { path: entry(name)?, follow: false, _held: None },
-        Of::Target(name) => match ground::current() {
-            None => Reached { path: entry(name)?, follow: true, _held: None },
-            Some(ground) => {
-                let target = ground.open_from(dir, one_component(name)?, Last::HANDLE)?;
-                Reached { path: numbered(target.as_fd()), follow: true, _held: Some(target) }
-            }
-        },
+    Ok(match (of, ground::current()) {
+        (Of::Dir, _) => act(&numbered(dir), true)?,
+        (Of::Entry(name), _) => act(&entry(name)?, false)?,
+        (Of::Target(name), None) => act(&entry(name)?, true)?,
+        (Of::Target(name), Some(ground)) => {
+            let target = ground.open_from(dir, one_component(name)?, Last::HANDLE)?;
+            act(&numbered(target.as_fd()), true)?
+        }
     })
+}
+
+/// Whether open files have names in `/proc`; after `chroot` they have none.
+fn has_proc() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    // Whoever fills the root could have put something else there.
+    let is_proc = |fs: rustix::fs::StatFs| fs.f_type == libc::PROC_SUPER_MAGIC;
+    *HAS.get_or_init(|| rustix::fs::statfs("/proc/self/fd").is_ok_and(is_proc))
+}
+
+/// As [`reach`], where the working directory goes to the directory for the moment.
+fn reach_from_inside<T>(
+    dir: BorrowedFd<'_>,
+    of: Of<'_>,
+    act: impl FnOnce(&[u8], bool) -> Result<T, Errno>,
+) -> io::Result<T> {
+    static AWAY: Mutex<()> = Mutex::new(());
+    let (path, follow) = match (of, ground::current()) {
+        (Of::Dir, _) => (&b"."[..], true),
+        (Of::Entry(name), _) => (one_component(name)?, false),
+        (Of::Target(name), None) => (one_component(name)?, true),
+        // Nothing that such a link leads to can be named here without following it anywhere.
+        (Of::Target(_), Some(_)) => return Err(Errno::NOTSUP.into()),
+    };
+    let _alone = AWAY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let back = openat(CWD, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::process::fchdir(dir)?;
+    let done = act(path, follow);
+    rustix::process::fchdir(back)?;
+    Ok(done?)
 }
 
 /// Calls `read` with ever larger buffers until all fits.
@@ -241,6 +273,37 @@ pub fn encode_acl(entries: &[(Whom, u8)]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::root::Root;
+
+    #[test]
+    fn without_names_of_open_files_the_same_is_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "").unwrap();
+        std::os::unix::fs::symlink("f", dir.path().join("l")).unwrap();
+        let folder = Root::open(dir.path()).unwrap().folder(None, Default::default()).unwrap();
+        let here = std::env::current_dir().unwrap();
+        let name = &b"user.a"[..];
+        for of in [Of::Dir, Of::Entry(b"f")] {
+            let flags = XattrFlags::empty();
+            reach_from_inside(folder.as_fd(), of, |path, _| {
+                rustix::fs::setxattr(path, name, b"v", flags)
+            })
+            .unwrap();
+            assert_eq!(folder.xattr(of, name).unwrap().unwrap(), b"v");
+        }
+        let seen = |of| {
+            reach_from_inside(folder.as_fd(), of, |path, follow| {
+                let mut room = [0; 8];
+                match follow {
+                    true => rustix::fs::getxattr(path, name, &mut room[..]),
+                    false => rustix::fs::lgetxattr(path, name, &mut room[..]),
+                }
+            })
+        };
+        assert_eq!(seen(Of::Target(b"l")).unwrap(), 1);
+        assert!(seen(Of::Entry(b"l")).is_err());
+        assert!(seen(Of::Entry(b"../f")).is_err());
+        assert_eq!(std::env::current_dir().unwrap(), here);
+    }
 
     #[test]
     fn an_acl_survives_its_encoding() {

@@ -38,6 +38,8 @@ pub struct MirrorConfig {
     pub backend: Option<Backend>,
     /// When full passes run besides those that the mirror needs.
     pub schedule: Option<Schedule>,
+    /// When targets are compared by checksum.
+    pub verify: Option<Schedule>,
 }
 
 /// A source on another machine that directories of this one are made to equal at set times.

@@ -21,7 +21,7 @@ use crate::lane::rsync::RsyncTarget;
 use crate::lane::{Lane, PausedBy, Target, View, run, wall_clock};
 use crate::links::Links;
 use crate::rules::SourceRules;
-use crate::status::{MirrorState, MirrorStatus};
+use crate::status::{MirrorState, MirrorStatus, VerifyStatus};
 
 /// Why a mirror cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +180,8 @@ impl Mirror {
                     // A bug met by one batch must not end the mirroring of its target.
                     let served = catch_unwind(AssertUnwindSafe(|| {
                         let mut target = shared.target(at);
-                        run(&lane, &shared.config, &shared.view, &shared.serial, &mut *target);
+                        let Shared { config, view, serial, .. } = &*shared;
+                        run(&lane, config, view, serial, &|| shared.news(), &mut *target);
                     }));
                     if served.is_err() {
                         let serial = shared.serial.load(Ordering::Relaxed);
@@ -194,7 +195,11 @@ impl Mirror {
         spawn("source".into(), Box::new(move || keeper.keep_source()))?;
         if shared.config.schedule.is_some() {
             let keeper = Arc::clone(&shared);
-            spawn("schedule".into(), Box::new(move || keeper.keep_schedule()))?;
+            spawn("schedule".into(), Box::new(move || keeper.keep_passes()))?;
+        }
+        if shared.config.verify.is_some() {
+            let keeper = Arc::clone(&shared);
+            spawn("verify".into(), Box::new(move || keeper.keep_verifies()))?;
         }
         Ok(Self { shared, threads: Mutex::new(threads) })
     }
@@ -214,7 +219,8 @@ impl Mirror {
             state: source.state,
             error: source.error.clone(),
             watch: source.watcher.as_ref().map(|w| source::watch_status(w)).unwrap_or_default(),
-            next_pass: shared.next_pass(),
+            next_pass: schedule::next_of(shared.config.schedule.as_ref()),
+            next_verify: schedule::next_of(shared.config.verify.as_ref()),
             targets: shared.lanes.iter().map(|lane| lane.status()).collect(),
         }
     }
@@ -227,14 +233,10 @@ impl Mirror {
         let deadline = Instant::now() + timeout;
         let lanes = self.lanes(target)?;
         let watcher = self.shared.wait_for_watcher(deadline)?;
-        watcher.barrier().map_err(|error| NotFlushed::Source {
-            mirror: self.shared.config.name.clone(),
-            why: error.to_string(),
-        })?;
-        if self.shared.unseen.swap(false, Ordering::Relaxed) {
-            self.shared.sweep();
-        }
-        let serial = self.shared.serial.load(Ordering::Relaxed);
+        let serial = self
+            .shared
+            .mark_all(&watcher)
+            .map_err(|why| NotFlushed::Source { mirror: self.shared.config.name.clone(), why })?;
         let behind: Vec<String> = lanes
             .iter()
             .filter(|lane| !lane.wait_applied(serial, deadline))
@@ -278,7 +280,30 @@ impl Mirror {
         Ok(())
     }
 
-    /// Asks for a full pass.
+    /// Compares targets with the source by checksum and changes nothing; returns for each how that
+    /// ended, or why it did not within `timeout`.
+    ///
+    /// # Errors
+    /// When there is no such target.
+    pub fn verify(
+        &self,
+        target: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<(String, Arc<VerifyStatus>)>, NoSuchTarget> {
+        let deadline = Instant::now() + timeout;
+        let serial = self.shared.serial.load(Ordering::Relaxed);
+        let lanes = self.lanes(target)?;
+        let asked: Vec<_> = lanes.into_iter().map(|lane| (lane, lane.ask_verify(serial))).collect();
+        let ended = asked.into_iter().map(|(lane, ticket)| {
+            let ended = lane.wait_verified(ticket, deadline);
+            let status = ended.unwrap_or_else(|why| Arc::new(VerifyStatus::impossible(why)));
+            (lane.url.clone(), status)
+        });
+        Ok(ended.collect())
+    }
+
+    /// Asks for a full pass. The files that the last verify found different are sent again
+    /// as well, whatever their size and time.
     ///
     /// # Errors
     /// When there is no such target.
@@ -350,6 +375,22 @@ impl Shared {
                 self.config.delete,
             )),
         }
+    }
+
+    /// Returns once every change so far has its mark: the number of the last one's cause.
+    fn mark_all(&self, watcher: &Watcher) -> Result<u64, String> {
+        watcher.barrier().map_err(|error| error.to_string())?;
+        if self.unseen.swap(false, Ordering::Relaxed) {
+            self.sweep();
+        }
+        Ok(self.serial.load(Ordering::Relaxed))
+    }
+
+    /// As [`Shared::mark_all`], with the watcher that is there.
+    fn news(&self) -> Result<u64, String> {
+        let watcher = self.source().watcher.clone();
+        let watcher = watcher.ok_or("the source is not watched")?;
+        self.mark_all(&watcher)
     }
 
     fn wait_for_watcher(&self, deadline: Instant) -> Result<Arc<Watcher>, NotFlushed> {

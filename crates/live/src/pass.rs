@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 
 use crate::batch::entry;
 use crate::engine::presence::Presence;
+use crate::lane::verify::Chosen;
 use crate::links::{InodeId, Links};
 use crate::rules::{Chains, SourceRules};
 
@@ -29,6 +30,12 @@ pub struct PassSource<'a> {
     ahead: Option<ReadAhead>,
     /// Entries of files carry digests of this kind.
     digests: Option<ChecksumKind>,
+    /// Asked while files are read for their digests.
+    cancelled: Option<&'a dyn Fn() -> bool>,
+    /// Nothing else is listed.
+    chosen: Option<&'a Chosen>,
+    /// Files whose digest was wanted and could not be had, and why.
+    pub undigested: Vec<(RelPath, io::Error)>,
     /// Every name listed.
     pub presence: Presence,
     /// The names listed as one inode.
@@ -54,6 +61,9 @@ impl<'a> PassSource<'a> {
             names: Names::default(),
             ahead: None,
             digests: None,
+            cancelled: None,
+            chosen: None,
+            undigested: Vec::new(),
             presence: Presence::default(),
             groups: FxHashMap::default(),
         }
@@ -62,6 +72,16 @@ impl<'a> PassSource<'a> {
     /// For a target that has none of the files: `ahead` reads them while they are listed.
     pub fn read_ahead(self, ahead: Option<ReadAhead>) -> Self {
         Self { ahead, ..self }
+    }
+
+    /// Reads no more for digests once `cancelled` says so.
+    pub fn unless(self, cancelled: &'a dyn Fn() -> bool) -> Self {
+        Self { cancelled: Some(cancelled), ..self }
+    }
+
+    /// Lists `chosen` names and what leads to them only.
+    pub fn only(self, chosen: Option<&'a Chosen>) -> Self {
+        Self { chosen, ..self }
     }
 
     fn entry(&mut self, path: &[u8], meta: &Meta, link_target: Vec<u8>) -> Entry {
@@ -87,8 +107,12 @@ impl<'a> PassSource<'a> {
             }
             if let (Some(kind), Ok(path)) = (self.digests, RelPath::parse(path)) {
                 // What cannot be read has no digest, so it is asked for, and then told.
-                let sum = self.root.open_file(&path).and_then(|file| file_sum(&file, kind));
-                listed.checksum = sum.unwrap_or_else(|_| vec![0; kind.digest_len()].into());
+                let go_on = || self.cancelled.is_none_or(|cancelled| !cancelled());
+                let sum = self.root.open_file(&path).and_then(|file| file_sum(&file, kind, go_on));
+                listed.checksum = sum.unwrap_or_else(|error| {
+                    self.undigested.push((path, error));
+                    vec![0; kind.digest_len()].into()
+                });
             }
         }
         listed
@@ -121,6 +145,11 @@ impl<'a> PassSource<'a> {
             path.extend_from_slice(name);
             // What is too deep to be named is not mirrored.
             if path.len() > MAX_PATH_LEN {
+                continue;
+            }
+            if let Some(chosen) = self.chosen
+                && RelPath::parse(&path).is_ok_and(|path| !chosen.leads_to(&path))
+            {
                 continue;
             }
             // The kind that came with the name saves looking at what is hidden.

@@ -96,6 +96,7 @@ impl Pull {
             error: None,
             watch: WatchStatus::default(),
             next_pass: config.schedule.next_after(Timestamp::now()).map(SystemTime::from),
+            next_verify: None,
             targets: targets.map(|(path, target)| target.status(path)).collect(),
         }
     }
@@ -166,6 +167,15 @@ impl Pull {
         self.ask(target).map(drop)
     }
 
+    /// The directories that `target` means; all when it is `None`.
+    ///
+    /// # Errors
+    /// When there is no such target.
+    pub fn targets(&self, target: Option<&str>) -> Result<Vec<String>, NoSuchTarget> {
+        let path = |at: usize| self.shared.config.targets[at].display().to_string();
+        Ok(self.choose(target)?.into_iter().map(path).collect())
+    }
+
     /// Abandons a run and ends the thread.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -222,6 +232,7 @@ impl Target {
             next_retry: None,
             refusals: Vec::new(),
             last_pass: self.last_pass.clone(),
+            last_verify: None,
         }
     }
 

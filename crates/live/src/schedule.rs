@@ -1,4 +1,4 @@
-//! When full passes run besides those that a mirror needs: cron expressions, right about clock
+//! When full passes run besides those that a mirror needs, and when it is verified: cron expressions, right about clock
 //! changes.
 //!
 //! A job that names its hour and minute runs once on each of its days, as with classic cron: an hour

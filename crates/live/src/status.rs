@@ -1,7 +1,10 @@
 //! How a mirror is doing: plain values, for any face.
 
-use driftless_watch::Backend;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use driftless_tree::RelPath;
+use driftless_watch::Backend;
 
 /// One mirror.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct MirrorStatus {
     pub watch: WatchStatus,
     /// When the next scheduled pass runs.
     pub next_pass: Option<SystemTime>,
+    /// When the next scheduled verify runs.
+    pub next_verify: Option<SystemTime>,
     /// In the order of the configuration.
     pub targets: Vec<TargetStatus>,
 }
@@ -90,6 +95,8 @@ pub struct TargetStatus {
     pub refusals: Vec<String>,
     /// How the last full pass ended.
     pub last_pass: Option<PassStatus>,
+    /// What the last verify found.
+    pub last_verify: Option<Arc<VerifyStatus>>,
 }
 
 /// A full pass that has ended.
@@ -107,6 +114,98 @@ pub struct PassStatus {
     pub error: Option<String>,
 }
 
+/// A verify that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyStatus {
+    /// When it began.
+    pub began: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// Names of the source that were compared.
+    pub compared: u64,
+    /// Names at which source and target differ.
+    pub differing: u64,
+    /// Those names, the first [`VerifyStatus::MOST_NAMES`] of them.
+    pub differences: Vec<Difference>,
+    /// Why not everything was compared, if it was not.
+    pub error: Option<String>,
+}
+
+impl VerifyStatus {
+    /// Most differing names that are kept.
+    pub const MOST_NAMES: usize = 100_000;
+
+    /// One that could not begin.
+    pub fn impossible(why: impl Into<String>) -> Self {
+        Self {
+            began: SystemTime::now(),
+            took: Duration::ZERO,
+            compared: 0,
+            differing: 0,
+            differences: Vec::new(),
+            error: Some(why.into()),
+        }
+    }
+
+    /// Whether source and target were found to be the same.
+    pub fn proved(&self) -> bool {
+        self.differing == 0 && self.error.is_none()
+    }
+}
+
+/// One name at which a target differs from its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The name; `None` for the root.
+    pub path: Option<RelPath>,
+    /// In what.
+    pub aspects: Vec<Aspect>,
+}
+
+impl Difference {
+    /// The name as one safe line; `.` for the root.
+    pub fn name(&self) -> String {
+        self.path.as_ref().map_or_else(|| ".".to_owned(), RelPath::to_string)
+    }
+}
+
+/// In what a name at the target differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aspect {
+    /// It is not there, or is of another kind.
+    Missing,
+    /// The source does not have it.
+    Extra,
+    /// A file's bytes, a symbolic link's text, a device's number.
+    Content,
+    /// Which names share an inode. A daemon tells of those that should and do not, only.
+    HardLink,
+    /// Permissions.
+    Mode,
+    /// Owner.
+    Owner,
+    /// Group.
+    Group,
+    /// Modification time.
+    Time,
+}
+
+impl Aspect {
+    /// The word for it in status and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Content => "content",
+            Self::HardLink => "hard-link",
+            Self::Mode => "mode",
+            Self::Owner => "owner",
+            Self::Group => "group",
+            Self::Time => "time",
+        }
+    }
+}
+
 /// What a lane does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
@@ -114,6 +213,8 @@ pub enum LaneState {
     Connecting,
     /// A whole-tree transfer.
     FullPass,
+    /// A comparison of the whole tree by checksum; changes wait.
+    Verifying,
     /// Caught up, or about to be.
     Live,
     /// Working through changes that are older than a moment.
@@ -132,6 +233,7 @@ impl LaneState {
         match self {
             Self::Connecting => "connecting",
             Self::FullPass => "full-pass",
+            Self::Verifying => "verifying",
             Self::Live => "live",
             Self::CatchingUp => "catching-up",
             Self::Waiting => "waiting",

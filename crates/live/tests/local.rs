@@ -53,6 +53,7 @@ impl Scene {
             poll_interval: Duration::from_secs(30),
             backend: None,
             schedule: None,
+            verify: None,
         };
         self.mirror = Some(Mirror::start(config).unwrap());
     }

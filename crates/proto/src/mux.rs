@@ -106,6 +106,9 @@ impl Header {
     }
 }
 
+/// The frame with which a peer takes note of a [`Tag::ErrorExit`]; it sends nothing behind it.
+pub const LAST_FRAME: [u8; HEADER_LEN] = [0, 0, 0, TAG_BASE + Tag::ErrorExit as u8];
+
 /// Takes the header of a frame.
 ///
 /// # Errors

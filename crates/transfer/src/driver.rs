@@ -2,10 +2,10 @@
 
 use std::io;
 
-use driftless_proto::item::Item;
+use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::stats::Stats;
-use driftless_tree::RelPath;
 use driftless_tree::flist::Entry;
+use driftless_tree::{Kind, RelPath};
 
 use crate::handover::Handed;
 use crate::options::ChecksumKind;
@@ -172,12 +172,47 @@ pub struct ItemChange(pub u16);
 impl ItemChange {
     /// Content is requested.
     pub fn wants_content(self) -> bool {
-        self.0 & 0x8000 != 0
+        self.has(ItemFlags::TRANSFER)
     }
 
     /// It did not exist.
     pub fn is_new(self) -> bool {
-        self.0 & 0x2000 != 0
+        self.has(ItemFlags::IS_NEW)
+    }
+
+    /// The content differs: a file's bytes or size, a symbolic link's text, a device's number.
+    pub fn differs_in_content(self, kind: Option<Kind>) -> bool {
+        let other_size = kind == Some(Kind::File) && self.has(ItemFlags::REPORT_SIZE);
+        self.wants_content() || other_size || self.has(ItemFlags::REPORT_CHANGE)
+    }
+
+    /// It is made another name of an inode that has one.
+    pub fn is_linked(self) -> bool {
+        self.has(ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS)
+    }
+
+    /// The permissions differ.
+    pub fn differs_in_mode(self) -> bool {
+        self.has(ItemFlags::REPORT_PERMS)
+    }
+
+    /// The owner differs.
+    pub fn differs_in_owner(self) -> bool {
+        self.has(ItemFlags::REPORT_OWNER)
+    }
+
+    /// The group differs.
+    pub fn differs_in_group(self) -> bool {
+        self.has(ItemFlags::REPORT_GROUP)
+    }
+
+    /// The modification time differs.
+    pub fn differs_in_time(self) -> bool {
+        self.has(ItemFlags::REPORT_TIME)
+    }
+
+    fn has(self, flags: u16) -> bool {
+        self.0 & flags == flags
     }
 }
 

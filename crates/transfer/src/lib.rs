@@ -34,6 +34,7 @@ pub mod server_args;
 pub mod source;
 mod stored;
 
+pub use driftless_fs::operator;
 pub use driver::{Content, Driver, ItemChange, Level, Listed, Refusal, SentOutcome};
 pub use error::{PushError, PushFailure};
 pub use local::copy;

@@ -284,12 +284,16 @@ impl Link {
         }
     }
 
-    /// Writes everything and throws away what comes, until the peer leaves or is silent for too
-    /// long.
-    pub(crate) fn drain(&mut self, silence: Duration) {
+    /// Writes everything and throws away what comes, until the peer leaves, says `last`, or is
+    /// silent for too long.
+    pub(crate) fn drain(&mut self, silence: Duration, last: &[u8]) {
         self.set_timeout(Some(silence));
-        while let Ok(Received::Bytes) = self.receive(&|| false) {
-            self.input.clear();
+        while !self.input.ends_with(last) {
+            let seen = self.input.len().saturating_sub(last.len());
+            self.input.drain(..seen);
+            if !matches!(self.receive(&|| false), Ok(Received::Bytes)) {
+                return;
+            }
         }
     }
 
@@ -481,5 +485,21 @@ impl Rate {
         } else {
             Duration::from_secs_f64(missing / self.per_second as f64)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use driftless_proto::mux::LAST_FRAME;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_peer_that_has_said_its_last_is_left_though_it_stays() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut link = Link::new(Stream::socket(ours).unwrap(), None, None, None);
+        theirs.write_all(&[&[7; 9000], &LAST_FRAME[..]].concat()).unwrap();
+        // Longer than anybody waits for a test.
+        link.drain(Duration::from_secs(3600), &LAST_FRAME);
     }
 }

@@ -21,6 +21,9 @@ pub struct ModuleTerms {
     pub sanitizes_links: bool,
     /// What cannot be read is left out without a word.
     pub ignores_nonreadable: bool,
+    /// Owners keep their numbers: names that arrive do not count, and none are told. The lists of
+    /// names are there all the same, since the peer knows nothing of it.
+    pub numeric_ids: bool,
     filter: Option<Chain>,
 }
 
@@ -50,6 +53,7 @@ impl ModuleTerms {
             chmod: None,
             sanitizes_links: false,
             ignores_nonreadable: false,
+            numeric_ids: false,
             filter,
         })
     }
@@ -62,10 +66,12 @@ impl ModuleTerms {
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// Whether the rules hide what is at an absolute path, or a directory above it.
+    /// Whether the rules hide what is at an absolute path, or a directory above it. The path is taken
+    /// as it is spelled: links on it are not looked at.
     pub fn hides(&self, path: &[u8], is_dir: bool) -> bool {
         let Some(chain) = &self.filter else { return false };
-        let Some(name) = self.below(path) else { return false };
+        let path = without_dots(path);
+        let Some(name) = self.below(&path) else { return false };
         let above = name.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
         above.clone().any(|end| chain.check(&name[..end], true).is_excluded())
             || chain.check(name, is_dir).is_excluded()
@@ -79,6 +85,19 @@ impl ModuleTerms {
         };
         [b"\"", shown, b"\" (in ", &self.name, b")"].concat()
     }
+}
+
+/// An absolute path without empty components, `.` and `..`.
+fn without_dots(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.iter().flat_map(|part| [b"/", *part]).flatten().copied().collect()
 }
 
 /// A path between quotes, as texts have it.
@@ -154,6 +173,9 @@ mod tests {
             ("/srv/m/x/a.key", true),
             ("/srv/m/x/a.txt", false),
             ("/srv/m", false),
+            ("/srv/m/x/../secret/b", true),
+            ("/srv/m//./secret/a", true),
+            ("/srv/m/secret/../b", false),
         ] {
             let is_dir = !path.contains('.');
             assert_eq!(terms.hides(path.as_bytes(), is_dir), hidden, "{path}");

@@ -85,11 +85,14 @@ params! {
     DaemonGid "daemon gid" global Text Nothing;
     DaemonUid "daemon uid" global Text Nothing;
     ListenBacklog "listen backlog" global Int Int(5);
+    MaxSessions "max sessions" global Int Int(2048);
+    MaxSessionsPerAddress "max sessions per address" global Int Int(256);
     MotdFile "motd file" global Text Nothing;
     PidFile "pid file" global Text Nothing;
     Port "port" | "rsync port" global Int Int(0);
     ProxyProtocol "proxy protocol" global Bool B(false);
     ProxyProtocolHosts "proxy protocol hosts" global Text Nothing;
+    SessionMemoryMib "session memory mib" global Int Int(2048);
     SocketOptions "socket options" global Text Nothing;
 
     AuthDigest "auth digest" module Text Nothing;

@@ -94,7 +94,8 @@ pub(crate) fn serve(
     name: &[u8],
     log: &mut Log,
 ) -> u8 {
-    let mut session = Session { host, wire: &mut wire, peer: &mut peer, caller, log };
+    let (wire, peer) = (&mut wire, &mut peer);
+    let mut session = Session { host, wire, peer, caller, log, keeper: None };
     let end = match session.run(name) {
         Ok(code) => return code,
         Err(end) => end,
@@ -130,6 +131,8 @@ pub(super) struct Session<'a, 'h> {
     pub(super) peer: &'a mut Peer,
     pub(super) caller: &'a Caller,
     pub(super) log: &'a mut Log,
+    /// The process that the listener knows, where it waits for the end of this one.
+    pub(super) keeper: Option<u32>,
 }
 
 impl Session<'_, '_> {

@@ -177,11 +177,6 @@ impl Session<'_, '_> {
         options.link.confine_root = None;
         // Only less than the usual limit.
         options.limit.max_alloc = options.limit.max_alloc.filter(|most| *most < USUAL_MAX_ALLOC);
-        let numeric = module.tri(Key::NumericIds);
-        options.numeric_ids |= match place.chroot {
-            true => numeric != Some(false),
-            false => numeric == Some(true),
-        };
         let limit = u64::try_from(module.int(Key::Timeout)).unwrap_or(0);
         if limit > 0 {
             let limit = Duration::from_secs(limit);

@@ -8,7 +8,7 @@ use driftless_rsync::client::failure::system_text;
 use driftless_transfer::chmod::Chmod;
 use driftless_transfer::module::ModuleTerms;
 use driftless_tree::path::printable;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 use super::enter::Entry;
 use crate::conf::{Key, Module};
@@ -118,6 +118,7 @@ impl<'h> Session<'_, 'h> {
         let mut terms = ModuleTerms::new(module.name(), &here, rules)
             .map_err(|error| self.bad_rules(&error.to_string()))?;
         terms.sanitizes_links = !munges && !place.is_root();
+        terms.numeric_ids = module.tri(Key::NumericIds).unwrap_or(place.chroot);
         terms.ignores_nonreadable = module.flag(Key::IgnoreNonreadable);
         self.confine(&ids, &place, &root, &here, insecure)?;
         let settled = Settled {
@@ -209,12 +210,16 @@ impl<'h> Session<'_, 'h> {
 
     /// Lets a copy of this process serve, waits for it and runs the program; `None` in the copy.
     fn run_before(&mut self, command: &[u8], variables: &Variables) -> Result<Option<u8>, End> {
+        let us = std::process::id();
         let child = match fork() {
             Err(error) => {
                 self.error(format!("fork failed: {}", system_text(&error)));
                 return Err(End::error("fork failed", 255));
             }
-            Ok(Fork::Child) => return Ok(None),
+            Ok(Fork::Child) => {
+                self.keeper = Some(us);
+                return Ok(None);
+            }
             Ok(Fork::Parent(pid)) => pid,
         };
         // The client's connection ends with the copy.
@@ -231,6 +236,18 @@ impl<'h> Session<'_, 'h> {
             self.error(format!("post-xfer exec failed: {}", system_text(&error)));
         }
         Ok(Some(u8::try_from(code).unwrap_or(255)))
+    }
+
+    /// What a client can make this process use up, and for how long it lives.
+    fn limit(&mut self) {
+        let mib = u64::try_from(self.host.config.globals().int(Key::SessionMemoryMib)).unwrap_or(0);
+        if let Err(error) = identity::limit_memory(mib << 20) {
+            self.error(format!("the session's memory cannot be limited: {}", system_text(&error)));
+        }
+        if self.keeper.is_some() {
+            // The listener knows that one alone: where it is ended, so is this one.
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        }
     }
 
     /// From here on nothing outside the module is ours.
@@ -252,6 +269,7 @@ impl<'h> Session<'_, 'h> {
             self.error(log);
             End::error(text, 255)
         })?;
+        self.limit();
         if insecure {
             self.info("insecure links: this module follows any symbolic link");
             return Ok(());

@@ -12,7 +12,8 @@ use super::settle::Settled;
 use crate::conf::Key;
 use crate::journal::{self, Journal, Names};
 use crate::log::Weight;
-use crate::session::{End, Session};
+use crate::session::{End, Session, handshake_limit};
+use crate::status::Event;
 
 impl Session<'_, '_> {
     pub(super) fn transfer(
@@ -34,12 +35,21 @@ impl Session<'_, '_> {
         let direction = if sends { Direction::Send } else { Direction::Receive };
         let stream = self.wire.take_stream().map_err(|_| End::Silent(10))?;
         let input = std::mem::take(&mut self.wire.input);
-        let connection = Connection::accepted(stream, protocol, input, &options);
+        // Until both ends have agreed, a client that stalls is left as in the handshake.
+        let mut opening = options.clone();
+        if !self.host.over_shell {
+            let limit = handshake_limit(settled.module.int(Key::Timeout));
+            opening.connect_timeout = opening.connect_timeout.or(Some(limit));
+        }
+        let connection = Connection::accepted(stream, protocol, input, &opening);
         let end = SessionEnd::Server { client_info };
         let mut session = match connection.negotiate(end, direction, &options, &mut Quiet) {
             Ok(session) => session,
+            Err(PushError::Timeout { .. }) => return Err(End::Silent(30)),
             Err(error) => return Ok(self.failed(&error, Role::Server)),
         };
+        let known_as = self.keeper.unwrap_or_else(std::process::id);
+        self.host.teller.insist_as(known_as, &Event::Busy);
         let wish = match wish {
             Ok(wish) => wish,
             Err(objection) => return Ok(self.refuse(session, &objection.text, objection.code)),

@@ -9,7 +9,8 @@ const UNTESTED: &[&str] =
 
 #[test]
 fn every_parameter_has_a_test_that_needs_it() {
-    let files = ["access", "book", "confined", "hostile", "log", "options", "pair", "running"];
+    let files =
+        ["access", "book", "confined", "crowds", "hostile", "log", "options", "pair", "running"];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon");
     let text: String = files
         .iter()

@@ -1,11 +1,20 @@
 //! The daemon, side by side with the real one, under the real client.
 
 mod access;
+mod attacker;
 mod book;
 mod confined;
 mod coverage;
+mod crowds;
+mod flood;
+mod hidden;
 mod hostile;
+mod ids;
 mod log;
+mod operators;
 mod options;
 mod pair;
+mod protocol;
+mod races;
 mod running;
+mod soak;

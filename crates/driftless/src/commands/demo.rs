@@ -170,6 +170,7 @@ fn config(source: &Path, port: u16) -> anyhow::Result<MirrorConfig> {
         poll_interval: Duration::from_secs(30),
         backend: None,
         schedule: None,
+        verify: None,
     })
 }
 

@@ -28,7 +28,7 @@ pub struct Flush {
 impl Flush {
     /// Waits.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let request = request::Flush { mirror: self.mirror, timeout: self.timeout.as_secs_f64() };
+        let request = request::Wait { mirror: self.mirror, timeout: self.timeout.as_secs_f64() };
         match self.control.client()?.flush(&request) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(ClientError::Behind { error, lines }) => {

@@ -13,6 +13,7 @@ use driftless_control::Server;
 use driftless_live::config::{MirrorConfig, PasswordSource, PullConfig};
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::shell::split_command;
+use driftless_transfer::operator::Links;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -184,7 +185,7 @@ fn check_passwords(config: &Config) -> anyhow::Result<()> {
     let passwords = targets.map(|target| &target.password);
     for password in passwords.chain(config.pulls.iter().map(|pull| &pull.password)) {
         if let PasswordSource::File(path) = password {
-            read_password_file(path)?;
+            read_password_file(path, Links::Trusted)?;
         }
     }
     Ok(())

@@ -13,3 +13,4 @@ pub mod resync;
 pub mod rsync;
 pub mod status;
 pub mod tool;
+pub mod verify;

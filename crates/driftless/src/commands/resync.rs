@@ -7,7 +7,10 @@ use driftless_control::request::Choice;
 
 use crate::control_socket::ControlOption;
 
-/// Compare everything again, as at the start
+/// Compare everything again, as at the start, and repair what differs
+///
+/// Files of equal size and time count as equal, but for those that the last verify found different:
+/// these are sent again.
 #[derive(Debug, Args)]
 pub struct Resync {
     /// Resync this mirror or target only

@@ -86,9 +86,11 @@ fn write_mirror(text: &mut String, mirror: &report::Mirror) {
     for note in [&mirror.error, &watch.warning, &polled].into_iter().flatten() {
         line(text, &format!("  ! {note}"));
     }
-    if let Some(due) = mirror.next_pass.and_then(|due| Timestamp::from_second(due as i64).ok()) {
-        let due = due.to_zoned(TimeZone::system());
-        line(text, &format!("  next full pass {}", due.strftime("%Y-%m-%d %H:%M %Z")));
+    for (what, due) in [("full pass", mirror.next_pass), ("verify", mirror.next_verify)] {
+        if let Some(due) = due.and_then(|due| Timestamp::from_second(due as i64).ok()) {
+            let due = due.to_zoned(TimeZone::system());
+            line(text, &format!("  next {what} {}", due.strftime("%Y-%m-%d %H:%M %Z")));
+        }
     }
     let mut rows = vec![["TARGET", "STATE", "LAG", "DIRTY", "SENT", "BATCHES"].map(str::to_owned)];
     rows.extend(mirror.targets.iter().map(|target| {
@@ -122,6 +124,18 @@ fn write_trouble(text: &mut String, target: &report::Target) {
     }
     for refusal in &target.refusals {
         line(text, &format!("    ! {refusal}"));
+    }
+    if let Some(verify) = &target.last_verify {
+        if let Some(first) = verify.differences.first() {
+            let count = verify.differing;
+            line(
+                text,
+                &format!("    ! differences in the last verify: {count}, first {}", first.path),
+            );
+        }
+        if let Some(why) = &verify.error {
+            line(text, &format!("    ! the last verify is incomplete: {why}"));
+        }
     }
 }
 
@@ -194,6 +208,7 @@ mod tests {
             next_retry: None,
             refusals: Vec::new(),
             last_pass: None,
+            last_verify: None,
         }
     }
 
@@ -215,6 +230,7 @@ mod tests {
                     warning: Some("raise fs.inotify.max_user_watches".to_owned()),
                 },
                 next_pass: None,
+                next_verify: None,
                 targets: vec![
                     target("rsync://web1/web1", "live"),
                     report::Target {
@@ -222,6 +238,17 @@ mod tests {
                         dirty_paths: 7,
                         last_error: Some("connection\x1b refused".to_owned()),
                         next_retry: Some(3.0),
+                        last_verify: Some(report::Verify {
+                            began: 0.0,
+                            seconds: 1.0,
+                            compared: 9,
+                            differing: 2,
+                            differences: vec![report::Difference {
+                                path: "d/page".to_owned(),
+                                aspects: vec!["content".to_owned()],
+                            }],
+                            error: Some("not compared: x".to_owned()),
+                        }),
                         ..target("rsync://web2/web2", "backing-off")
                     },
                 ],
@@ -235,6 +262,8 @@ wwwroot  /web/wwwroot  running, 300 directories watched
   rsync://web1/web1  live              0      0  1.5 KiB       14
   rsync://web2/web2  backing-off  12.3 s      7  1.5 KiB       14
     ! connection\\u{1b} refused; next attempt in 3.0 s
+    ! differences in the last verify: 2, first d/page
+    ! the last verify is incomplete: not compared: x
 ";
         assert_eq!(table(&status), expected);
     }

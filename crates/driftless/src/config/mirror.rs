@@ -88,6 +88,9 @@ fn check_pull(table: &DeTable<'_>, source: &Value<'_>, is_live: bool) -> Result<
         if WATCHING.contains(&name) {
             return Err(At::of(key, format!("{name} means nothing for a remote source")));
         }
+        if name == "verify" {
+            return Err(At::of(key, "verify is not supported for a remote source yet"));
+        }
     }
     Ok(())
 }
@@ -96,12 +99,12 @@ fn check_pull(table: &DeTable<'_>, source: &Value<'_>, is_live: bool) -> Result<
 fn check_keys(table: &DeTable<'_>) -> Result<(), At> {
     for (key, _) in in_file_order(table) {
         let name = key.get_ref().as_ref();
-        let not_yet = || At::of(key, format!("{name} is not supported by driftless live yet"));
         match OPTIONS.iter().find(|row| row.key() == Some(name)) {
             Some(row) if row.supported() => {}
-            Some(_) => return Err(not_yet()),
+            Some(_) => {
+                return Err(At::of(key, format!("{name} is not supported by driftless live yet")));
+            }
             None if OWN_KEYS.contains(&name) => {}
-            None if name == "verify" => return Err(not_yet()),
             None => {
                 let what = nearest::unknown_spelling(name, " in [[mirror]]", spellings());
                 return Err(At::of(key, what));

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use driftless_filter::Given;
 use driftless_live::config::{Destination, MaxDelete, PasswordSource};
+use driftless_live::schedule::Schedule;
 use driftless_transfer::options::CompressChoice;
 
 use super::*;
@@ -170,6 +171,10 @@ fn what_does_not_fit_a_remote_source_is_named() {
         &pull("targets = '/x'\nsettle = '1s'"),
         "live.toml:6: settle means nothing for a remote source",
     );
+    file_refused(
+        &pull("targets = '/x'\nverify = '0 5 * * 0'"),
+        "live.toml:6: verify is not supported for a remote source yet",
+    );
     refused(
         "live = false",
         "live.toml:4: live = false is for sources on other machines; leave it out, or name a \
@@ -178,9 +183,18 @@ fn what_does_not_fit_a_remote_source_is_named() {
 }
 
 #[test]
+fn passes_and_audits_have_times_of_their_own() {
+    let both = mirror("schedule = '30 3 * * *'\nverify = '0 5 * * 0 Europe/Berlin'").unwrap();
+    assert_eq!(both.schedule, Schedule::parse("30 3 * * *").ok());
+    assert_eq!(both.verify, Schedule::parse("0 5 * * 0 Europe/Berlin").ok());
+    assert_eq!(mirror("").unwrap().verify, None);
+    let error = mirror("verify = 'sundays'").unwrap_err();
+    assert!(error.starts_with("live.toml:4: verify: 'sundays' is not a schedule: "), "{error}");
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     refused("acls = true", "live.toml:4: acls is not supported by driftless live yet");
-    refused("verify = '1 * * * *'", "live.toml:4: verify is not supported by driftless live yet");
     file_refused(
         "[control]\nlisten = '127.0.0.1:8730'\n",
         "live.toml:2: control.listen is not supported by driftless live yet",

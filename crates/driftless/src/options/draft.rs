@@ -57,6 +57,8 @@ pub struct Draft {
     pub backend: Option<Backend>,
     /// When full passes run besides the needed ones.
     pub schedule: Option<Schedule>,
+    /// When targets are compared by checksum.
+    pub verify: Option<Schedule>,
     /// For targets without their own.
     pub password_file: Option<PathBuf>,
     /// What transfers do.
@@ -85,6 +87,7 @@ impl Draft {
             poll_interval: Duration::from_secs(30),
             backend: None,
             schedule: None,
+            verify: None,
             password_file: None,
             options: TransferOptions::default(),
         }
@@ -211,6 +214,7 @@ impl Draft {
             poll_interval: self.poll_interval,
             backend: self.backend,
             schedule: self.schedule,
+            verify: self.verify,
         }
     }
 }

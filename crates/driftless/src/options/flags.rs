@@ -359,7 +359,7 @@ mod tests {
             "settle" | "poll-interval" | "timeout" | "contimeout" => "77s",
             "backend" => "poll",
             "bwlimit" | "block-size" => "2K",
-            "schedule" => "30 3 * * *",
+            "schedule" | "verify" => "30 3 * * *",
             _ => "5",
         }
     }

@@ -224,6 +224,15 @@ pub static OPTIONS: &[OptionRow] = &[
             Ok(())
         },
     ),
+    value(
+        "verify",
+        "CRON",
+        "Compare targets by checksum at these times, and report what differs",
+        |d, v| {
+            d.verify = Some(schedule(v)?);
+            Ok(())
+        },
+    ),
     // Access.
     value("password-file", "FILE", "Read the daemons' password from a file", |d, v| {
         d.password_file = Some(d.circumstances.absolute(v));

@@ -233,7 +233,7 @@ fn an_unknown_option() {
 
 #[test]
 fn commands_without_a_running_mirror() {
-    for command in ["status", "flush", "pause", "resume", "resync"] {
+    for command in ["status", "flush", "pause", "resume", "resync", "verify"] {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control");
         let output = std::process::Command::new(DRIFTLESS)

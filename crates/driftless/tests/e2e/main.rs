@@ -14,6 +14,7 @@ mod refusals;
 mod rules;
 mod schedule;
 mod torn;
+mod verify;
 
 /// The program under test.
 const DRIFTLESS: &str = env!("CARGO_BIN_EXE_driftless");

@@ -377,6 +377,13 @@ impl DirtySet {
         self.flying = Flying::default();
     }
 
+    /// Marks a path whose content the pass in flight did not look at; it is no newer than the pass.
+    pub fn doubt(&mut self, path: RelPath, cause: Cause) {
+        let mut mark = cause.mark(Need::Content);
+        mark.serial = self.flying.first_serial().unwrap_or(cause.serial);
+        put(&mut self.paths, path, mark);
+    }
+
     /// Gives one path of the batch back, to be tried again at `retry`, in detail: only that path,
     /// also when the batch took it as part of a tree or a pass.
     pub fn failed(&mut self, path: &RelPath, retry: impl Fn(u32) -> Duration, cause: Cause) {
@@ -444,6 +451,41 @@ impl DirtySet {
     /// The first cause that has not been applied; `None` when all have.
     pub fn first_serial(&self) -> Option<u64> {
         self.all().map(|mark| mark.serial).min()
+    }
+
+    /// As [`DirtySet::first_serial`], of the marks that were not tried yet.
+    pub fn first_untried_serial(&self) -> Option<u64> {
+        self.all().filter(|mark| mark.failures == 0).map(|mark| mark.serial).min()
+    }
+
+    /// Where the target may differ as things are, for a look at many paths while nothing flies.
+    pub fn expected(&self) -> Expected<'_> {
+        let parents = self.paths.keys().chain(self.trees.keys()).map(RelPath::parent).collect();
+        Expected { set: self, parents }
+    }
+}
+
+/// What [`DirtySet::expected`] gives.
+pub struct Expected<'a> {
+    set: &'a DirtySet,
+    /// Directories in which something changed, and with that their times.
+    parents: HashSet<Option<RelPath>>,
+}
+
+impl Expected<'_> {
+    /// Whether a mark explains that the target differs at `path`; `None` is the root.
+    pub fn covers(&self, path: Option<&RelPath>) -> bool {
+        let DirtySet { paths, trees, root, pass, .. } = self.set;
+        // A pass that failed left marks for what it did not bring over.
+        if pass.is_some_and(|mark| mark.failures == 0) || self.parents.contains(&path.cloned()) {
+            return true;
+        }
+        let Some(path) = path else { return root.is_some() };
+        let replaced =
+            |dir: &RelPath| paths.get(dir).is_some_and(|mark| mark.need != Need::Attributes);
+        paths.contains_key(path)
+            || trees.contains_key(path)
+            || path.ancestors().any(|dir| trees.contains_key(&dir) || replaced(&dir))
     }
 }
 

@@ -16,6 +16,7 @@
 //! Nothing here knows a protocol, marks or retries.
 
 mod apply;
+mod compare;
 mod count;
 mod likeness;
 mod listing;
@@ -31,8 +32,9 @@ use driftless_tree::Timestamp;
 
 use self::place::{Occasion, Place};
 use self::writer::Writer;
-use super::report::{BatchReport, ItemEnd, PassReport, Traffic};
+use super::report::{BatchReport, Comparison, ItemEnd, PassReport, Traffic};
 use super::state::Lane;
+use super::verify::Chosen;
 use super::work::{Target, View, Wants};
 use crate::batch::Batch;
 use crate::config::MaxDelete;
@@ -89,14 +91,17 @@ impl Target for LocalTarget {
                 let writer = Writer::new(&target, view, lane, &self.options, self.delete);
                 pass::pass(writer, view, unknown_since, limit)
             }
-            Err(error) => PassReport {
-                end: Err(error),
-                presence: Default::default(),
-                differed: false,
-                failed: Vec::new(),
-                unmatched: Vec::new(),
-                traffic: Traffic::default(),
-            },
+            Err(error) => PassReport { end: Err(error), ..PassReport::new() },
+        }
+    }
+
+    fn compare(&mut self, view: &View, chosen: Option<&Chosen>, lane: &Lane) -> Comparison {
+        match self.place.ready(&view.root, Occasion::Look) {
+            Ok(target) => {
+                let writer = Writer::new(&target, view, lane, &self.options, self.delete);
+                compare::compare(writer, view, chosen)
+            }
+            Err(error) => Comparison { end: Err(error), ..Comparison::new() },
         }
     }
 

@@ -4,6 +4,7 @@
 //!            ┌──────────── marks, pause, resume, resync, flush ─────────────┐
 //!            ▼                                                              │
 //! connecting ─► full-pass ─► live ⇄ catching-up      any ─► backing-off ─► any
+//!                              ├─⇄ verifying
 //!                              └────────── paused (operator, guard, lost source)
 //! ```
 //! A lane never waits for another: they share the source's root, rules and cache, nothing else.
@@ -13,6 +14,7 @@ pub mod report;
 pub mod rsync;
 mod state;
 pub mod texts;
+pub mod verify;
 mod work;
 
 pub use state::{Lane, PausedBy};

@@ -1,11 +1,13 @@
 //! What a target made of a batch or a pass.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
 use driftless_tree::RelPath;
 
 use crate::engine::presence::Presence;
+use crate::status::{Aspect, Difference, VerifyStatus};
 
 /// What became of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +111,58 @@ pub struct BatchReport {
     pub traffic: Traffic,
 }
 
+/// The end of a comparison.
+#[derive(Debug)]
+pub struct Comparison {
+    /// Whether it ran to its end.
+    pub end: Result<(), LaneError>,
+    /// Names of the source that were looked at.
+    pub compared: u64,
+    /// What differs.
+    pub found: Vec<Difference>,
+    /// How many more differ.
+    pub more: u64,
+    /// Names that could not be compared.
+    pub failed: Vec<(RelPath, Failure)>,
+    /// Why the comparison says little of names that are not known.
+    pub unmatched: Vec<String>,
+    /// Bytes.
+    pub traffic: Traffic,
+}
+
+impl Comparison {
+    /// One that has found nothing.
+    pub fn new() -> Self {
+        Self {
+            end: Ok(()),
+            compared: 0,
+            found: Vec::new(),
+            more: 0,
+            failed: Vec::new(),
+            unmatched: Vec::new(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// What could not be compared is not called different.
+    pub fn leave_out_failed(&mut self) {
+        let failed: HashSet<&RelPath> = self.failed.iter().map(|(path, _)| path).collect();
+        if !failed.is_empty() {
+            self.found
+                .retain(|found| found.path.as_ref().is_none_or(|path| !failed.contains(path)));
+        }
+    }
+
+    /// Notes a difference.
+    pub fn differs(&mut self, path: Option<RelPath>, aspects: Vec<Aspect>) {
+        if self.found.len() < VerifyStatus::MOST_NAMES {
+            self.found.push(Difference { path, aspects });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
 /// The end of a pass.
 #[derive(Debug)]
 pub struct PassReport {
@@ -124,4 +178,18 @@ pub struct PassReport {
     pub unmatched: Vec<String>,
     /// Bytes and files.
     pub traffic: Traffic,
+}
+
+impl PassReport {
+    /// One that has brought nothing over.
+    pub fn new() -> Self {
+        Self {
+            end: Ok(()),
+            presence: Presence::default(),
+            differed: false,
+            failed: Vec::new(),
+            unmatched: Vec::new(),
+            traffic: Traffic::default(),
+        }
+    }
 }

@@ -11,6 +11,7 @@
 
 mod advice;
 mod batch_session;
+mod compare;
 mod judge;
 mod pass_session;
 
@@ -21,6 +22,7 @@ use driftless_transfer::connect::Module;
 use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
+use driftless_transfer::operator::Links;
 use driftless_transfer::report::Quiet;
 use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{
@@ -35,8 +37,9 @@ use self::advice::{explain, explain_password};
 use self::batch_session::ListDriver;
 use self::judge::Judge;
 use self::pass_session::PassDriver;
-use super::report::{BatchReport, Failure, ItemEnd, LaneError, PassReport, Traffic};
+use super::report::{BatchReport, Comparison, Failure, ItemEnd, LaneError, PassReport, Traffic};
 use super::state::Lane;
+use super::verify::Chosen;
 use super::work::{Target, View, Wants};
 use crate::batch::{Act, Batch};
 use crate::config::{MaxDelete, PasswordSource};
@@ -101,7 +104,7 @@ impl RsyncTarget {
             PasswordSource::None => None,
             PasswordSource::Value(value) => Some(Zeroizing::clone(value)),
             PasswordSource::File(path) => {
-                let password = read_password_file(path);
+                let password = read_password_file(path, Links::Trusted);
                 Some(password.map_err(|error| LaneError::Failed(explain_password(&error)))?)
             }
         };
@@ -331,21 +334,9 @@ impl Target for RsyncTarget {
         lane: &Lane,
     ) -> PassReport {
         self.bound(lane);
-        let mut report = PassReport {
-            end: Ok(()),
-            presence: Default::default(),
-            differed: false,
-            failed: Vec::new(),
-            unmatched: Vec::new(),
-            traffic: Traffic::default(),
-        };
-        let rules = self.read_password().and_then(|()| {
-            view.rules
-                .wire_texts(self.options.protocol)
-                .map_err(|error| LaneError::Failed(text(&error)))
-        });
-        let rules = match rules {
-            Ok(rules) => rules.unwrap_or_default(),
+        let mut report = PassReport::new();
+        let rules = match self.prepare(view) {
+            Ok(rules) => rules,
             Err(error) => {
                 report.end = Err(error);
                 return report;
@@ -396,6 +387,10 @@ impl Target for RsyncTarget {
         report
     }
 
+    fn compare(&mut self, view: &View, chosen: Option<&Chosen>, lane: &Lane) -> Comparison {
+        self.dry_run_by_checksum(view, chosen, lane)
+    }
+
     fn refusals(&self) -> Vec<String> {
         let told = [
             (self.refused.deletions, "deletions are refused: names gone at the source stay there"),
@@ -414,6 +409,13 @@ impl Target for RsyncTarget {
 }
 
 impl RsyncTarget {
+    /// What a session over the whole tree needs: the password, and the rules that it carries.
+    fn prepare(&mut self, view: &View) -> Result<Vec<Vec<u8>>, LaneError> {
+        self.read_password()?;
+        let rules = view.rules.wire_texts(self.options.protocol);
+        rules.map(Option::unwrap_or_default).map_err(|error| LaneError::Failed(text(&error)))
+    }
+
     /// Asks the daemon what a pass would do, and refuses to delete more than `limit`. `push` is the
     /// pass as a dry run.
     ///

@@ -1,12 +1,13 @@
 //! What a lane's thread, the watcher and the operator share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::verify::Verify;
 use crate::engine::backoff;
 use crate::engine::dirty::{Cause, DirtySet};
-use crate::status::{LaneState, PassStatus, TargetStatus};
+use crate::status::{LaneState, PassStatus, TargetStatus, VerifyStatus};
 
 /// A change that is older means that the lane is not simply live.
 const CATCHING_UP_AFTER: Duration = Duration::from_secs(2);
@@ -67,6 +68,8 @@ pub struct Inner {
     pub refusals: Vec<String>,
     /// How the last full pass ended.
     pub last_pass: Option<PassStatus>,
+    /// The comparison that was asked for, and the last one.
+    pub verify: Verify,
 }
 
 /// Sums since the start.
@@ -104,6 +107,7 @@ impl Lane {
                 last_error: None,
                 refusals: Vec::new(),
                 last_pass: None,
+                verify: Verify::default(),
             }),
             changed: Condvar::new(),
             cancel: AtomicBool::new(false),
@@ -165,6 +169,56 @@ impl Lane {
         }
     }
 
+    /// Asks for a comparison; returns what [`Lane::wait_verified`] wants to know. Changes up to
+    /// `serial` are brought over before.
+    pub fn ask_verify(&self, serial: u64) -> u64 {
+        self.change(|inner| {
+            inner.hurry = inner.hurry.max(serial);
+            inner.backoff_until = None;
+            inner.verify.ask(serial)
+        })
+    }
+
+    /// Waits until the comparison that was asked for has ended.
+    ///
+    /// # Errors
+    /// Why it has not begun or ended; it is still asked for.
+    pub fn wait_verified(
+        &self,
+        ticket: u64,
+        deadline: Instant,
+    ) -> Result<Arc<VerifyStatus>, String> {
+        let mut inner = self.lock();
+        loop {
+            if let Some(ended) = inner.verify.ended(ticket) {
+                return Ok(ended);
+            }
+            let held = match (&inner.source_lost, &inner.paused) {
+                (Some(why), _) | (None, Some(PausedBy::DeleteGuard { why })) => Some(why.clone()),
+                (None, Some(PausedBy::Operator)) => {
+                    Some("it is paused; go on with: driftless resume".into())
+                }
+                (None, None) => None,
+            };
+            let failed = inner.backoff_until.is_some() && inner.failures > 0;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let why = match held {
+                Some(why) => why,
+                None if inner.stop => "driftless stopped".into(),
+                None if failed => inner.last_error.clone().unwrap_or_default(),
+                None if left.is_zero() => match &inner.last_error {
+                    Some(error) => format!("not done in time: {error}"),
+                    None => "still at work; driftless status tells when it has ended".into(),
+                },
+                None => {
+                    inner = self.wait(inner, Some(left));
+                    continue;
+                }
+            };
+            return Err(why);
+        }
+    }
+
     /// Puts the state in order after its thread died of a bug: what was in flight is dirty, and a
     /// full pass looks at the rest.
     pub fn recover(&self, cause: Cause) {
@@ -174,7 +228,9 @@ impl Lane {
             inner.busy = None;
             inner.failures += 1;
             inner.backoff_until = Some(cause.now + backoff::delay(inner.failures, 0.0));
-            inner.last_error = Some("a bug in driftless, see its log; a full pass follows".into());
+            let why = "a bug in driftless, see its log; a full pass follows";
+            inner.last_error = Some(why.into());
+            inner.verify.end(VerifyStatus::impossible(why));
         });
     }
 
@@ -203,7 +259,7 @@ impl Lane {
         let state = match (&paused, waits, inner.busy) {
             (Some(_), ..) => LaneState::Paused,
             (None, Some(_), _) => LaneState::BackingOff,
-            (None, None, Some(LaneState::FullPass)) => LaneState::FullPass,
+            (None, None, Some(busy @ (LaneState::FullPass | LaneState::Verifying))) => busy,
             _ if !inner.synced_once => LaneState::Connecting,
             _ if lag > CATCHING_UP_AFTER => LaneState::CatchingUp,
             _ => LaneState::Live,
@@ -222,6 +278,7 @@ impl Lane {
             next_retry: if state == LaneState::BackingOff { waits } else { None },
             refusals: inner.refusals.clone(),
             last_pass: inner.last_pass.clone(),
+            last_verify: inner.verify.last(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The lane's thread: what to do next, and what comes of it.
 
+mod verify;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,8 +10,10 @@ use driftless_fs::Root;
 use driftless_transfer::source::SourceCache;
 use driftless_tree::Timestamp;
 
-use super::report::{BatchReport, ItemEnd, LaneError, PassReport, Traffic};
+use self::verify::Running;
+use super::report::{BatchReport, Comparison, ItemEnd, LaneError, PassReport, Traffic};
 use super::state::{Inner, Lane, PausedBy};
+use super::verify::Chosen;
 use crate::batch::{Act, Batch};
 use crate::config::{MaxDelete, MirrorConfig};
 use crate::engine::backoff;
@@ -70,6 +74,10 @@ pub trait Target {
         lane: &Lane,
     ) -> PassReport;
 
+    /// Compares it with the source, contents by checksum, and changes nothing. With `chosen`, no
+    /// other names are told of.
+    fn compare(&mut self, view: &View, chosen: Option<&Chosen>, lane: &Lane) -> Comparison;
+
     /// What it has been found to refuse, for the operator.
     fn refusals(&self) -> Vec<String>;
 
@@ -100,20 +108,25 @@ struct Worker<'a> {
     known_at: Option<Timestamp>,
     /// Fewer while errors cannot be matched to paths.
     batch_marks: usize,
+    /// A comparison that looks again at what changed meanwhile.
+    running: Option<Running>,
 }
 
 enum Work {
     Stop,
+    Verify,
     Pass { accept: bool, afresh: bool },
     Batch { taken: Taken, accept: bool },
 }
 
-/// Serves one target until told to stop.
+/// Serves one target until told to stop. `news` returns once every change so far has its mark, with
+/// the number of the last one's cause.
 pub fn run(
     lane: &Lane,
     config: &MirrorConfig,
     view: &RwLock<View>,
     serial: &AtomicU64,
+    news: &dyn Fn() -> Result<u64, String>,
     target: &mut dyn Target,
 ) {
     let mut worker = Worker {
@@ -126,17 +139,19 @@ pub fn run(
         looks: Some(0),
         known_at: None,
         batch_marks: BATCH_MARKS,
+        running: None,
     };
     loop {
         let work = worker.next();
         let view = view.read().unwrap_or_else(PoisonError::into_inner).clone();
         match work {
             Work::Stop => return,
+            Work::Verify => worker.verify(&view, target, news),
             Work::Pass { accept, afresh } => {
                 if afresh {
                     target.forget_refusals();
                 }
-                worker.pass(&view, target, accept);
+                worker.pass(&view, target, accept, afresh);
             }
             Work::Batch { taken, accept } => worker.batch(&view, target, &taken, accept),
         }
@@ -170,12 +185,22 @@ impl Worker<'_> {
                     accept: std::mem::take(&mut inner.accept_deletes),
                     afresh: std::mem::take(&mut inner.afresh),
                 };
+            } else if inner.verify.is_due(&inner.dirty, now) {
+                inner.busy = Some(LaneState::Verifying);
+                inner.verify.take();
+                return Work::Verify;
             } else {
                 let hurry = inner.dirty.first_serial().is_some_and(|first| first <= inner.hurry);
-                match inner.dirty.readiness(now, self.config.settle, hurry) {
-                    Readiness::Idle => None,
-                    Readiness::At(at) => Some(at.saturating_sub(now).max(Duration::from_millis(1))),
-                    Readiness::Now => {
+                let verify = inner.verify.due_by();
+                match (inner.dirty.readiness(now, self.config.settle, hurry), verify) {
+                    (Readiness::Idle, None) => None,
+                    (Readiness::At(at), None) | (Readiness::Idle, Some(at)) => {
+                        Some(at.saturating_sub(now).max(Duration::from_millis(1)))
+                    }
+                    (Readiness::At(one), Some(other)) => {
+                        Some(one.min(other).saturating_sub(now).max(Duration::from_millis(1)))
+                    }
+                    (Readiness::Now, _) => {
                         inner.busy = Some(LaneState::Live);
                         let taken =
                             inner.dirty.take(now, self.config.settle, hurry, self.batch_marks);
@@ -354,7 +379,7 @@ impl Worker<'_> {
         };
     }
 
-    fn pass(&mut self, view: &View, target: &mut dyn Target, accept: bool) {
+    fn pass(&mut self, view: &View, target: &mut dyn Target, accept: bool, afresh: bool) {
         let (began, clock) = (wall_clock(), SystemTime::now());
         let look_at = self.lane.now() + AFTERLIFE;
         let limit = if accept { MaxDelete::Unlimited } else { self.config.max_delete };
@@ -396,6 +421,11 @@ impl Worker<'_> {
                     // Names that it had to leave alone may be there still.
                     let retry = |failures| retry(cause.now, failures + 4, false);
                     inner.dirty.repeat_pass(retry, cause);
+                }
+                if afresh {
+                    for path in std::mem::take(&mut inner.verify.doubted) {
+                        inner.dirty.doubt(path, cause);
+                    }
                 }
                 inner.dirty.pass_applied();
                 if look_again {

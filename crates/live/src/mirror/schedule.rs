@@ -1,4 +1,4 @@
-//! Starts the passes that the mirror's schedule asks for.
+//! Starts the passes and comparisons that the mirror's schedules ask for.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -8,21 +8,30 @@ use jiff::Timestamp;
 
 use super::Shared;
 use crate::engine::dirty::Cause;
+use crate::schedule::Schedule;
 use crate::status::LaneState;
 
 /// Longest sleep: a clock that is set shows in time.
 const CLOCK_CHECK: Duration = Duration::from_secs(20);
 
+/// When a schedule runs next.
+pub(super) fn next_of(schedule: Option<&Schedule>) -> Option<SystemTime> {
+    schedule?.next_after(Timestamp::now()).map(SystemTime::from)
+}
+
 impl Shared {
-    /// When the next scheduled pass runs.
-    pub(super) fn next_pass(&self) -> Option<SystemTime> {
-        let schedule = self.config.schedule.as_ref()?;
-        schedule.next_after(Timestamp::now()).map(SystemTime::from)
+    /// Asks for passes when their time comes, until the mirror stops.
+    pub(super) fn keep_passes(&self) {
+        self.keep(self.config.schedule.as_ref(), Self::pass_on_schedule);
     }
 
-    /// Asks for passes when their time comes, until the mirror stops.
-    pub(super) fn keep_schedule(&self) {
-        let Some(schedule) = &self.config.schedule else { return };
+    /// As [`Shared::keep_passes`], for comparisons.
+    pub(super) fn keep_verifies(&self) {
+        self.keep(self.config.verify.as_ref(), Self::verify_on_schedule);
+    }
+
+    fn keep(&self, schedule: Option<&Schedule>, act: impl Fn(&Self)) {
+        let Some(schedule) = schedule else { return };
         let mut asked = Timestamp::now();
         while !self.stop.load(Ordering::Relaxed) {
             let now = Timestamp::now();
@@ -30,7 +39,7 @@ impl Shared {
             asked = asked.min(now);
             match schedule.next_after(asked) {
                 Some(due) if due <= now => {
-                    self.pass_on_schedule();
+                    act(self);
                     // Times missed while the machine slept count once.
                     asked = now;
                 }
@@ -60,6 +69,26 @@ impl Shared {
                 tracing::info!(%mirror, %target, "a full pass is due by schedule");
             } else {
                 tracing::warn!(%mirror, %target, "scheduled pass left out: another one is not done");
+            }
+        }
+    }
+
+    /// Asks each target for a comparison, but those that one is asked of already.
+    fn verify_on_schedule(&self) {
+        let serial = self.serial.load(Ordering::Relaxed);
+        for lane in &self.lanes {
+            let asked = lane.change(|inner| {
+                let free = !inner.verify.is_open();
+                if free {
+                    inner.verify.ask(serial);
+                }
+                free
+            });
+            let (mirror, target) = (&self.config.name, &lane.url);
+            if asked {
+                tracing::info!(%mirror, %target, "a verify is due by schedule");
+            } else {
+                tracing::warn!(%mirror, %target, "scheduled verify left out: one is not done");
             }
         }
     }

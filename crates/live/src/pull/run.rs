@@ -9,6 +9,7 @@ use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::shell::{Family, RemoteShell};
 use driftless_transfer::connect::{Connection, Direction, End, Established, Module};
+use driftless_transfer::operator::Links;
 use driftless_transfer::options::{ConnectOptions, DeleteWhen};
 use driftless_transfer::remote_args::{ServerArgs, ServerSide};
 use driftless_transfer::report::{Item, Message, Transferred};
@@ -169,7 +170,7 @@ fn password(source: &PasswordSource) -> Option<Zeroizing<Vec<u8>>> {
     match source {
         PasswordSource::None => None,
         PasswordSource::Value(value) => Some(value.clone()),
-        PasswordSource::File(path) => match read_password_file(path) {
+        PasswordSource::File(path) => match read_password_file(path, Links::Trusted) {
             Ok(password) => Some(password),
             Err(error) => {
                 tracing::error!("{}", chain(&error));

@@ -20,6 +20,7 @@ use super::{Client, Ended, Failed, failure, path};
 use crate::flags::{Flag, Take, by_letter, by_long_name};
 use crate::hostspec::{Place, parse};
 use crate::output::printer::Printer;
+use driftless_transfer::operator::Links;
 
 /// Who complains, whatever the transfer's direction.
 const ROLE: Role = Role::ReceivingSide;
@@ -118,7 +119,8 @@ impl Client<'_> {
         };
         let of_rules = |rule: &&Given| !matches!(rule, Given::CvsExclude);
         let given: Vec<Given> = self.invocation.rules.iter().filter(of_rules).cloned().collect();
-        Rules::parse(&given, &parse, &mut Files)
+        let links = Links::of(options.link.insecure);
+        Rules::parse(&given, &parse, &mut Files { links, waits: true })
             .and_then(|rules| rules.script_texts(options.protocol))
             .map_err(|error| Failed::new(error.to_string(), 1, Role::Client))
     }

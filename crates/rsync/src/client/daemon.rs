@@ -8,6 +8,7 @@ use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::password::{PasswordError, read_password_file};
 use driftless_transfer::connect::proxy::Proxy;
 use driftless_transfer::connect::{Connection, Module, sockopts};
+use driftless_transfer::operator::{self, Links};
 use driftless_transfer::remote_args::ServerArgs;
 use driftless_transfer::report::Role;
 use zeroize::Zeroizing;
@@ -122,14 +123,13 @@ impl Client<'_> {
 
     fn password_file(&self, role: Role) -> Result<Option<Zeroizing<Vec<u8>>>, Failed> {
         let Some(name) = &self.invocation.connect.password_file else { return Ok(None) };
-        match read_password_file(name) {
+        let links = Links::of(self.invocation.options.link.insecure);
+        match read_password_file(name, links) {
             Ok(password) => Ok(Some(password)),
             Err(PasswordError::Read { path, source }) => {
-                let (role_name, why) = (role.name(), failure::system_text(&source));
-                let name = path.display();
-                let text =
-                    format!("rsync: [{role_name}] could not open password file {name}: {why}");
-                Err(Failed::usage(text, role))
+                let (role_name, name) = (role.name(), path.display());
+                let start = format!("rsync: [{role_name}] could not open password file {name}");
+                Err(Failed::usage(failure::path_text(&start, &source), role))
             }
             Err(PasswordError::OtherAccessible { .. }) => {
                 Err(Failed::usage("ERROR: password file must not be other-accessible", role))
@@ -147,16 +147,16 @@ impl Client<'_> {
 
     fn early_input(&self, role: Role) -> Result<Option<Vec<u8>>, Failed> {
         let Some(name) = &self.invocation.connect.early_input else { return Ok(None) };
-        match std::fs::read(name) {
-            Ok(text) if text.len() <= MAX_EARLY_INPUT => Ok(Some(text)),
-            Ok(_) => {
+        let links = Links::of(self.invocation.options.link.insecure);
+        match operator::read_any(name, MAX_EARLY_INPUT as u64, links) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 let text = format!("{} is > {MAX_EARLY_INPUT} bytes.", name.display());
                 Err(Failed::usage(text, role))
             }
             Err(error) => {
-                let why = failure::system_text(&error);
-                let text = format!("failed to open {}: {why}", name.display());
-                Err(Failed::usage(text, role))
+                let start = format!("failed to open {}", name.display());
+                Err(Failed::usage(failure::path_text(&start, &error), role))
             }
         }
     }

@@ -18,6 +18,20 @@ pub fn system_text(error: &io::Error) -> String {
     }
 }
 
+/// As [`system_text`], after the reason where a link of somebody else was not followed.
+pub fn path_text(start: &str, error: &io::Error) -> String {
+    let text = format!("{start}: {}", system_text(error));
+    match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        true => format!("{UNTRUSTED_LINK}\n{text}"),
+        false => text,
+    }
+}
+
+/// Why a link on an operator's path is not followed.
+const UNTRUSTED_LINK: &str = "refusing to follow a symlink owned by an untrusted user; use \
+    --insecure-links locally or \"insecure links = yes\" in a daemon module ONLY if every path \
+    component is trusted";
+
 /// Returns the line that is printed before the last one; empty where the peer said all.
 pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u64) -> String {
     let role = role.name();

@@ -29,6 +29,7 @@ use crate::output::log::Log;
 use crate::output::printer::{Printer, Seat, Streams};
 use crate::output::{exit, version};
 use crate::zone::Zone;
+use driftless_transfer::operator::{self, Links};
 
 /// What the environment says about connections.
 #[derive(Debug, Clone)]
@@ -77,7 +78,8 @@ impl Failed {
 pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>) -> u8 {
     let mut log_complaint = None;
     let log = invocation.output.log_file.as_deref().and_then(|name| {
-        let opened = Log::open(&path(name), around.zone.clone());
+        let links = Links::of(invocation.options.link.insecure);
+        let opened = Log::open(&path(name), links, around.zone.clone());
         opened.map_err(|error| log_complaint = Some((name.to_vec(), error))).ok()
     });
     let charset = if invocation.output.eight_bit { Charset::EightBit } else { around.charset };
@@ -104,9 +106,10 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
     };
     let mut printer = Printer::new(streams, &invocation.options, &invocation.output, seat, stop);
     if let Some((name, error)) = log_complaint {
-        let (name, why) = (printable(&name), failure::system_text(&error));
-        printer.error(format!("rsync: [client] failed to open log-file {name}: {why}").as_bytes());
-        printer.error(b"Ignoring \"log file\" setting.");
+        let start = format!("rsync: [client] failed to open log-file {}", printable(&name));
+        let text = failure::path_text(&start, &error);
+        text.lines().for_each(|line| printer.error(line.as_bytes()));
+        printer.info(b"Ignoring \"log file\" setting.");
     }
     let client = Client { invocation: &invocation, around };
     let result = match route {
@@ -195,11 +198,12 @@ impl Client<'_> {
             }
         }
         if let Some(FilesFrom::Local(name)) = &self.invocation.options.selection.files_from
-            && let Err(error) = std::fs::File::open(path(name))
+            && let Err(error) =
+                operator::check_any(&path(name), Links::of(self.invocation.options.link.insecure))
         {
-            let why = failure::system_text(&error);
-            let why = why.rsplit_once(" (").map_or(why.as_str(), |(text, _)| text).to_owned();
-            let text = format!("rsync: failed to open files-from file {}: {why}", printable(name));
+            let start = format!("rsync: failed to open files-from file {}", printable(name));
+            let text = failure::path_text(&start, &error);
+            let text = text.rsplit_once(" (").map_or(text.as_str(), |(text, _)| text).to_owned();
             return Err(Failed::usage(text, Role::Client));
         }
         if !matches!(route, Route::Push { .. }) {

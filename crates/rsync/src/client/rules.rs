@@ -6,8 +6,12 @@ use std::path::Path;
 
 use driftless_filter::{Given, ParseOptions, ReadFile, RuleError, Rules};
 use driftless_transfer::TransferOptions;
+use driftless_transfer::operator::{self, Links};
 
-use super::failure::system_text;
+use super::failure::path_text;
+
+/// Longest file of rules.
+const MAX_LEN: u64 = 64 << 20;
 
 /// Text and exit code for rules that are none. Standard input is left alone: it can be read once.
 pub fn check(rules: &[Given], options: &TransferOptions) -> Result<(), (String, u8)> {
@@ -19,20 +23,24 @@ pub fn check(rules: &[Given], options: &TransferOptions) -> Result<(), (String, 
         home_cvsignore: None,
         cvsignore: None,
     };
-    match Rules::parse(rules, &parse, &mut Files) {
+    let links = Links::of(options.link.insecure);
+    match Rules::parse(rules, &parse, &mut Files { links, waits: false }) {
         Ok(_) => Ok(()),
         Err(error @ RuleError::Open { .. }) => {
+            let start = format!("rsync: [client] {error}");
             let why = std::error::Error::source(&error)
-                .and_then(|source| source.downcast_ref::<io::Error>())
-                .map(system_text)
-                .unwrap_or_default();
-            Err((format!("rsync: [client] {error}: {why}"), 11))
+                .and_then(|source| source.downcast_ref::<io::Error>());
+            Err((why.map_or(format!("{start}: "), |why| path_text(&start, why)), 11))
         }
         Err(error) => Err((error.to_string(), 1)),
     }
 }
 
-pub(super) struct Files;
+pub(super) struct Files {
+    pub(super) links: Links,
+    /// Pipes are read too, which is possible once.
+    pub(super) waits: bool,
+}
 
 impl ReadFile for Files {
     fn read(&mut self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
@@ -40,6 +48,11 @@ impl ReadFile for Files {
         if path == b"-" {
             return Ok(Some(Vec::new()));
         }
-        std::fs::read(Path::new(std::ffi::OsStr::from_bytes(path))).map(Some)
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let kind = std::fs::metadata(path).map(|meta| meta.file_type());
+        if !self.waits && kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
+            return Ok(Some(Vec::new()));
+        }
+        operator::read_any(path, MAX_LEN, self.links).map(Some)
     }
 }

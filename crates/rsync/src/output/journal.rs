@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use driftless_transfer::Ending;
+use driftless_transfer::operator::Links;
 use driftless_transfer::report::{Item, ItemFlags, ListProgress, Message, Report, Transferred};
 use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
@@ -55,7 +56,8 @@ impl Journal {
 
     fn with_log(invocation: &Invocation, zone: &Zone, sends: bool) -> Self {
         let Some(name) = &invocation.output.log_file else { return Self::default() };
-        let log = match Log::open(Path::new(OsStr::from_bytes(name)), zone.clone()) {
+        let links = Links::of(invocation.options.link.insecure);
+        let log = match Log::open(Path::new(OsStr::from_bytes(name)), links, zone.clone()) {
             Ok(log) => log,
             Err(error) => {
                 let (name, why) = (printable(name), system_text(&error));

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use driftless_transfer::operator::{self, Links};
 use driftless_tree::Timestamp;
 
 use crate::zone::Zone;
@@ -20,12 +21,15 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the file for appending and creates it.
+    /// Opens the file for appending and creates it; links on its path are followed as `links` says.
     ///
     /// # Errors
     /// As the system says.
-    pub fn open(path: &Path, zone: Zone) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+    pub fn open(path: &Path, links: Links, zone: Zone) -> io::Result<Self> {
+        let file = match links {
+            Links::Trusted => operator::open_to_append(path, 0o666)?,
+            Links::All => OpenOptions::new().append(true).create(true).open(path)?,
+        };
         Ok(Self { file, zone, pid: std::process::id() })
     }
 

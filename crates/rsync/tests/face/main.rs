@@ -1,11 +1,13 @@
 //! rsync's face, held against the real program.
 
+mod bad_daemon;
 mod batches;
 mod coverage;
 mod daemons;
 mod environment;
 mod iconv;
 mod options;
+mod planted;
 mod refused;
 mod requested;
 mod server_args;

@@ -452,7 +452,7 @@ impl Established {
         if self.setup.protocol >= 31 {
             self.link.output.number(Tag::ErrorExit, i32::from(exit));
         }
-        self.link.drain(FAREWELL);
+        self.link.drain(FAREWELL, &driftless_proto::mux::LAST_FRAME);
     }
 
     /// The longest silence, with what a daemon has lowered it to.

@@ -85,7 +85,7 @@ impl Reach {
         let failed = |source| PushError::Shell { program: program.to_vec(), source };
         // The host becomes part of a shell's command.
         let safe = |b: u8| b.is_ascii_alphanumeric() || b".-_:%".contains(&b);
-        if !host.bytes().all(safe) || host.starts_with('-') {
+        if host.is_empty() || !host.bytes().all(safe) || host.starts_with('-') {
             let what = "the host's name has characters that a shell could misunderstand";
             return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, what)));
         }

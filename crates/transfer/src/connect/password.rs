@@ -1,10 +1,10 @@
 //! The password file.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use driftless_fs::operator::{self, Links};
 use zeroize::Zeroizing;
 
 /// Longest password file that is read; the password is its first line.
@@ -48,13 +48,13 @@ pub enum PasswordError {
 }
 
 /// Reads the first line of a password file, under rsync's conditions: no permission for others,
-/// and owned by root when we are.
+/// and owned by root when we are. Links on its path are followed as `links` says.
 ///
 /// # Errors
 /// The condition that does not hold.
-pub fn read_password_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, PasswordError> {
+pub fn read_password_file(path: &Path, links: Links) -> Result<Zeroizing<Vec<u8>>, PasswordError> {
     let read_error = |source| PasswordError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read_error)?;
+    let file = operator::open_any(path, links).map_err(read_error)?;
     // Asked of the open file: the name could lead to another one a moment later.
     let meta = file.metadata().map_err(read_error)?;
     if meta.mode() & 0o007 != 0 {
@@ -86,10 +86,16 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
         mode(0o604);
-        assert!(matches!(read_password_file(&path), Err(PasswordError::OtherAccessible { .. })));
+        assert!(matches!(
+            read_password_file(&path, Links::Trusted),
+            Err(PasswordError::OtherAccessible { .. })
+        ));
         mode(0o640);
-        assert_eq!(&read_password_file(&path).unwrap()[..], b"s3cret word");
+        assert_eq!(&read_password_file(&path, Links::Trusted).unwrap()[..], b"s3cret word");
         std::fs::write(&path, "\nlate").unwrap();
-        assert!(matches!(read_password_file(&path), Err(PasswordError::Empty { .. })));
+        assert!(matches!(
+            read_password_file(&path, Links::Trusted),
+            Err(PasswordError::Empty { .. })
+        ));
     }
 }

@@ -84,7 +84,7 @@ impl Session<'_> {
         for at in 0..count {
             let Ok(folder) = self.alternate_folder(at, parent_of(name)) else { continue };
             let Ok(meta) = folder.lstat(leaf_of(name)) else { continue };
-            if meta.kind != Kind::File {
+            if meta.kind != Kind::File || self.alternate_hides(at, name, false) {
                 continue;
             }
             let same = meta.size == entry.size
@@ -121,8 +121,16 @@ impl Session<'_> {
                 b"." => self.alternate_folder(at, b"").ok()?.meta().ok()?,
                 _ => self.alternate_folder(at, parent_of(name)).ok()?.lstat(leaf_of(name)).ok()?,
             };
-            (meta.kind == kind).then_some((at as u8, meta))
+            let is_hidden = self.alternate_hides(at, name, kind == Kind::Dir);
+            (meta.kind == kind && !is_hidden).then_some((at as u8, meta))
         })
+    }
+
+    /// Whether the module's rules hide what has this name in an alternate directory.
+    pub(crate) fn alternate_hides(&self, at: usize, name: &[u8], is_dir: bool) -> bool {
+        let alternates = self.destination.as_ref().map(|destination| &destination.alternates);
+        let folders = alternates.and_then(|all| all.get(at)?.as_ref());
+        folders.is_some_and(|folders| self.hides_below(folders.root(), name, is_dir))
     }
 
     /// Takes something without content, which says the same there, from an alternate directory.

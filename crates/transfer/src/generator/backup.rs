@@ -12,6 +12,9 @@ use crate::receiver::Session;
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::report::Role;
 
+/// The end of backups' names when nothing else is asked for.
+const USUAL_SUFFIX: &[u8] = b"~";
+
 impl Session<'_> {
     /// Whether a name is that of a backup beside its file, which gets no backup of its own.
     pub(crate) fn is_backup_name(&self, name: &[u8]) -> bool {
@@ -28,10 +31,18 @@ impl Session<'_> {
             return Err(absent());
         };
         let leaf = [leaf_of(name), &backup.suffix].concat();
+        let whole = [name, &backup.suffix].concat();
         if backup.dir.is_none() {
+            // With the usual suffix the name is not the peer's choice, and often hidden.
+            if backup.suffix != USUAL_SUFFIX && self.hides(&self.full_path(&whole), false) {
+                return Err(hidden());
+            }
             return Ok((self.folder_to_change(parent_of(name))?, leaf));
         }
         let root = self.backup_root()?;
+        if self.hides_below(&root, &whole, false) {
+            return Err(hidden());
+        }
         Ok((self.backup_folder(&root, parent_of(name))?, leaf))
     }
 
@@ -116,6 +127,11 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// The module's rules hide the place: what may lie there is not to be touched.
+fn hidden() -> io::Error {
+    rustix::io::Errno::ACCESS.into()
 }
 
 /// Puts an object under its backup's name; with `stays` it keeps its own too where it can, so that

@@ -34,7 +34,7 @@ impl Session<'_> {
         }
         let dir = parent_of(name);
         let own = self.folder(dir).ok().cloned();
-        let mut best = own.and_then(|folder| self.most_similar(&folder, entry, leaf_of(name)));
+        let mut best = own.and_then(|folder| self.most_similar(&folder, None, entry, name));
         let mut choice = best.as_ref().map(|found| BasisChoice::Fuzzy(found.name.clone()));
         let alternates = match self.options.update.fuzzy {
             0 | 1 => 0,
@@ -42,7 +42,7 @@ impl Session<'_> {
         };
         for at in 0..alternates {
             let Ok(folder) = self.alternate_folder(at, dir) else { continue };
-            let Some(found) = self.most_similar(&folder, entry, leaf_of(name)) else { continue };
+            let Some(found) = self.most_similar(&folder, Some(at), entry, name) else { continue };
             if best.as_ref().is_none_or(|best| found.distance < best.distance) {
                 choice = Some(BasisChoice::AlternateFuzzy(at as u8, found.name.clone()));
                 best = Some(found);
@@ -51,7 +51,15 @@ impl Session<'_> {
         Some((choice?, best?.meta))
     }
 
-    fn most_similar(&mut self, folder: &Folder, entry: &Entry, leaf: &[u8]) -> Option<Similar> {
+    /// `alternate`: the number of the alternate directory that the folder is in.
+    fn most_similar(
+        &mut self,
+        folder: &Folder,
+        alternate: Option<usize>,
+        entry: &Entry,
+        name: &[u8],
+    ) -> Option<Similar> {
+        let leaf = leaf_of(name);
         let names = folder.list().ok()?.entries().ok()?;
         let mut best: Option<Similar> = None;
         for candidate in names.into_iter().take(MAX_CANDIDATES) {
@@ -60,6 +68,14 @@ impl Session<'_> {
             }
             let Ok(meta) = folder.lstat(&candidate.name) else { continue };
             if meta.kind != Kind::File || meta.size == 0 {
+                continue;
+            }
+            let beside = [&name[..name.len() - leaf.len()], &candidate.name].concat();
+            let is_hidden = match alternate {
+                None => self.hides(&self.full_path(&beside), false),
+                Some(at) => self.alternate_hides(at, &beside, false),
+            };
+            if is_hidden {
                 continue;
             }
             let twin = meta.size == entry.size && self.likeness.same_time(entry.mtime, meta.mtime);

@@ -24,9 +24,10 @@ mod removal;
 pub(crate) mod sums;
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use driftless_fs::{Folder, is_absent};
+use driftless_fs::{Folder, Root, is_absent};
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
@@ -93,10 +94,21 @@ impl Session<'_> {
         below
     }
 
+    /// Whether the module's rules hide what is at an absolute path: the peer neither learns of it nor
+    /// changes it, by whatever way it is named.
+    pub(crate) fn hides(&self, path: &[u8], is_dir: bool) -> bool {
+        self.receive.module.as_ref().is_some_and(|module| module.hides(path, is_dir))
+    }
+
+    /// As [`Session::hides`], of a name below an open directory.
+    pub(crate) fn hides_below(&self, root: &Root, name: &[u8], is_dir: bool) -> bool {
+        let path = root.path().as_os_str().as_bytes();
+        self.receive.module.is_some() && self.hides(&[path, b"/", name].concat(), is_dir)
+    }
+
     /// Whether the module's rules keep a name out, which is said then.
     fn is_refused(&mut self, name: &[u8], what: &str, is_dir: bool) -> bool {
-        let Some(module) = &self.receive.module else { return false };
-        if !module.hides(&self.full_path(name), is_dir) {
+        if !self.hides(&self.full_path(name), is_dir) {
             return false;
         }
         let start = format!("ERROR: daemon refused to receive {what} \"");

@@ -148,6 +148,9 @@ impl Session<'_> {
             file.file().sync_all()?;
         }
         if self.options.delays() {
+            if self.partial_hides(name) {
+                return Err(rustix::io::Errno::ACCESS.into());
+            }
             let staging = self.staging_folder(parent_of(name))?;
             file.place(&staging, leaf_of(name))?;
             let replaces = before.is_some() || pending.displaces;
@@ -262,8 +265,11 @@ impl Session<'_> {
                 self.folder_to_change(parent_of(&name))
             }
         };
+        let is_hidden = self.options.write.partial_dir.is_some() && self.partial_hides(&name);
         // Best effort: the session has an error of its own to tell.
-        if let Ok(folder) = folder {
+        if let Ok(folder) = folder
+            && !is_hidden
+        {
             let _ = file.set_attributes(&wanted);
             let _ = file.place(&folder, leaf_of(&name));
         }
@@ -281,6 +287,16 @@ impl Session<'_> {
         let name = self.partial_name().ok_or_else(absent)?;
         let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
         self.folder(dir)?.open_folder(&name)
+    }
+
+    /// Whether the module's rules hide where the partial file of this name would be.
+    fn partial_hides(&self, name: &[u8]) -> bool {
+        if let Some(root) = self.destination.as_ref().and_then(|d| d.partial_root.as_ref()) {
+            return self.hides_below(root, leaf_of(name), false);
+        }
+        let Some(partial) = &self.options.write.partial_dir else { return false };
+        let (dir, leaf) = name.split_at(name.len() - leaf_of(name).len());
+        self.hides(&self.full_path(&[dir, partial, b"/", leaf].concat()), false)
     }
 
     fn make_partial_folder(&mut self, dir: &[u8]) -> io::Result<Folder> {
@@ -302,6 +318,9 @@ impl Session<'_> {
     /// What an earlier transfer left of this file.
     pub(crate) fn partial_basis(&mut self, name: &[u8]) -> Option<Meta> {
         if self.options.write.partial_dir.is_none() || self.options.write.in_place() {
+            return None;
+        }
+        if self.partial_hides(name) {
             return None;
         }
         let folder = self.partial_folder(parent_of(name)).ok()?;

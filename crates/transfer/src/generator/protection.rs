@@ -1,12 +1,15 @@
 //! Names that rules protect from deletion. Filter reference, "What filters decide".
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use driftless_filter::{Chain, ReadFile, RuleError, Side};
 use driftless_fs::Root;
 use driftless_tree::{Kind, RelPath};
 
 use crate::error::PushError;
+use crate::module::ModuleTerms;
 use crate::receiver::Session;
 
 /// The longest file of rules that is read.
@@ -15,12 +18,17 @@ const MAX_RULES_LEN: u64 = 4 << 20;
 /// Files of rules at the destination.
 struct DestinationFiles<'r> {
     root: &'r Root,
+    module: Option<Arc<ModuleTerms>>,
 }
 
 impl ReadFile for DestinationFiles<'_> {
     fn read(&mut self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
         // What lies outside is not ours to read: the name may be the peer's.
         let Ok(path) = RelPath::parse(path) else { return Ok(None) };
+        let full = [self.root.path().as_os_str().as_bytes(), b"/", path.as_bytes()];
+        if self.module.as_ref().is_some_and(|module| module.hides(&full.concat(), false)) {
+            return Ok(None);
+        }
         let file = match self.root.open_file(&path) {
             Ok(file) => file,
             Err(_) => return Ok(None),
@@ -69,16 +77,14 @@ impl Session<'_> {
         kind: Kind,
         doomed: bool,
     ) -> Result<bool, PushError> {
-        if let Some(module) = &self.receive.module
-            && module.hides(&self.full_path(name), kind == Kind::Dir)
-        {
+        if self.hides(&self.full_path(name), kind == Kind::Dir) {
             return Ok(true);
         }
         let Some(rules) = self.receive.rules.clone() else { return Ok(false) };
         let Some(root) = self.folders.as_ref().map(|folders| folders.root().clone()) else {
             return Ok(false);
         };
-        let mut files = DestinationFiles { root: &root };
+        let mut files = DestinationFiles { root: &root, module: self.receive.module.clone() };
         let chains = &mut self.deletions.chains;
         let leads_to = |at: &[u8]| {
             at.is_empty() || dir == at || dir.starts_with(at) && dir.get(at.len()) == Some(&b'/')

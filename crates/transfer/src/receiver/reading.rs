@@ -11,7 +11,7 @@ use driftless_proto::item::{Item, XattrNumbers};
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::{DelStats, Stats};
 use driftless_tree::Kind;
-use driftless_tree::flist::Entry;
+use driftless_tree::flist::{Cached, Entry};
 use driftless_tree::path::printable;
 
 use crate::driver::Level;
@@ -204,6 +204,9 @@ impl Session<'_> {
                             unconverted.push(what);
                         }
                     }
+                    if self.ids_are_numbers() {
+                        drop_names(&mut entry);
+                    }
                     self.likeness.receive(&mut entry);
                     self.extras.receive(&mut entry, &mut self.likeness);
                     // Within this machine nothing is munged (seen).
@@ -254,7 +257,7 @@ impl Session<'_> {
         if self.setup.protocol < 30 {
             infer_content(&mut entries, self.options.selection.recursive);
         }
-        for entry in &entries {
+        for entry in &mut entries {
             self.receive.requested.check(entry)?;
             self.counts.listed.count(entry.mode);
             let sized = !matches!(entry.kind(), None | Some(Kind::Dir));
@@ -308,7 +311,10 @@ impl Session<'_> {
         let options = &self.list_options;
         let read = self.wire.try_take(|input| IdList::take(input, options))?;
         let same = if users { Reading::UserNames } else { Reading::GroupNames };
-        self.after(same, read, |session, list| {
+        self.after(same, read, |session, mut list| {
+            if session.ids_are_numbers() {
+                list = IdList::default();
+            }
             let likeness = &mut session.likeness;
             let map = if users { &mut likeness.users } else { &mut likeness.groups };
             for (id, name) in &list.names {
@@ -323,6 +329,11 @@ impl Session<'_> {
         })
     }
 
+    /// The module says so.
+    fn ids_are_numbers(&self) -> bool {
+        self.receive.module.as_ref().is_some_and(|module| module.numeric_ids)
+    }
+
     fn take_stats(&mut self, stats: &Stats) {
         self.stats_seen = true;
         let millis = |ms: i64| std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0));
@@ -334,6 +345,17 @@ impl Session<'_> {
 
     pub(crate) fn add_io_error(&mut self, bits: u32) {
         self.ending.io_error |= bits & 7;
+    }
+}
+
+/// Leaves the numbers of owners alone.
+fn drop_names(entry: &mut Entry) {
+    (entry.user, entry.group) = (None, None);
+    let Some(acls) = &mut entry.acl else { return };
+    for acl in [Some(&mut acls.access), acls.default.as_mut()].into_iter().flatten() {
+        if let Cached::Literal(acl) = acl {
+            acl.named.iter_mut().flatten().for_each(|named| named.name = None);
+        }
     }
 }
 

@@ -35,8 +35,10 @@ struct Names {
     whole: HashSet<Vec<u8>>,
     /// Directories on the way to them.
     parents: HashSet<Vec<u8>>,
-    /// Patterns with wildcards, which the other side expands.
+    /// Patterns with wildcards, which the other side expands, and directories on the way to them.
     patterns: Option<Chain>,
+    /// The patterns alone.
+    matches: Option<Chain>,
 }
 
 impl Requested {
@@ -62,10 +64,15 @@ impl Requested {
         Self { names, hidden: own_rules(given, rules) }
     }
 
-    /// Refuses a name that was not asked for.
-    pub(crate) fn check(&self, entry: &Entry) -> Result<(), PushError> {
+    /// Refuses a name that was not asked for. What is a directory on the way to others stays one:
+    /// whatever its flags say, nothing in it is listed as a whole, so that nothing can be missing.
+    pub(crate) fn check(&self, entry: &mut Entry) -> Result<(), PushError> {
         let name = entry.name.strip_prefix(b"/").unwrap_or(&entry.name);
-        if name == b"." || name.is_empty() {
+        let is_root = name == b"." || name.is_empty();
+        if self.names.as_ref().is_some_and(|names| is_root || !names.cover(name)) {
+            entry.dir.no_content = true;
+        }
+        if is_root {
             return Ok(());
         }
         let is_dir = entry.kind() == Some(Kind::Dir);
@@ -120,7 +127,10 @@ impl Names {
             }
             names.whole.insert(path);
         }
-        names.patterns = (!patterns.is_empty()).then(|| pattern_chain(&patterns)).flatten();
+        if !patterns.is_empty() {
+            names.patterns = pattern_chain(&patterns, true);
+            names.matches = pattern_chain(&patterns, false);
+        }
         Some(names)
     }
 
@@ -128,6 +138,21 @@ impl Names {
         if is_dir && self.parents.contains(name) {
             return true;
         }
+        let matches = |chain: &Chain| !chain.check(name, is_dir).is_excluded();
+        self.holds(name) || self.patterns.as_ref().is_some_and(matches)
+    }
+
+    /// Whether a directory of this name was asked for with all that is in it.
+    fn cover(&self, name: &[u8]) -> bool {
+        let matches = |chain: &Chain| {
+            // A rule with a slash in the middle speaks of what lies below what it matches, too.
+            let ends = name.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+            ends.chain([name.len()]).any(|end| !chain.check(&name[..end], true).is_excluded())
+        };
+        self.holds(name) || self.matches.as_ref().is_some_and(matches)
+    }
+
+    fn holds(&self, name: &[u8]) -> bool {
         let mut at = name;
         while !at.is_empty() {
             if self.whole.contains(at) {
@@ -135,7 +160,7 @@ impl Names {
             }
             at = parent_of(at);
         }
-        self.patterns.as_ref().is_some_and(|chain| !chain.check(name, is_dir).is_excluded())
+        false
     }
 }
 
@@ -153,11 +178,12 @@ fn relative_part(argument: &[u8]) -> Vec<u8> {
     parts.collect::<Vec<_>>().join(&b'/')
 }
 
-/// Everything but what matches one of the patterns, or is above or below it, is excluded.
-fn pattern_chain(patterns: &[Vec<u8>]) -> Option<Chain> {
+/// Everything but what matches one of the patterns, or is below it, or, `with_parents`, above it, is
+/// excluded.
+fn pattern_chain(patterns: &[Vec<u8>], with_parents: bool) -> Option<Chain> {
     let mut given = Vec::new();
     for path in patterns {
-        let mut parent = parent_of(path);
+        let mut parent = if with_parents { parent_of(path) } else { b"" };
         while !parent.is_empty() {
             given.push(Given::Filter([b"+ /", parent, b"/"].concat()));
             parent = parent_of(parent);

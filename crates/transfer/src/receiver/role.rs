@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use driftless_filter::{Given, ParseOptions, ReadFile, RuleError, Rules};
-use driftless_fs::browse::read_unchecked;
+use driftless_fs::operator::{self, Links};
 use driftless_proto::mux::Tag;
 use driftless_proto::{Decode, files_from, filterlist};
 
@@ -196,7 +196,15 @@ fn leave(link: &mut Link, setup: Setup, is_server: bool, error: &PushError) {
 }
 
 /// Files of rules that an operator names.
-struct OperatorFiles;
+struct OperatorFiles {
+    links: Links,
+}
+
+impl OperatorFiles {
+    fn new(options: &TransferOptions) -> Self {
+        Self { links: Links::of(options.link.insecure) }
+    }
+}
 
 impl ReadFile for OperatorFiles {
     fn read(&mut self, path: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
@@ -206,7 +214,14 @@ impl ReadFile for OperatorFiles {
                 std::io::stdin().lock().read_to_end(&mut text)?;
                 Ok(Some(text))
             }
-            _ => read_unchecked(Path::new(std::ffi::OsStr::from_bytes(path)), MAX_FILE_LEN),
+            _ => {
+                let path = Path::new(std::ffi::OsStr::from_bytes(path));
+                match operator::read_any(path, MAX_FILE_LEN, self.links) {
+                    Ok(text) => Ok(Some(text)),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
         }
     }
 }
@@ -230,7 +245,7 @@ fn parse_options(setup: Setup, options: &TransferOptions, request: &Request) -> 
     let home_cvsignore = environment("HOME").filter(|_| uses_cvs).and_then(|home| {
         let path = [&home[..], b"/.cvsignore"].concat();
         let path = Path::new(std::ffi::OsStr::from_bytes(&path));
-        read_unchecked(path, MAX_FILE_LEN).ok().flatten()
+        operator::read(path, MAX_FILE_LEN).ok()
     });
     let here = std::env::current_dir().unwrap_or_default().into_os_string().into_vec();
     let root = match request.destination.as_deref() {
@@ -257,7 +272,8 @@ fn own_rules(
     request: &Request,
 ) -> Result<(Arc<Rules>, Requested), PushError> {
     let parse = parse_options(setup, options, request);
-    let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules)?;
+    let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles::new(options))
+        .map_err(bad_rules)?;
     let texts = rules.wire_texts_for_sender(setup.protocol).map_err(bad_rules)?;
     let names = own_names(options)?;
     wire.link.output.append(|out| {
@@ -293,8 +309,8 @@ fn own_rules(
 fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushError> {
     let text = match &options.selection.files_from {
         None | Some(FilesFrom::Remote(_)) => return Ok(None),
-        Some(FilesFrom::Stdin) => OperatorFiles.read(b"-"),
-        Some(FilesFrom::Local(path)) => OperatorFiles.read(path),
+        Some(FilesFrom::Stdin) => OperatorFiles::new(options).read(b"-"),
+        Some(FilesFrom::Local(path)) => OperatorFiles::new(options).read(path),
     };
     let text = text.map_err(PushError::Source)?;
     let text = text.ok_or_else(|| PushError::Usage("failed to open files-from file".to_owned()))?;
@@ -312,7 +328,8 @@ fn unsent_rules(setup: Setup, place: &Place<'_>) -> Result<Rules, PushError> {
     let Place { options, request, sender, .. } = *place;
     let parse = parse_options(setup, options, request);
     match matches!(sender, Sender::Local(_)) && options.delete.force {
-        true => Rules::parse(&request.rules, &parse, &mut OperatorFiles).map_err(bad_rules),
+        true => Rules::parse(&request.rules, &parse, &mut OperatorFiles::new(options))
+            .map_err(bad_rules),
         false => Ok(Rules::none(&parse)),
     }
 }

@@ -12,11 +12,21 @@ pub(crate) struct Ids {
     users: BTreeSet<u32>,
     groups: BTreeSet<u32>,
     owners: Owners,
+    /// Nobody has a name.
+    nameless: bool,
 }
 
 impl Ids {
+    /// None of the names is told.
+    pub(crate) fn nameless() -> Self {
+        Self { nameless: true, ..Self::default() }
+    }
+
     /// Notes the entry's ids.
     pub(crate) fn note(&mut self, entry: &Entry) {
+        if self.nameless {
+            return;
+        }
         self.users.insert(entry.uid);
         self.groups.insert(entry.gid);
         if let Some(acls) = &entry.acl {
@@ -30,6 +40,9 @@ impl Ids {
 
     /// Puts the names of ids that were not listed before into the entry.
     pub(crate) fn name_new(&mut self, entry: &mut Entry) {
+        if self.nameless {
+            return;
+        }
         if self.users.insert(entry.uid) {
             entry.user = name(self.owners.user_name(entry.uid));
         }
@@ -58,6 +71,14 @@ impl Ids {
     /// Writes the lists that follow a list without names in it.
     pub(crate) fn put_lists(&self, options: &ListOptions, out: &mut Vec<u8>) {
         if options.numeric_ids {
+            return;
+        }
+        if self.nameless {
+            let count = [options.owner, options.group].map(|listed| listed || options.acls);
+            count
+                .into_iter()
+                .filter(|listed| *listed)
+                .for_each(|_| IdList::default().put(out, options));
             return;
         }
         if options.owner || options.acls {

@@ -13,6 +13,12 @@ impl Session<'_> {
     pub(super) fn message(&mut self, message: Message) -> Result<(), PushError> {
         let number = message.number();
         match message.tag {
+            Tag::ErrorXfer | Tag::Error | Tag::Warning | Tag::Info | Tag::IoTimeout
+                if self.terms.is_server =>
+            {
+                let what = format!("a client cannot send {:?}", message.tag);
+                return Err(self.broken(what, 2));
+            }
             Tag::ErrorXfer => {
                 self.outcome.error_xfer = true;
                 self.error_text(Level::ErrorXfer, &message.payload)?;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftless_filter::{Given, ParseOptions, Rules};
-use driftless_fs::browse::read_unchecked;
+use driftless_fs::operator::{self, Links};
 use driftless_proto::flist::ListOptions;
-use driftless_proto::mux::{TEXT_LIMIT, Tag};
+use driftless_proto::mux::{LAST_FRAME, TEXT_LIMIT, Tag};
 use driftless_proto::setup::ChecksumKind;
 use driftless_proto::{files_from, filterlist};
 
@@ -151,7 +151,7 @@ fn leave(link: &mut Link, error: &PushError) {
     link.output.number(Tag::ErrorExit, i32::from(code));
     // What it still writes must not meet a closed connection before it has read this. Whether it
     // is still there does not matter any more.
-    link.drain(link.timeout().unwrap_or(FAREWELL).min(FAREWELL));
+    link.drain(link.timeout().unwrap_or(FAREWELL).min(FAREWELL), &LAST_FRAME);
 }
 
 /// One session's part that does not change.
@@ -188,7 +188,7 @@ impl Role<'_> {
                 options.metadata.fake_super,
             ),
             origins: Vec::new(),
-            filters: Filters::new(Rules::none(&parse)),
+            filters: Filters::new(Rules::none(&parse), files_of(options, request)),
             attrs: Attrs::default(),
             digests,
             peer_sets_link_times: setup.compat.symlink_times(),
@@ -221,10 +221,10 @@ impl Role<'_> {
         let body = |session: &mut Session<'_>| {
             session.take_frames_singly(has_unframed_names(session, options));
             let rules = match is_server {
-                true => received_rules(session, options, &parse)?,
+                true => received_rules(session, options, request, &parse)?,
                 false => own_rules(session, options, request, &parse)?,
             };
-            shared.borrow_mut().filters = Filters::new(rules);
+            shared.borrow_mut().filters = Filters::new(rules, files_of(options, request));
             if let Some(file) = &request.record
                 && !is_server
             {
@@ -262,7 +262,7 @@ fn parse_options(protocol: u8, options: &TransferOptions, here: &[u8]) -> ParseO
     let uses_cvs = options.selection.cvs_exclude;
     let home_cvsignore = environment("HOME").filter(|_| uses_cvs).and_then(|home| {
         let path = [&home[..], b"/.cvsignore"].concat();
-        read_unchecked(path_of(&path), MAX_NAMES_LEN).ok().flatten()
+        operator::read(path_of(&path), MAX_NAMES_LEN).ok()
     });
     ParseOptions {
         delete_excluded: options.delete.excluded,
@@ -274,6 +274,11 @@ fn parse_options(protocol: u8, options: &TransferOptions, here: &[u8]) -> ParseO
     }
 }
 
+/// Where rules may be read from.
+fn files_of(options: &TransferOptions, request: &Request) -> RuleFiles {
+    RuleFiles::new(request.module.as_ref(), options.link.insecure)
+}
+
 /// A client's own rules; the receiving side gets its part. Protocol reference, "Filter list and
 /// files-from".
 fn own_rules(
@@ -283,7 +288,7 @@ fn own_rules(
     parse: &ParseOptions,
 ) -> Result<Rules, PushError> {
     let bad = |error: driftless_filter::RuleError| PushError::Rules(error.to_string());
-    let mut files = RuleFiles { root: Vec::new() };
+    let mut files = files_of(options, request);
     let rules = Rules::parse(&request.rules, parse, &mut files).map_err(bad)?;
     if options.delete.when.is_some()
         || options.delete.excluded
@@ -303,6 +308,7 @@ fn own_rules(
 fn received_rules(
     session: &mut Session<'_>,
     options: &TransferOptions,
+    request: &Request,
     parse: &ParseOptions,
 ) -> Result<Rules, PushError> {
     let mut given = Vec::new();
@@ -317,7 +323,7 @@ fn received_rules(
     if options.selection.cvs_exclude {
         given.push(Given::CvsExclude);
     }
-    let mut files = RuleFiles { root: Vec::new() };
+    let mut files = files_of(options, request);
     Rules::parse(&given, parse, &mut files).map_err(|error| PushError::Rules(error.to_string()))
 }
 
@@ -353,9 +359,8 @@ fn names(
             Ok(Some(lines(&text, from0)))
         }
         (Some(FilesFrom::Local(path) | FilesFrom::Remote(path)), _) => {
-            let missing = || std::io::Error::from(rustix::io::Errno::NOENT);
-            let text = read_unchecked(path_of(path), MAX_NAMES_LEN)
-                .and_then(|text| text.ok_or_else(missing));
+            let links = Links::of(options.link.insecure);
+            let text = operator::read_any(path_of(path), MAX_NAMES_LEN, links);
             let text = text.map_err(|error| {
                 let path = String::from_utf8_lossy(path).into_owned();
                 let error = describe(&error);

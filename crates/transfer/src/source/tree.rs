@@ -112,7 +112,7 @@ impl DiskTree {
         if let (Some(kind), Kind::File) = (self.digests, meta.kind) {
             let path = RelPath::parse(path)
                 .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
-            entry.checksum = file_sum(&self.root.open_file(&path)?, kind)?;
+            entry.checksum = file_sum(&self.root.open_file(&path)?, kind, || true)?;
         }
         Ok(Some(entry))
     }
@@ -201,12 +201,19 @@ fn problem(name: &[u8], error: io::Error) -> Problem {
 /// The unseeded digest of a whole file.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn file_sum(file: &SourceFile, kind: ChecksumKind) -> io::Result<Box<[u8]>> {
+/// It cannot be read, or `go_on`, asked between pieces, says no.
+pub fn file_sum(
+    file: &SourceFile,
+    kind: ChecksumKind,
+    go_on: impl Fn() -> bool,
+) -> io::Result<Box<[u8]>> {
     let mut sum = FileSum::new(strong(kind));
     let mut buffer = vec![0; 256 * 1024];
     let mut offset = 0;
     loop {
+        if !go_on() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let len = file.read_at(offset, &mut buffer)?;
         if len == 0 {
             return Ok(sum.finish().as_bytes().into());

@@ -8,4 +8,5 @@ mod fake;
 mod hostile;
 mod interrupted;
 mod options;
+mod script;
 mod support;

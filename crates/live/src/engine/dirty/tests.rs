@@ -153,3 +153,39 @@ fn a_batch_knows_which_content_is_not_in_it() {
     assert_eq!(taken.paths.len(), 1);
     assert!(taken.waits(&path("open")) && !taken.waits(&path("b")));
 }
+
+#[test]
+fn a_difference_is_expected_where_marks_explain_it() {
+    let mut set = DirtySet::default();
+    set.mark(path("d/changed"), Need::Content, Writing::Closed, at(1));
+    set.mark(path("e/moded"), Need::Attributes, Writing::Unknown, at(1));
+    set.mark(path("f/gone"), Need::Gone, Writing::Unknown, at(1));
+    set.mark_tree(path("g/tree"), Need::Arrived, at(1));
+    let covered = |set: &DirtySet, raw: &str| set.expected().covers(Some(&path(raw)));
+    for raw in ["d/changed", "d", "e/moded", "f/gone", "f/gone/below", "g/tree", "g/tree/x", "g"] {
+        assert!(covered(&set, raw), "{raw}");
+    }
+    for raw in ["d/other", "e/moded/below", "h", "g/tree2"] {
+        assert!(!covered(&set, raw), "{raw}");
+    }
+    assert!(!set.expected().covers(None));
+    set.mark(path("top"), Need::Content, Writing::Closed, at(2));
+    assert!(set.expected().covers(None));
+    set.mark_pass(at(3));
+    assert!(covered(&set, "h"));
+    set.take_pass();
+    set.repeat_pass(|_| Duration::from_secs(9), at(4));
+    set.pass_applied();
+    assert!(!covered(&set, "h"), "what the pass left out has marks of its own");
+}
+
+#[test]
+fn a_path_in_doubt_is_as_old_as_the_pass_that_did_not_look_at_it() {
+    let mut set = DirtySet::default();
+    set.mark_pass(at(5));
+    set.take_pass();
+    set.doubt(path("a"), at(9));
+    set.pass_applied();
+    assert_eq!(set.first_serial(), Some(5));
+    assert_eq!(take(&mut set, 10), ["a"]);
+}

@@ -6,6 +6,8 @@ use driftless_fs::{Attributes, Powers};
 use driftless_transfer::TransferOptions;
 use driftless_tree::{Kind, Meta, Timestamp};
 
+use crate::status::Aspect;
+
 /// What the options and this process's powers make of the source's attributes.
 pub(super) struct Likeness<'a> {
     options: &'a TransferOptions,
@@ -92,6 +94,18 @@ impl<'a> Likeness<'a> {
             mtime: all.mtime.filter(|mtime| *mtime != present.mtime),
             atime: None,
         }
+    }
+
+    /// The attributes in which `present`, an object of the source's kind, differs.
+    pub(super) fn unlike(&self, source: &Meta, present: &Meta) -> Vec<Aspect> {
+        let wanted = self.attributes(source, Some(present));
+        let differs = [
+            (wanted.mode.is_some_and(|mode| mode != present.mode & 0o7777), Aspect::Mode),
+            (wanted.uid.is_some_and(|uid| uid != present.uid), Aspect::Owner),
+            (wanted.gid.is_some_and(|gid| gid != present.gid), Aspect::Group),
+            (wanted.mtime.is_some_and(|mtime| mtime != present.mtime), Aspect::Time),
+        ];
+        differs.into_iter().filter(|(differs, _)| *differs).map(|(_, aspect)| aspect).collect()
     }
 
     /// The mode that something new of this kind is made with, before its attributes are set.

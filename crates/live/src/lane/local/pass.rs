@@ -10,7 +10,7 @@ use super::count::count;
 use super::listing::{self, Listing};
 use super::writer::{Doing, Object, Trouble, Trust, Writer};
 use crate::config::MaxDelete;
-use crate::lane::report::{Failure, LaneError, PassReport, Traffic};
+use crate::lane::report::{Failure, LaneError, PassReport};
 use crate::lane::work::View;
 use crate::rules::{Chains, SourceRules};
 
@@ -41,14 +41,7 @@ pub(super) fn pass(
     unknown_since: Option<Timestamp>,
     limit: MaxDelete,
 ) -> PassReport {
-    let report = PassReport {
-        end: Ok(()),
-        presence: Default::default(),
-        differed: false,
-        failed: Vec::new(),
-        unmatched: Vec::new(),
-        traffic: Traffic::default(),
-    };
+    let report = PassReport::new();
     let mut pass = Pass {
         writer,
         view,

@@ -18,6 +18,8 @@ pub(super) enum Occasion {
     Batch,
     /// The whole tree.
     Pass,
+    /// A comparison: nothing is made.
+    Look,
 }
 
 /// The path of a target and, once opened, the directory.
@@ -41,6 +43,9 @@ impl Place {
             LaneError::Failed(format!("the source {path} is not what it was: {}", chain(&lost)))
         })?;
         let root = match &self.root {
+            None if occasion == Occasion::Look => {
+                Root::open(&self.path).map_err(|error| LaneError::Failed(chain(&error)))?
+            }
             None => self.open(source, None)?,
             Some(known) => match known.check() {
                 Ok(()) => known.clone(),
@@ -66,7 +71,7 @@ impl Place {
     ) -> Result<Root, LaneError> {
         let found = match occasion {
             Occasion::Pass => self.open(source, Some(known.dev)).ok(),
-            Occasion::Batch => Root::open(&self.path).ok(),
+            Occasion::Batch | Occasion::Look => Root::open(&self.path).ok(),
         };
         let good = found.filter(|root| {
             let found = root.identity();

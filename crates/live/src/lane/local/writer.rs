@@ -203,6 +203,11 @@ impl<'a> Writer<'a> {
         if object.trust == Trust::QuickCheck || object.meta.kind != Kind::File {
             return Ok(true);
         }
+        self.has_content(object)
+    }
+
+    /// Whether the target's file of that name has the same bytes.
+    pub(super) fn has_content(&self, object: &Object<'_>) -> Result<bool, Trouble> {
         let source = self.open_source(object)?;
         let present = self.target.open_file(object.path).doing("cannot read the target")?;
         self.same_content(&source, &present).doing("cannot compare contents")

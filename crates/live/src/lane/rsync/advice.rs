@@ -5,9 +5,23 @@ use driftless_transfer::connect::password::PasswordError;
 
 use crate::mirror::chain;
 
+const TRIED_AGAIN: &str = "it is tried again";
+
 /// What happened, why, and what to do next.
 pub fn explain(error: &PushError) -> String {
     format!("{}; {}", chain(error), advice(error))
+}
+
+/// As [`explain`], for a comparison, which is not tried again by itself.
+pub fn explain_comparison(error: &PushError) -> String {
+    let next = match advice(error) {
+        TRIED_AGAIN => {
+            "see the target's log (a timeout there counts while a large file is read \
+                        here), and verify again"
+        }
+        next => next.strip_suffix(" It is tried again").unwrap_or(next),
+    };
+    format!("{}; {next}", chain(error))
 }
 
 /// As [`explain`], for a password file.
@@ -54,6 +68,6 @@ fn advice(error: &PushError) -> &'static str {
         | PushError::TimeLimit
         | PushError::Charset { .. }
         | PushError::Cancelled
-        | PushError::List(_) => "it is tried again",
+        | PushError::List(_) => TRIED_AGAIN,
     }
 }

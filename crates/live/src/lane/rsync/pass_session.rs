@@ -1,4 +1,4 @@
-//! Answers a full pass, and collects what it did not bring over.
+//! Answers a full pass or a dry run of one, and collects what it did not bring over.
 
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use driftless_tree::path::printable;
 use driftless_tree::{Kind, RelPath};
 use rustc_hash::FxHashMap;
 
-use super::refusal;
-use crate::lane::report::{Failure, PassReport};
+use super::{compare, refusal};
+use crate::lane::report::{Comparison, Failure, PassReport};
 use crate::lane::state::Lane;
 use crate::lane::texts::{self, Meaning};
 use crate::lane::work::View;
+use crate::status::Aspect;
 
 /// Answers a full pass.
 pub(super) struct PassDriver<'a> {
@@ -27,6 +28,8 @@ pub(super) struct PassDriver<'a> {
     pub(super) deleted: u64,
     /// Names below the root that the target did not have.
     pub(super) new: u64,
+    /// Where a dry run's items and deletions are noted as differences.
+    pub(super) comparison: Option<Comparison>,
     files: ListedFiles,
 }
 
@@ -41,6 +44,7 @@ impl<'a> PassDriver<'a> {
             texts: Vec::new(),
             deleted: 0,
             new: 0,
+            comparison: None,
             files: ListedFiles::new(view.root.clone(), cache, WriterPolicy::Refuse, settle),
         }
     }
@@ -48,6 +52,11 @@ impl<'a> PassDriver<'a> {
     /// With what is read while the pass lists it.
     pub(super) fn read_ahead(self, ahead: Option<ReadAhead>) -> Self {
         Self { files: self.files.with(ahead), ..self }
+    }
+
+    /// Notes what differs.
+    pub(super) fn comparing(self, comparison: Comparison) -> Self {
+        Self { comparison: Some(comparison), ..self }
     }
 
     /// `groups` are the names that were listed as one inode.
@@ -121,6 +130,12 @@ impl Driver for PassDriver<'_> {
 
     fn item(&mut self, item: &Listed<'_>, change: ItemChange) {
         self.new += u64::from(change.is_new() && &*item.entry.name != b".");
+        if let Some(comparison) = &mut self.comparison {
+            let aspects = compare::aspects(item, change);
+            if !aspects.is_empty() {
+                comparison.differs(item.path(), aspects);
+            }
+        }
     }
 
     fn unlisted(&mut self, problem: &Problem) {
@@ -140,8 +155,11 @@ impl Driver for PassDriver<'_> {
         self.failed.extend(item.path().map(|path| (path, failure)));
     }
 
-    fn deleted(&mut self, _name: &[u8], _is_dir: bool) {
+    fn deleted(&mut self, name: &[u8], _is_dir: bool) {
         self.deleted += 1;
+        if let (Some(comparison), Some(path)) = (&mut self.comparison, compare::extra(name)) {
+            comparison.differs(Some(path), vec![Aspect::Extra]);
+        }
     }
 
     fn message(&mut self, level: Level, text: &[u8]) {

@@ -4,29 +4,74 @@ use std::io;
 use std::sync::Arc;
 
 use driftless_filter::{Chain, ReadFile, RuleError, Rules, Side};
+use driftless_fs::operator::{self, Links};
+use driftless_fs::{FsError, Root, is_absent};
 use driftless_tree::RelPath;
 
+use crate::module::ModuleTerms;
 use crate::sender::scan::disk::{join, path_of};
 
 /// Longest file with rules.
 const MAX_FILE_LEN: u64 = 64 << 20;
 
-/// Reads files with rules: those found by walking below `root`, others where they say.
+/// Reads files with rules: those found by walking below `root`, others where they say. Links are
+/// followed where somebody trusted made them, and what the module hides is not there.
+#[derive(Clone)]
 pub(crate) struct RuleFiles {
     /// What relative names are relative to; empty for the working directory.
-    pub(crate) root: Vec<u8>,
+    root: Vec<u8>,
+    module: Option<Arc<ModuleTerms>>,
+    /// Any link is followed.
+    insecure: bool,
+}
+
+impl RuleFiles {
+    pub(crate) fn new(module: Option<&Arc<ModuleTerms>>, insecure: bool) -> Self {
+        Self { root: Vec::new(), module: module.cloned(), insecure }
+    }
+
+    fn below(&self, root: &[u8]) -> Self {
+        Self { root: root.to_vec(), ..self.clone() }
+    }
+
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        let Some(module) = &self.module else { return false };
+        let base = if self.root.is_empty() { &module.root } else { &self.root };
+        module.hides(&join(base, path), false)
+    }
 }
 
 impl ReadFile for RuleFiles {
     fn read(&mut self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let path = if path.starts_with(b"/") { path.to_vec() } else { join(&self.root, path) };
-        driftless_fs::browse::read_unchecked(path_of(&path), MAX_FILE_LEN)
+        if self.is_hidden(path) {
+            return Ok(None);
+        }
+        let whole = || join(&self.root, path);
+        let read = match (self.insecure, path.starts_with(b"/") || self.root.is_empty()) {
+            (true, _) => operator::read_any(path_of(&whole()), MAX_FILE_LEN, Links::All),
+            // A pipe in a module must not hold the session up.
+            (false, true) if self.module.is_some() => {
+                operator::read(path_of(&whole()), MAX_FILE_LEN)
+            }
+            (false, true) => operator::read_any(path_of(&whole()), MAX_FILE_LEN, Links::Trusted),
+            // The way to the transfer root is the operator's, and was gone already.
+            (false, false) => Root::open(path_of(&self.root))
+                .map_err(|FsError::Open { source, .. }| source)
+                .and_then(|root| operator::read_below(&root, path_of(path), MAX_FILE_LEN)),
+        };
+        match read {
+            Ok(text) => Ok(Some(text)),
+            // What the operator named was looked at before anything began.
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
 /// The rules of all transfer roots.
 pub(crate) struct Filters {
     rules: Arc<Rules>,
+    files: RuleFiles,
     trees: Vec<Tree>,
 }
 
@@ -39,8 +84,8 @@ struct Tree {
 }
 
 impl Filters {
-    pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules: Arc::new(rules), trees: Vec::new() }
+    pub(crate) fn new(rules: Rules, files: RuleFiles) -> Self {
+        Self { rules: Arc::new(rules), files, trees: Vec::new() }
     }
 
     /// Whether nothing can match.
@@ -62,7 +107,7 @@ impl Filters {
         if let Some(at) = known.or((self.is_empty() && !self.trees.is_empty()).then_some(0)) {
             return Ok(at);
         }
-        let mut files = RuleFiles { root: root_path.to_vec() };
+        let mut files = self.files.below(root_path);
         let rules = Arc::new(self.rules.with_root(root_path));
         let root = Chain::root(rules, Side::Sender, &mut files)?;
         self.trees.push(Tree { root_path: root_path.to_vec(), files, root, inner: Vec::new() });

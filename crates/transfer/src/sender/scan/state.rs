@@ -201,7 +201,9 @@ impl State<'_> {
             entry.mode = entry.mode & !TYPE_BITS | 0o100_000;
             entry.rdev = (0, 0);
             entry.hard_link = None;
-            entry.size = dir.open_device(leaf).map_or(0, |(_, len)| len);
+            let links = &self.options.link;
+            let follows = links.copy_all || links.copy_unsafe;
+            entry.size = dir.open_device(leaf, follows).map_or(0, |(_, len)| len);
             // That of the device is not that of its content.
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             entry.mtime.secs = now.as_secs() as i64;

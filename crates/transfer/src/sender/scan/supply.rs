@@ -54,7 +54,7 @@ impl State<'_> {
                 Ok(Box::new(Reading::new(Opened::File(Arc::new(file)), len)))
             }
             Err(error) if copies_devices && error.kind() == io::ErrorKind::InvalidInput => {
-                let (device, len) = dir.open_device(leaf)?;
+                let (device, len) = dir.open_device(leaf, follows)?;
                 Ok(Box::new(Reading::new(Opened::Device(device), len)))
             }
             Err(error) => Err(error),

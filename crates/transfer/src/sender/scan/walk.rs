@@ -72,13 +72,14 @@ impl<'a> Walk<'a> {
         here: Vec<u8>,
         charset: Option<Charset>,
     ) -> Self {
+        let is_numeric = shared.borrow().module.is_some_and(|module| module.numeric_ids);
         Self {
             shared,
             charset,
             writer: ListWriter::new(options.clone()),
             options,
             here,
-            ids: Ids::default(),
+            ids: if is_numeric { Ids::nameless() } else { Ids::default() },
             groups: HashMap::new(),
             pending: Vec::new(),
             extras: HashMap::new(),

@@ -1,0 +1,133 @@
+//! A client that says whatever it likes to a daemon.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
+
+use driftless_proto::int::put_vstring;
+use driftless_proto::mux::{Tag, put_frame};
+use driftless_testkit::wait;
+use socket2::{Domain, Socket, Type};
+
+use crate::pair::Daemon;
+
+// The receiving side's own tests use all of it.
+#[allow(dead_code)]
+#[path = "../../../transfer/tests/receive/script.rs"]
+mod script;
+
+pub use script::{FILE, Script};
+
+/// What a client asks for that pushes into the module `w`.
+pub const PUSH: &[&str] = &["--server", "-ltre.LsfxCIvu", ".", "w/"];
+
+/// What a client asks for that pulls the module `w`.
+pub const PULL: &[&str] = &["--server", "--sender", "-ltre.LsfxCIvu", ".", "w/"];
+
+/// A connection to the daemon from this end of the loopback network.
+pub fn connect_from(daemon: &Daemon, last: u8) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, daemon.port)).into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(wait::GENEROUS)).unwrap();
+    stream.set_write_timeout(Some(wait::GENEROUS)).unwrap();
+    stream
+}
+
+/// Greeting, module and arguments.
+pub fn opening(args: &[&str]) -> Vec<u8> {
+    let mut text = b"@RSYNCD: 32.0 md5\nw\n".to_vec();
+    for arg in args {
+        text.extend_from_slice(arg.as_bytes());
+        text.push(0);
+    }
+    text.push(0);
+    text
+}
+
+/// As [`opening`], and the client's part of the setup: from here on there are frames.
+pub fn agreed(args: &[&str]) -> Vec<u8> {
+    let mut text = opening(args);
+    put_vstring(&mut text, b"md5");
+    text
+}
+
+/// Protocol data in frames.
+pub fn framed(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in data.chunks(50_000) {
+        put_frame(&mut out, Tag::Data, piece);
+    }
+    out
+}
+
+/// Says all of it, and hears the daemon out. Returns what it said.
+pub fn say(daemon: &Daemon, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = connect_from(daemon, 1);
+    let mut other = stream.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = other.write_all(bytes);
+            let _ = other.shutdown(Shutdown::Write);
+        });
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        heard
+    })
+}
+
+/// What the daemon logs of the session in which this was said, up to its exit code.
+#[track_caller]
+pub fn log_of(daemon: &Daemon, bytes: &[u8]) -> (String, i32) {
+    let log = daemon.path("log");
+    let before = fs::read(&log).unwrap().len();
+    say(daemon, bytes);
+    wait::until("the session's code in the log", wait::GENEROUS, || {
+        let text = fs::read(&log).unwrap();
+        let text = String::from_utf8_lossy(&text[before..]).into_owned();
+        let line = text.lines().find(|line| line.contains("] rsync error: "))?;
+        let (_, code) = line.rsplit_once("(code ").unwrap();
+        let code = code.split(')').next().unwrap().parse().ok()?;
+        Some((text, code))
+    })
+}
+
+/// All that a tree holds, with all attributes that somebody might change.
+pub fn snapshot(root: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(path) = left.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let content = match meta.file_type() {
+            kind if kind.is_dir() => {
+                left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                Vec::new()
+            }
+            kind if kind.is_symlink() => {
+                fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+            }
+            kind if kind.is_file() => fs::read(&path).unwrap(),
+            _ => Vec::new(),
+        };
+        // A change of anything, extended attributes and links included, is in the ctime.
+        found.push(format!(
+            "{} mode {:o} owner {}:{} links {} size {} mtime {}.{} ctime {}.{} {}",
+            path.display(),
+            meta.mode(),
+            meta.uid(),
+            meta.gid(),
+            meta.nlink(),
+            meta.size(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.ctime(),
+            meta.ctime_nsec(),
+            content.escape_ascii(),
+        ));
+    }
+    found.sort();
+    found
+}

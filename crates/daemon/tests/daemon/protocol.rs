@@ -1,0 +1,286 @@
+//! Clients that break the protocol inside a session: each ends with rsync's code, and nothing
+//! outside the module is touched.
+
+use std::fs;
+
+use driftless_proto::int::{put_int, put_varint, put_varlong};
+use driftless_proto::mux::{Tag, put_frame};
+use driftless_proto::ndx::NdxValue;
+use driftless_proto::sums::SumHead;
+
+use crate::attacker::{FILE, PULL, PUSH, Script, agreed, framed, log_of, opening, say, snapshot};
+use crate::pair::{Daemon, plant};
+
+const OPEN: &str = "\
+uid = root
+gid = root
+use chroot = no
+[w]
+path = @ROOT@/w
+read only = no
+transfer logging = yes
+log format = %o %f %M
+";
+
+const CONTENT: u16 = 0x8000;
+
+/// A daemon, what lies beside its module, and what must be so at the end.
+struct Place {
+    daemon: Daemon,
+    before: Vec<String>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let daemon = Daemon::ours(OPEN, |root| {
+            plant(root);
+            fs::create_dir(root.join("outside")).unwrap();
+            fs::write(root.join("outside/canary"), "canary").unwrap();
+        });
+        let before = snapshot(&daemon.path("outside"));
+        Self { daemon, before }
+    }
+
+    #[track_caller]
+    fn check(&self, args: &[&str], script: &Script, code: i32) {
+        self.check_bytes(args, &framed(&script.data), code);
+    }
+
+    #[track_caller]
+    fn check_bytes(&self, args: &[&str], bytes: &[u8], code: i32) {
+        let (text, found) = log_of(&self.daemon, &[&agreed(args), bytes].concat());
+        assert!(found == code && text.contains("protocol error"), "{code} expected: {text}");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        assert_eq!(snapshot(&self.daemon.path("outside")), self.before);
+        let outcome = self.daemon.client(&["-a", "@URL@/w/", "check/"]);
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        let log = fs::read_to_string(self.daemon.path("log")).unwrap();
+        assert!(!log.contains("panicked") && !log.contains("ended by signal"), "{log}");
+    }
+}
+
+/// A pull's requests: no rules, then what the script says.
+fn pull() -> Script {
+    Script::new().raw(&[0; 4])
+}
+
+#[test]
+fn sums_outside_their_range_end_a_pull() {
+    let place = Place::new();
+    let head = SumHead { count: 1, block_len: 700, strong_len: 2, remainder: 0 };
+    for head in [
+        // Of a digest there are sixteen bytes.
+        SumHead { strong_len: 17, ..head },
+        SumHead { strong_len: 64, ..head },
+        SumHead { strong_len: u32::MAX, ..head },
+        SumHead { block_len: 0, ..head },
+        SumHead { block_len: 131_073, ..head },
+        SumHead { remainder: 701, ..head },
+        SumHead { count: u32::MAX, ..head },
+        // More than anybody has memory for.
+        SumHead { count: i32::MAX as u32, block_len: 131_072, strong_len: 16, remainder: 0 },
+    ] {
+        place.check(PULL, &pull().answer(2, CONTENT).head(head), 2);
+    }
+}
+
+#[test]
+fn numbers_of_nothing_end_a_pull() {
+    let place = Place::new();
+    for script in [
+        pull().answer(9_999, CONTENT),
+        pull().answer(u32::MAX >> 1, CONTENT),
+        // A directory.
+        pull().answer(0, CONTENT).head(SumHead::default()),
+        pull().number(NdxValue::SubList(1)),
+        pull().number(NdxValue::FlistEof),
+        // Text of a rule that is longer than any.
+        Script::new().raw(&5_120i32.to_le_bytes()),
+        Script::new().raw(&(-1i32).to_le_bytes()),
+    ] {
+        place.check(PULL, &script, 2);
+    }
+}
+
+#[test]
+fn a_basis_that_nobody_offered_ends_a_push() {
+    let place = Place::new();
+    let list = || Script::new().dir(b".").file(b"new", 3).end();
+    // The flags for a type of basis and a name: what a fuzzy one would have.
+    let flags = CONTENT | 0x1800;
+    for name in [&b"../outside/canary"[..], b"/etc/passwd", b"a.txt"] {
+        let mut said = framed(&list().data);
+        let mut item = list();
+        let start = item.data.len();
+        item = item.number(NdxValue::Item(1)).raw(&flags.to_le_bytes()).raw(&[0x83]);
+        item = item.raw(&[name.len() as u8]).raw(name).head(SumHead::default()).raw(&[0; 20]);
+        said.extend(framed(&item.data[start..]));
+        place.check_bytes(PUSH, &said, 2);
+    }
+    assert!(!place.daemon.path("w/new").exists());
+}
+
+#[test]
+fn frames_that_a_client_cannot_send_end_its_session() {
+    let place = Place::new();
+    let frame = |tag, payload: &[u8]| {
+        let mut out = Vec::new();
+        put_frame(&mut out, tag, payload);
+        out
+    };
+    for (what, bytes) in [
+        ("no such tag", vec![0, 0, 0, 99]),
+        ("no tag at all", vec![0, 0, 0, 0]),
+        ("a text", frame(Tag::Error, b"you are wrong\n")),
+        ("a limit of time", frame(Tag::IoTimeout, &1u32.to_le_bytes())),
+        ("a number that is none", frame(Tag::Success, b"abc")),
+        ("an end that is none", frame(Tag::ErrorExit, b"abc")),
+    ] {
+        for args in [PULL, PUSH] {
+            let (text, code) = log_of(&place.daemon, &[&agreed(args)[..], &bytes].concat());
+            let is_refused = matches!(code, 2 | 12) && text.contains("protocol error");
+            assert!(is_refused, "{what}, {args:?}: {text}");
+        }
+    }
+    // Signs of life without end are read, and are not answered one inside the other.
+    let alive = frame(Tag::Noop, b"").repeat(200_000);
+    assert_eq!(log_of(&place.daemon, &[agreed(PUSH), alive].concat()).1, 12);
+    let alive = frame(Tag::Data, b"").repeat(200_000);
+    assert_eq!(log_of(&place.daemon, &[agreed(PULL), alive].concat()).1, 12);
+}
+
+#[test]
+fn lists_that_no_sender_makes_end_a_push() {
+    let place = Place::new();
+    let start = || Script::new().dir(b".");
+    for (script, code) in [
+        (start().file(b"../outside/canary", 1).end(), 4),
+        (start().file(b"a/../../outside/canary", 1).end(), 4),
+        (start().file(b"/etc/passwd", 1).end(), 4),
+        (start().file(b"a\0b", 1).end(), 4),
+        (start().file(b"", 1).end(), 4),
+        (start().file(&[b'n'; 4096], 1).end(), 3),
+        (Script::new().entry(b".", FILE, 1, b"").end(), 2),
+        (start().entry(b"x", 0o777, 1, b"").end(), 2),
+        (start().file(b"x", -5).end(), 4),
+        (start().number(NdxValue::SubList(1)), 12),
+    ] {
+        place.check(PUSH, &script, code);
+    }
+    // Sizes of the list itself: a name, a text of a link, a count of ACL entries and of attributes.
+    let long_name = |len: i32| {
+        let mut script = start();
+        put_varint(&mut script.data, 0x44);
+        put_varint(&mut script.data, len);
+        script
+    };
+    place.check(PUSH, &long_name(i32::MAX), 3);
+    place.check(PUSH, &long_name(-1), 3);
+    let link = |len: i32| {
+        let mut script = start();
+        put_varint(&mut script.data, 0x04);
+        script = script.raw(b"\x01l");
+        put_varlong(&mut script.data, 3, 3);
+        put_varlong(&mut script.data, 1_600_000_000, 4);
+        put_int(&mut script.data, 0o120_777);
+        put_varint(&mut script.data, len);
+        script
+    };
+    place.check(PUSH, &link(i32::MAX), 3);
+}
+
+/// The root's entry, with what follows it.
+fn with_extras(numbers: &[i32], rest: &[u8]) -> Script {
+    let mut script = Script::new().dir(b".");
+    numbers.iter().for_each(|number| put_varint(&mut script.data, *number));
+    script.raw(rest)
+}
+
+#[test]
+fn attributes_that_no_sender_has_end_a_push() {
+    let place = Place::new();
+    let xattrs = &["--server", "-ltrXe.LsfxCIvu", ".", "w/"];
+    for (numbers, rest) in [
+        (&[0, 65_537][..], &b""[..]),
+        (&[0, -1], b""),
+        (&[2], b""),
+        (&[0, 1, 4_097, 1], b""),
+        (&[0, 1, 6, i32::MAX], b""),
+        (&[0, 1, 6, -1], b""),
+        // A name without its end, and one with two.
+        (&[0, 1, 6, 1], b"user.xv"),
+        (&[0, 1, 6, 1], b"us\0rx\0v"),
+    ] {
+        place.check(xattrs, &with_extras(numbers, rest).raw(&[0; 64]), 11);
+    }
+    let acls = &["--server", "-ltrAe.LsfxCIvu", ".", "w/"];
+    for (numbers, rest) in
+        [(&[0][..], &b"\x10\xe0\x01\0\x01"[..]), (&[0], b"\xff"), (&[9], b""), (&[0], b"\x01\x08")]
+    {
+        place.check(acls, &with_extras(numbers, rest).raw(&[0; 64]), 12);
+    }
+}
+
+#[test]
+fn times_beyond_all_calendars_are_logged_and_listed() {
+    let place = Place::new();
+    let mut script = Script::new().dir(b".");
+    for (name, secs) in [(b'p', 1i64 << 62), (b'q', -(1 << 62)), (b'r', i64::MAX), (b's', i64::MIN)]
+    {
+        put_varint(&mut script.data, 0x04);
+        script = script.raw(&[1, name]);
+        put_varlong(&mut script.data, 0, 3);
+        put_varlong(&mut script.data, secs, 4);
+        put_int(&mut script.data, FILE as i32);
+    }
+    script = script.end();
+    say(&place.daemon, &[agreed(PUSH), framed(&script.data)].concat());
+    say(&place.daemon, &[agreed(PULL), framed(&pull().answer(2, CONTENT).data)].concat());
+    assert_eq!(place.daemon.client(&["-r", "@URL@/w/"]).code, 0);
+}
+
+#[test]
+fn arguments_may_be_as_many_as_there_is_room_for() {
+    let place = Place::new();
+    let words = |count: usize| {
+        let mut args = vec!["--server", "--sender", "-re.LsfxCIvu", "."];
+        args.resize(count, "w/a.txt");
+        say(&place.daemon, &[opening(&args), b"\x03md5\0\0\0\0".to_vec()].concat())
+    };
+    let answered = |heard: &[u8]| heard.windows(3).any(|part| part == b"md5");
+    // Behind the greeting, which also names the digest.
+    let behind = |heard: &[u8]| {
+        let at = heard.windows(11).position(|part| part == b"RSYNCD: OK\n").unwrap();
+        heard[at..].to_vec()
+    };
+    assert!(answered(&behind(&words(15_999))));
+    assert!(!answered(&behind(&words(16_000))));
+}
+
+#[test]
+fn names_write_no_lines_of_their_own_into_the_log() {
+    let daemon = Daemon::ours(OPEN, |root| {
+        plant(root);
+        fs::write(root.join("src/a\n2026-01-01 [1] forged"), "x").unwrap();
+        fs::write(root.join("src/\x1b]0;title\x07"), "x").unwrap();
+    });
+    assert_eq!(daemon.client(&["-r", "src/", "@URL@/w/"]).code, 0);
+    assert_eq!(daemon.client(&["-r", "@URL@/w/", "back/"]).code, 0);
+    daemon.client(&["@URL@/w/no\nsuch\x1bfile", "back/"]);
+    daemon.client(&["@URL@/no\nsuch\x1bmodule/"]);
+    daemon.answer(b"@RSYNCD: 31.0\nno\x1bsuch\nm\n");
+    daemon.logs("send ");
+    let log = fs::read(daemon.path("log")).unwrap();
+    for line in log.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let shown = line.escape_ascii().to_string();
+        assert!(line.iter().all(|b| *b >= b' ' || *b == b'\t'), "{shown}");
+        assert!(line.starts_with(b"20") && !line.starts_with(b"2026-01-01"), "{shown}");
+    }
+}
