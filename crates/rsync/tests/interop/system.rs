@@ -219,6 +219,19 @@ fn content_within_one_machine_is_copied_by_the_kernel_where_nobody_asks_about_it
     }
 }
 
+#[test]
+fn names_that_are_linked_in_the_alternate_directory_too_are_no_news() {
+    let program = ours();
+    let said = ["rsync", program.to_str().unwrap()].map(|program| {
+        let folder = folder();
+        for name in ["s/sub/linked", "s/zz"] {
+            fs::hard_link(folder.path().join("s/f"), folder.path().join(name)).unwrap();
+        }
+        text(&run(folder.path(), &[program], "-aHi --link-dest=HERE/s s/ new/"))
+    });
+    assert_eq!(said[1], said[0]);
+}
+
 /// What a server that the real client starts writes into its log, without times and byte counts.
 fn served_log(path: &str, options: &str, ends: &str) -> Vec<String> {
     let folder = folder();
