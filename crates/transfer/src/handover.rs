@@ -15,7 +15,7 @@ use crate::request::Request;
 
 /// Bytes that wait at the same time, at most. Beyond that content goes over the session, which lets
 /// the sender wait.
-const MAX_WAITING: u64 = 16 << 20;
+const MAX_WAITING: u64 = 4 << 20;
 
 /// Files that wait open at the same time, at most.
 const MAX_OPEN: usize = 64;

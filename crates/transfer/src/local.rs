@@ -1,5 +1,5 @@
 //! A copy or a listing within this machine: both roles in this process, joined by a pair of
-//! sockets.
+//! sockets; whole files go past them (`handover`).
 //!
 //! The client speaks to the caller: the sender of a copy, the receiving side of a listing. The other
 //! one is the server, on a thread of its own, and what it has to say travels through the session.

@@ -191,6 +191,7 @@ pub const SETS: &[&str] = &[
 /// what they print or do may differ from run to run.
 pub const MORE: &[&str] = &[
     "-ai --ignore-existing",
+    "-ai0 --files-from=list",
     "-rg --groupmap=*:9",
     "-ro --usermap=*:7",
     "-a --debug=cmd",

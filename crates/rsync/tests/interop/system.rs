@@ -201,6 +201,37 @@ fn a_sorting_that_takes_all_names_leaves_no_incremental_lists() {
     assert!(outputs[1][0].starts_with("building file list"), "{outputs:?}");
 }
 
+#[test]
+fn content_within_one_machine_is_copied_by_the_kernel_where_nobody_asks_about_it() {
+    let folder = folder();
+    fs::write(folder.path().join("s/big"), noise(7, 3_000_000)).unwrap();
+    let copies = |options: &str| {
+        let _ = fs::remove_dir_all(folder.path().join("new"));
+        let line = format!("-a {options} s/ new/");
+        let cloned = count_in_trace(folder.path(), &["-f"], &line, "FICLONE");
+        let came = fs::read(folder.path().join("new/big")).unwrap();
+        assert!(came == fs::read(folder.path().join("s/big")).unwrap(), "{options}");
+        cloned
+    };
+    assert_eq!(copies("--recursive"), 1);
+    for options in ["--out-format=%C", "--no-W", "--bwlimit=90m", "--sparse", "--progress"] {
+        assert_eq!(copies(options), 0, "{options}");
+    }
+}
+
+#[test]
+fn names_that_are_linked_in_the_alternate_directory_too_are_no_news() {
+    let program = ours();
+    let said = ["rsync", program.to_str().unwrap()].map(|program| {
+        let folder = folder();
+        for name in ["s/sub/linked", "s/zz"] {
+            fs::hard_link(folder.path().join("s/f"), folder.path().join(name)).unwrap();
+        }
+        text(&run(folder.path(), &[program], "-aHi --link-dest=HERE/s s/ new/"))
+    });
+    assert_eq!(said[1], said[0]);
+}
+
 /// What a server that the real client starts writes into its log, without times and byte counts.
 fn served_log(path: &str, options: &str, ends: &str) -> Vec<String> {
     let folder = folder();

@@ -188,7 +188,12 @@ impl Session<'_> {
             return;
         }
         let mut flags = ItemFlags::LOCAL_CHANGE;
+        let alternate = entry.kind().and_then(|kind| self.in_alternates(name, kind));
+        let is_linked_there = before.is_none()
+            && alternate.is_some_and(|(_, meta)| Some(inode(&meta)) == there.as_ref().map(inode));
         match &before {
+            // It is another name of the same file in the alternate directory, too.
+            None if is_linked_there => {}
             // What is replaced is compared as if it were of the entry's kind (seen).
             Some(present) if present.kind != Kind::Dir => {
                 let present = Meta { kind: entry.kind().unwrap_or(present.kind), ..*present };
@@ -201,7 +206,8 @@ impl Session<'_> {
         {
             return self.generator_failed("link", name, &error);
         }
-        self.tell(entry, ndx, flags, Some(done));
+        let shown = if is_linked_there { &b""[..] } else { done };
+        self.tell(entry, ndx, flags, Some(shown));
     }
 
     fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool) -> io::Result<()> {
