@@ -2,6 +2,7 @@
 
 use driftless_filter::matches_wildcard;
 use driftless_fs::Root;
+use driftless_transfer::module::{Dots, bounded};
 use driftless_tree::RelPath;
 
 /// Names that one pattern may stand for, at most.
@@ -9,26 +10,8 @@ const MAX_MATCHES: usize = 100_000;
 
 /// A path without a slash in front, `.` and empty components, and with as many `..` as there are
 /// directories to leave: those in it, and `depth` above it.
-pub(crate) fn sanitized(path: &[u8], mut depth: usize) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = Vec::new();
-    // A dot marks where the name begins that is kept (`-R`), and is no directory.
-    for (at, part) in path.split(|b| *b == b'/').enumerate() {
-        match part {
-            b"" => {}
-            b"." if at == 0 || parts.is_empty() => {}
-            b".." => match parts.last() {
-                Some(&last) if last != b".." => {
-                    parts.pop();
-                }
-                _ if depth > 0 => {
-                    depth -= 1;
-                    parts.push(part);
-                }
-                _ => {}
-            },
-            part => parts.push(part),
-        }
-    }
+pub(crate) fn sanitized(path: &[u8], depth: usize) -> Vec<u8> {
+    let parts = bounded(path, depth, Dots::Kept);
     let mut clean = parts.join(&b'/');
     let means_content = path.ends_with(b"/") || path.ends_with(b"/.") || path.ends_with(b"/..");
     if clean.is_empty() {

@@ -1,5 +1,6 @@
 //! The daemon's own command line. Daemon reference, "Command line".
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use driftless_tree::path::printable;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub family: Option<Family>,
     /// The process goes to the background.
     pub detaches: bool,
+    /// `--metrics-address`: where `/metrics` is told over HTTP.
+    pub metrics: Option<SocketAddr>,
     /// `--control`: the socket on which the daemon tells how it is.
     pub control: Option<PathBuf>,
     /// `--server`: the client is on standard input and output.
@@ -59,7 +62,7 @@ pub enum Command {
     /// The help.
     Help,
     /// A daemon.
-    Serve(Settings),
+    Serve(Box<Settings>),
 }
 
 /// A command line that is none.
@@ -80,6 +83,7 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
     (&["--log-file-format"], "FORMAT", "log each transfer in this format"),
     (&["--sockopts"], "OPTIONS", "set options of the sockets"),
     (&["--control"], "SOCKET", "tell on this socket how the daemon is (not in rsync)"),
+    (&["--metrics-address"], "IP:PORT", "tell it as HTTP /metrics there (not in rsync)"),
     (&["--verbose", "-v"], "", ""),
     (&["--ipv4", "-4"], "", "use IPv4 only"),
     (&["--ipv6", "-6"], "", "use IPv6 only"),
@@ -117,6 +121,7 @@ pub fn parse(words: &[Vec<u8>]) -> Result<Command, BadCommand> {
         family: None,
         detaches: true,
         control: None,
+        metrics: None,
         server: false,
     };
     let mut config_given = false;
@@ -176,6 +181,11 @@ pub fn parse(words: &[Vec<u8>]) -> Result<Command, BadCommand> {
                 use std::os::unix::ffi::OsStringExt;
                 settings.control = Some(std::ffi::OsString::from_vec(value).into());
             }
+            "--metrics-address" => {
+                let text = printable(&value);
+                let wrong = || BadCommand(format!("{text}: no address and port for metrics"));
+                settings.metrics = Some(text.parse().map_err(|_| wrong())?);
+            }
             "--dparam" => settings.overrides.push(parameter(&value)?),
             "--port" => {
                 let port = number().and_then(|n| u16::try_from(n).ok()).ok_or_else(bad)?;
@@ -190,7 +200,7 @@ pub fn parse(words: &[Vec<u8>]) -> Result<Command, BadCommand> {
     if settings.server && !config_given && !rustix::process::geteuid().is_root() {
         settings.config = "rsyncd.conf".into();
     }
-    Ok(Command::Serve(settings))
+    Ok(Command::Serve(Box::new(settings)))
 }
 
 fn parameter(text: &[u8]) -> Result<Override, BadCommand> {

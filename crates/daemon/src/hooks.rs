@@ -1,4 +1,5 @@
-//! Programs of the operator around a session: `early exec`, `pre-xfer exec`, `post-xfer exec`.
+//! Programs of the operator around a session: `early exec`, `pre-xfer exec`, `post-xfer exec`,
+//! `name converter`.
 //! Daemon reference, "Hooks and name converter".
 //!
 //! They run as the daemon, from where it was started, also when the session works as somebody else
@@ -6,6 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -14,6 +16,7 @@ use std::process::{Command, Stdio};
 use driftless_fs::{Fork, fork};
 
 use crate::conf::expand::{self, Piece};
+use crate::converter::Converter;
 
 /// Set in the daemon's environment, no program is run.
 const OFF: &str = "RSYNC_NO_XFER_EXEC";
@@ -45,7 +48,8 @@ impl Variables {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unsafe(pub(crate) String);
 
-/// A command with its variables put in; `None` where no program is to run.
+/// A command with its variables put in, the session's own between quotes; `None` where no program is
+/// to run.
 pub(crate) fn command(
     raw: Option<&[u8]>,
     variables: &Variables,
@@ -62,10 +66,13 @@ pub(crate) fn command(
                 None => out.extend([b"%", name, b"%"].concat()),
                 Some(value) => {
                     let special = |b: &u8| SPECIAL.contains(b) || *b < 0x20 || *b == 0x7f;
-                    if name.starts_with(b"RSYNC_") && value.iter().any(special) {
+                    if !name.starts_with(b"RSYNC_") {
+                        out.extend_from_slice(&value);
+                    } else if value.iter().any(special) {
                         return Err(Unsafe(String::from_utf8_lossy(name).into_owned()));
+                    } else {
+                        out.extend([b"'", &value[..], b"'"].concat());
                     }
-                    out.extend_from_slice(&value);
                 }
             },
         }
@@ -99,42 +106,79 @@ pub(crate) fn run(command: &[u8], variables: &Variables, input: &[u8]) -> io::Re
     Ok(child.wait()?.into_raw())
 }
 
+/// What a prepared program is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Allow the transfer: its status and words come back.
+    Allow,
+    /// Convert names: it is talked to while the session runs.
+    Convert,
+}
+
 /// A copy of this process that runs a program when it is told the request.
 pub(crate) struct Prepared(UnixStream);
 
 impl Prepared {
-    pub(crate) fn new(command: &[u8], variables: &Variables) -> io::Result<Self> {
+    pub(crate) fn new(command: &[u8], variables: &Variables, task: Task) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         match fork()? {
             Fork::Parent(_) => Ok(Self(ours)),
             Fork::Child => {
                 drop(ours);
-                let code = i32::from(serve(theirs, command, variables).is_err());
-                std::process::exit(code)
+                let done = match task {
+                    Task::Allow => serve(theirs, command, variables),
+                    Task::Convert => convert(theirs, command, variables),
+                };
+                std::process::exit(i32::from(done.is_err()))
             }
         }
     }
 
-    /// Runs it with the request and the arguments; returns its raw status and what it said.
-    pub(crate) fn run(self, request: &[u8], arguments: &[Vec<u8>]) -> io::Result<(i32, Vec<u8>)> {
+    /// Says what the session is about.
+    fn tell(&mut self, request: &[u8], arguments: &[Vec<u8>]) -> io::Result<()> {
+        let words = std::iter::once(request).chain(arguments.iter().map(Vec::as_slice));
         let mut block = Vec::new();
-        for word in std::iter::once(request).chain(arguments.iter().map(Vec::as_slice)) {
+        for word in words {
             block.extend_from_slice(&(word.len() as u32).to_le_bytes());
             block.extend_from_slice(word);
         }
-        let mut stream = self.0;
-        stream.write_all(&block)?;
-        stream.shutdown(std::net::Shutdown::Write)?;
+        self.0.write_all(&(block.len() as u32).to_le_bytes())?;
+        self.0.write_all(&block)
+    }
+
+    /// Runs it with the request and the arguments; returns its raw status and what it said.
+    pub(crate) fn run(
+        mut self,
+        request: &[u8],
+        arguments: &[Vec<u8>],
+    ) -> io::Result<(i32, Vec<u8>)> {
+        self.tell(request, arguments)?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
+        self.0.read_to_end(&mut answer)?;
         let status = answer.first_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok((i32::from_le_bytes(*status), answer[4..].to_vec()))
     }
+
+    /// Starts it with the request and the arguments, as what converts names from now on.
+    pub(crate) fn start(mut self, request: &[u8], arguments: &[Vec<u8>]) -> io::Result<Converter> {
+        self.tell(request, arguments)?;
+        Converter::new(self.0)
+    }
 }
 
-fn serve(mut stream: UnixStream, command: &[u8], variables: &Variables) -> io::Result<()> {
+/// The program with what the session told about itself; `None` when it ended before it had a
+/// request.
+fn told(
+    stream: &mut UnixStream,
+    command: &[u8],
+    variables: &Variables,
+) -> io::Result<Option<Command>> {
+    let mut len = [0; 4];
+    if stream.read_exact(&mut len).is_err() {
+        return Ok(None);
+    }
     let mut block = Vec::new();
-    stream.read_to_end(&mut block)?;
+    stream.take(u64::from(u32::from_le_bytes(len))).read_to_end(&mut block)?;
     let mut words = Vec::new();
     let mut rest = block.as_slice();
     while let Some((len, after)) = rest.split_first_chunk::<4>() {
@@ -142,16 +186,18 @@ fn serve(mut stream: UnixStream, command: &[u8], variables: &Variables) -> io::R
         words.push(OsString::from_vec(after[..len].to_vec()));
         rest = &after[len..];
     }
-    // The session ended before it had a request.
-    if words.is_empty() {
-        return Ok(());
-    }
     let named = words.into_iter().enumerate().map(|(at, word)| match at {
         0 => (OsString::from("RSYNC_REQUEST"), word),
         at => (OsString::from(format!("RSYNC_ARG{}", at - 1)), word),
     });
     let mut process = shell(command);
     with(&mut process, variables, &named.collect::<Vec<_>>());
+    Ok(Some(process))
+}
+
+/// Runs the program; its status and what it said go back.
+fn serve(mut stream: UnixStream, command: &[u8], variables: &Variables) -> io::Result<()> {
+    let Some(mut process) = told(&mut stream, command, variables)? else { return Ok(()) };
     let mut child = process.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut said = Vec::new();
     if let Some(stdout) = child.stdout.take() {
@@ -162,6 +208,13 @@ fn serve(mut stream: UnixStream, command: &[u8], variables: &Variables) -> io::R
     let status = child.wait()?.into_raw();
     stream.write_all(&status.to_le_bytes())?;
     stream.write_all(&said)
+}
+
+/// Starts the program at the other end of the stream, and waits for nothing.
+fn convert(mut stream: UnixStream, command: &[u8], variables: &Variables) -> io::Result<()> {
+    let Some(mut process) = told(&mut stream, command, variables)? else { return Ok(()) };
+    let output = OwnedFd::from(stream.try_clone()?);
+    process.stdin(OwnedFd::from(stream)).stdout(output).spawn().map(drop)
 }
 
 #[cfg(test)]
@@ -175,7 +228,7 @@ mod tests {
         let expanded = |raw: &[u8], variables: &Variables| command(Some(raw), variables);
         assert_eq!(
             expanded(b"log %RSYNC_USER_NAME% %RSYNC_REQUEST%", &variables),
-            Ok(Some(b"log ann-1.x %RSYNC_REQUEST%".to_vec()))
+            Ok(Some(b"log 'ann-1.x' %RSYNC_REQUEST%".to_vec()))
         );
         for bad in ["a b", "$(x)", "a;b", "a\nb", "a'b", "~", "*"] {
             variables.set("RSYNC_USER_NAME", bad.as_bytes());

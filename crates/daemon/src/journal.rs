@@ -1,10 +1,14 @@
 //! What a session reports, as lines of the log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use driftless_rsync::output::exit;
 use driftless_rsync::output::format::{Context, Format, Subject, shown_name};
 use driftless_rsync::output::itemize::is_significant;
-use driftless_transfer::Level;
-use driftless_transfer::options::{Itemize, TransferOptions};
-use driftless_transfer::report::{Item, ItemFlags, Message, Origin, Report, Transferred};
+use driftless_transfer::options::TransferOptions;
+use driftless_transfer::report::{Item, ItemFlags, Message, Origin, Report, Role, Transferred};
+use driftless_transfer::{Level, PushError};
 use jiff::tz::TimeZone;
 
 use crate::log::{Log, Weight};
@@ -23,12 +27,15 @@ pub(crate) struct Journal<'a> {
     pub(crate) log: &'a mut Log,
     /// `None`: transfers are not logged.
     format: Option<Format>,
+    /// How what needs no content is named where the client is to hear names; a sender names nothing.
+    names: Option<Format>,
     sends: bool,
     times: bool,
     group: bool,
     dry_run: bool,
-    itemize: Itemize,
     zone: TimeZone,
+    /// Ends the session.
+    asked_to_stop: Arc<AtomicBool>,
     /// On a receiving side: where below the module.
     destination: Vec<u8>,
 }
@@ -40,16 +47,18 @@ impl<'a> Journal<'a> {
         sends: bool,
         options: &TransferOptions,
         zone: TimeZone,
+        asked_to_stop: Arc<AtomicBool>,
     ) -> Self {
         Self {
             log,
             format,
+            names: (!sends && options.talk.info.name > 0).then(|| Format::parse(b"%n%L")),
             sends,
             times: options.times,
             group: options.group,
             dry_run: options.dry_run,
-            itemize: options.talk.itemize,
             zone,
+            asked_to_stop,
             destination: Vec::new(),
         }
     }
@@ -78,7 +87,12 @@ impl<'a> Journal<'a> {
             }
             deleted => deleted,
         };
-        let context = Context {
+        let line = format.render(subject, &self.context());
+        self.log.line(Weight::Info, line);
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
             times: self.times,
             group: self.group,
             sends: self.sends,
@@ -86,9 +100,7 @@ impl<'a> Journal<'a> {
             zone: &self.zone,
             now: jiff::Timestamp::now(),
             pid: std::process::id(),
-        };
-        let line = format.render(subject, &context);
-        self.log.line(Weight::Info, line);
+        }
     }
 
     fn has(&self, letters: &[u8]) -> bool {
@@ -98,11 +110,16 @@ impl<'a> Journal<'a> {
 
 impl Report for Journal<'_> {
     fn item(&mut self, item: &Item<'_>) {
-        if self.dry_run || !self.has(b"i") {
+        if item.flags & ItemFlags::TRANSFER != 0 || !is_significant(item.flags) {
             return;
         }
-        if item.flags & ItemFlags::TRANSFER == 0 && is_significant(item.flags) {
-            self.line(&Subject::Item(item, None));
+        if self.has(b"i") {
+            if !self.dry_run {
+                self.line(&Subject::Item(item, None));
+            }
+        } else if let Some(names) = &self.names {
+            let line = names.render(&Subject::Item(item, None), &self.context());
+            self.log.line(Weight::Info, line);
         }
     }
 
@@ -134,11 +151,16 @@ impl Report for Journal<'_> {
             Level::Warning => Weight::Warning,
             Level::Error | Level::ErrorXfer => Weight::Error,
         };
-        // Its name and no more is told by the format.
-        if weight == Weight::Info && self.itemize != Itemize::Off && self.format.is_some() {
-            return;
-        }
         self.log.line(weight, message.text);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.asked_to_stop.load(Ordering::Relaxed)
+    }
+
+    fn farewell(&mut self, error: &PushError) -> Option<String> {
+        let role = if self.sends { Role::Sender } else { Role::ReceivingSide };
+        Some(exit::line(error.exit_code(), role))
     }
 }
 

@@ -14,9 +14,9 @@
 //! * Each accepted connection sees the configuration as it was on disk then.
 //! * A session's end, however it comes, changes nothing here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
@@ -40,6 +40,7 @@ use crate::crowd::{Limits, Member, Verdict};
 use crate::door::{Door, Step};
 use crate::greet::{listing, opening};
 use crate::hosts;
+use crate::http;
 use crate::log::{Log, Weight};
 use crate::names::Names;
 use crate::peer::{Peer, UNKNOWN, find_name};
@@ -47,6 +48,7 @@ use crate::proxy::Header;
 use crate::report::{self, Counters, Report, Running};
 use crate::session::{self, Host, handshake_limit};
 use crate::status::{Ear, Event, Teller, channel};
+use crate::stop::Stop;
 use crate::visit::Visit;
 use crate::wire::Wire;
 
@@ -62,13 +64,17 @@ const FAILURE_AGE: Duration = Duration::from_secs(600);
 /// Addresses that are remembered, at most.
 const MOST_ADDRESSES: usize = 10_000;
 
+/// Processes that answer over HTTP at the same time; others are turned away.
+const MOST_ANSWERING: usize = 8;
+
 /// Answers that are sent from here; longer ones get a process.
 const SHORT: usize = 16 * 1024;
 
 const SIGNALS: u64 = 0;
 const EVENTS: u64 = 1;
 const CONTROL: u64 = 2;
-const FIRST_SOCKET: u64 = 3;
+const METRICS: u64 = 3;
+const FIRST_SOCKET: u64 = 4;
 const FIRST_CLIENT: u64 = 1000;
 
 /// A connection that has not said what it wants.
@@ -124,6 +130,9 @@ pub(crate) struct Listener {
     names: Names,
     failures: HashMap<IpAddr, (u32, Instant)>,
     control: Option<UnixListener>,
+    metrics: Option<TcpListener>,
+    /// Processes that answer a question over HTTP.
+    answering: HashSet<i32>,
     started: Instant,
     counters: Counters,
 }
@@ -158,6 +167,11 @@ impl Listener {
         if let Some(control) = &control {
             add(control, CONTROL)?;
         }
+        let metrics = settings.metrics.map(TcpListener::bind).transpose()?;
+        if let Some(metrics) = &metrics {
+            metrics.set_nonblocking(true)?;
+            add(metrics, METRICS)?;
+        }
         for (at, socket) in sockets.iter().enumerate() {
             socket.set_nonblocking(true)?;
             add(socket, FIRST_SOCKET + at as u64)?;
@@ -183,6 +197,8 @@ impl Listener {
             names: Names::default(),
             failures: HashMap::new(),
             control,
+            metrics,
+            answering: HashSet::new(),
             started: Instant::now(),
             counters: Counters::default(),
         })
@@ -219,6 +235,7 @@ impl Listener {
                     SIGNALS => self.reap(),
                     EVENTS => self.listen_to_sessions(),
                     CONTROL => self.answer(),
+                    METRICS => self.answer_over_http(),
                     id if id < FIRST_CLIENT => self.accept(id),
                     id => self.hear(id),
                 };
@@ -242,6 +259,7 @@ impl Listener {
             return Some(ending);
         }
         for (pid, signal) in ended {
+            self.answering.remove(&pid);
             let session = self.children.remove(&pid);
             if let (Some(Child { shown, module, .. }), Some(signal)) = (session, signal) {
                 let text =
@@ -299,6 +317,34 @@ impl Listener {
     /// Tells an operator how it is.
     fn answer(&mut self) -> Option<Ending> {
         let (stream, _) = self.control.as_ref()?.accept().ok()?;
+        report::answer(stream, &self.report());
+        None
+    }
+
+    /// Likewise over HTTP, by a process of its own: whoever asks may be slow.
+    fn answer_over_http(&mut self) -> Option<Ending> {
+        let (stream, _) = self.metrics.as_ref()?.accept().ok()?;
+        if self.answering.len() >= MOST_ANSWERING {
+            return None;
+        }
+        let metrics = self.report().metrics();
+        match fork() {
+            Ok(Fork::Parent(pid)) => {
+                self.answering.insert(pid.as_raw_nonzero().get());
+                None
+            }
+            Ok(Fork::Child) => {
+                self.leave();
+                let _stop = Stop::listen();
+                // One who leaves early is nobody's concern.
+                let _ = http::answer(stream, &metrics);
+                Some(Ending::Session(0))
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn report(&self) -> Report {
         let running = self.children.iter().map(|(pid, child)| Running {
             pid: *pid,
             module: child.module.clone(),
@@ -308,15 +354,13 @@ impl Listener {
         });
         let config = self.config.as_ref();
         let modules = config.map(|config| config.modules().map(|m| m.name().to_vec()).collect());
-        let report = Report {
+        Report {
             uptime: self.started.elapsed(),
             counters: self.counters,
             waiting_count: self.waiting.len(),
             modules: modules.unwrap_or_default(),
             running: running.collect(),
-        };
-        report::answer(stream, &report);
-        None
+        }
     }
 
     /// Takes connections until none is left.
@@ -411,7 +455,7 @@ impl Listener {
                 Ok(Fork::Parent(pid)) => self.names.started(pid.as_raw_nonzero().get(), addr),
                 Ok(Fork::Child) => {
                     self.leave();
-                    stop_by_default();
+                    let _stop = Stop::listen();
                     let (name, lines) = find_name(addr);
                     lines.iter().for_each(|line| self.log.line(Weight::Info, line));
                     self.teller.insist(&Event::Named { addr, name });
@@ -634,6 +678,7 @@ impl Listener {
         }
         self.sockets.clear();
         self.control = None;
+        self.metrics = None;
         self.waiting.clear();
         self.deadlines.clear();
     }
@@ -648,6 +693,7 @@ impl Listener {
             over_shell: false,
             teller: self.teller.try_clone().unwrap_or_default(),
             failures: failures.map_or(0, |(count, _)| *count),
+            stop: Stop::listen(),
         }
     }
 
@@ -657,7 +703,6 @@ impl Listener {
         let Waiting { socket, peer, door, config, .. } = waiting;
         let settings = self.settings.clone();
         let mut host = self.host(&config, &settings, &peer);
-        stop_by_default();
         let wire = Wire::new(Stream::tcp(socket), Vec::new());
         let visit = Visit { host: &mut host, wire, peer, door };
         Some(Ending::Session(visit.run(&mut self.log)))
@@ -669,7 +714,6 @@ impl Listener {
         let Waiting { socket, peer, door, config, deadline } = waiting;
         let settings = self.settings.clone();
         let host = self.host(&config, &settings, &peer);
-        stop_by_default();
         let mut wire = Wire::new(Stream::tcp(socket), door.input);
         wire.set_deadline(Some(deadline));
         let code = session::serve(&host, wire, peer, &door.caller, name, &mut self.log);
@@ -685,14 +729,6 @@ impl Listener {
         if let (Some(_), Some(path)) = (self.control.take(), &self.settings.control) {
             let _ = std::fs::remove_file(path);
         }
-    }
-}
-
-/// A session ends at once when it is told to.
-fn stop_by_default() {
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        let always = Arc::new(AtomicBool::new(true));
-        let _ = signal_hook::flag::register_conditional_default(signal, always);
     }
 }
 

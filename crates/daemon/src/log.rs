@@ -43,9 +43,32 @@ enum Target {
     System { socket: Option<UnixDatagram>, tag: Vec<u8>, facility: i64 },
 }
 
+impl Target {
+    /// What was chosen; the system's log instead of a file that cannot be opened, and why.
+    fn open(choice: &Choice) -> (Self, Option<String>) {
+        let system = || Self::System {
+            socket: connect(),
+            tag: choice.tag.clone(),
+            facility: choice.facility,
+        };
+        let Some(path) = &choice.file else { return (system(), None) };
+        let path = Path::new(OsStr::from_bytes(path));
+        match open_file(path) {
+            Ok(file) => (Self::File { path: path.to_owned(), file: Some(file) }, None),
+            Err(error) => {
+                let why = driftless_rsync::client::failure::system_text(&error);
+                let shown = path.display();
+                let line = format!("rsync: [Receiver] failed to open log-file {shown}: {why}");
+                (system(), Some(line))
+            }
+        }
+    }
+}
+
 /// An open log.
 pub(crate) struct Log {
     target: Target,
+    choice: Choice,
     zone: TimeZone,
     /// Lines go there too: to the client of a remote shell.
     pub(crate) to_stderr: bool,
@@ -62,32 +85,31 @@ pub(crate) struct Choice {
 
 impl Log {
     /// Opens the log that was chosen; a file that cannot be opened is told to the system's log.
-    pub(crate) fn open(choice: &Choice, zone: TimeZone) -> Self {
-        let system = || Target::System {
-            socket: connect(),
-            tag: choice.tag.clone(),
-            facility: choice.facility,
-        };
-        let Some(path) = &choice.file else {
-            return Self { target: system(), zone, to_stderr: false };
-        };
-        let path = Path::new(OsStr::from_bytes(path));
-        match open_file(path) {
-            Ok(file) => {
-                let target = Target::File { path: path.to_owned(), file: Some(file) };
-                Self { target, zone, to_stderr: false }
-            }
-            Err(error) => {
-                let mut log = Self { target: system(), zone, to_stderr: false };
-                let why = driftless_rsync::client::failure::system_text(&error);
-                let shown = path.display();
-                log.line(
-                    Weight::Error,
-                    format!("rsync: [Receiver] failed to open log-file {shown}: {why}"),
-                );
-                log.line(Weight::Info, "Ignoring \"log file\" setting.");
-                log
-            }
+    pub(crate) fn open(choice: Choice, zone: TimeZone) -> Self {
+        let (target, failed) = Target::open(&choice);
+        let mut log = Self { target, choice, zone, to_stderr: false };
+        if let Some(line) = failed {
+            log.line(Weight::Error, line);
+            log.line(Weight::Info, "Ignoring \"log file\" setting.");
+        }
+        log
+    }
+
+    /// Goes on as another log, unless it is the same.
+    pub(crate) fn switch(&mut self, choice: Choice) {
+        if choice != self.choice {
+            let to_stderr = self.to_stderr;
+            *self = Self::open(choice, self.zone.clone());
+            self.to_stderr = to_stderr;
+        }
+    }
+
+    /// Opens what was released, so that it is written from wherever this process goes.
+    pub(crate) fn hold(&mut self) {
+        if let Target::File { path, file } = &mut self.target
+            && file.is_none()
+        {
+            *file = open_file(path).ok();
         }
     }
 

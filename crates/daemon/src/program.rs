@@ -15,6 +15,7 @@ use driftless_transfer::connect::stream::Stream;
 use driftless_transfer::report::Role;
 use driftless_tree::path::printable;
 use jiff::tz::TimeZone;
+use listenfd::ListenFd;
 use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -27,6 +28,7 @@ use crate::peer::Peer;
 use crate::session::Host;
 use crate::slots::PidFile;
 use crate::status::Teller;
+use crate::stop::Stop;
 use crate::visit::Visit;
 use crate::wire::Wire;
 
@@ -36,7 +38,7 @@ const PORT: u16 = 873;
 /// Runs a daemon; `words` come without the program's name. Returns the exit code.
 pub fn run(words: &[Vec<u8>]) -> u8 {
     let settings = match parse(words) {
-        Ok(Command::Serve(settings)) => settings,
+        Ok(Command::Serve(settings)) => *settings,
         Ok(Command::Help) => {
             print!("{}\n{}", driftless_rsync::output::version::text(), help());
             return 0;
@@ -67,7 +69,7 @@ fn global_log(config: Option<&Config>, settings: &Settings, zone: &TimeZone) -> 
         tag: text(Key::SyslogTag).unwrap_or_else(|| b"rsyncd".to_vec()),
         facility: globals.map_or(3, |globals| globals.int(Key::SyslogFacility)),
     };
-    Log::open(&choice, zone.clone())
+    Log::open(choice, zone.clone())
 }
 
 fn bad_config(bad: &BadConfig, settings: &Settings, log: &mut Log) -> u8 {
@@ -76,7 +78,10 @@ fn bad_config(bad: &BadConfig, settings: &Settings, log: &mut Log) -> u8 {
     1
 }
 
-fn listen(settings: Settings, zone: TimeZone) -> u8 {
+fn listen(mut settings: Settings, zone: TimeZone) -> u8 {
+    let handed = handed_over();
+    // Whoever hands sockets over waits for this process.
+    settings.detaches &= handed.is_empty();
     let (config, whole) = match load(&settings.config, &settings.overrides) {
         Ok(config) => (config.clone(), Some(config)),
         Err(mut bad) => match bad.listener.take() {
@@ -119,7 +124,7 @@ fn listen(settings: Settings, zone: TimeZone) -> u8 {
         let _ = rustix::process::setsid();
         quiet_standard_streams();
     }
-    let code = listen_on(&settings, &config, whole, log, zone);
+    let code = listen_on(&settings, &config, whole, handed, log, zone);
     // The copies of this process have files of their own to care for.
     if let (Some(file), Served::Listener(_)) = (pid_file, &code) {
         file.remove();
@@ -138,12 +143,15 @@ fn listen_on(
     settings: &Settings,
     config: &Config,
     whole: Option<Config>,
+    handed: Vec<Socket>,
     mut log: Log,
     zone: TimeZone,
 ) -> Served {
     let globals = config.listener();
     let configured = u16::try_from(globals.int(Key::Port)).ok().filter(|port| *port != 0);
-    let port = settings.port.or(configured).unwrap_or(PORT);
+    let of_socket = |socket: &Socket| Some(socket.local_addr().ok()?.as_socket()?.port());
+    let handed_port = handed.first().and_then(of_socket);
+    let port = handed_port.or(settings.port).or(configured).unwrap_or(PORT);
     log.line(
         Weight::Info,
         format!(
@@ -159,7 +167,10 @@ fn listen_on(
              proxy's address.",
         );
     }
-    let sockets = bind(settings, config, port, &mut log);
+    let sockets = match handed.is_empty() {
+        true => bind(settings, config, port, &mut log),
+        false => handed,
+    };
     if sockets.is_empty() {
         log.line(Weight::Error, format!("unable to bind any inbound sockets on port {port}"));
         log.line(Weight::Error, exit::line(10, Role::ReceivingSide));
@@ -186,6 +197,13 @@ fn listen_on(
             Served::Listener(20)
         }
     }
+}
+
+/// Listening sockets of a service manager (`LISTEN_FDS`).
+fn handed_over() -> Vec<Socket> {
+    let mut given = ListenFd::from_env();
+    let sockets = (0..given.len()).filter_map(|at| given.take_tcp_listener(at).ok().flatten());
+    sockets.map(Socket::from).collect()
 }
 
 /// Binds to all addresses that are meant; those that work count.
@@ -292,7 +310,8 @@ fn one(settings: &Settings, zone: TimeZone, stream: Stream, peer: Peer, over_she
     }
     let door = Door::new(config.globals().flag(Key::ProxyProtocol) && !over_shell);
     let teller = Teller::default();
-    let mut host = Host { config: &config, settings, zone, over_shell, teller, failures: 0 };
+    let stop = Stop::listen();
+    let mut host = Host { config: &config, settings, zone, over_shell, teller, failures: 0, stop };
     let wire = Wire::new(stream, Vec::new());
     Visit { host: &mut host, wire, peer, door }.run(&mut log)
 }

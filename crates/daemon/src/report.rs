@@ -67,24 +67,26 @@ impl Report {
         text
     }
 
-    /// For Prometheus.
+    /// For Prometheus and its kin, as OpenMetrics.
     pub(crate) fn metrics(&self) -> String {
         let Counters { connections, listings, sessions, auth_failures, timeouts } = self.counters;
         let mut text = String::new();
         for (name, kind, help, value) in [
-            ("connections_total", "counter", "Connections accepted.", connections),
-            ("listings_total", "counter", "Lists of modules sent.", listings),
-            ("sessions_total", "counter", "Processes started for a module.", sessions),
-            ("auth_failures_total", "counter", "Failed logins.", auth_failures),
-            ("handshake_timeouts_total", "counter", "Connections dropped for silence.", timeouts),
+            ("connections", "counter", "Connections accepted.", connections),
+            ("listings", "counter", "Lists of modules sent.", listings),
+            ("sessions", "counter", "Processes started for a module.", sessions),
+            ("auth_failures", "counter", "Failed logins.", auth_failures),
+            ("handshake_timeouts", "counter", "Connections dropped for silence.", timeouts),
             ("waiting", "gauge", "Connections without a module.", self.waiting_count as u64),
             ("running", "gauge", "Sessions that run.", self.running.len() as u64),
         ] {
+            let total = if kind == "counter" { "_total" } else { "" };
             text.push_str(&format!(
-                "# HELP driftless_daemon_{name} {help}\n# TYPE driftless_daemon_{name} {kind}\n\
-                 driftless_daemon_{name} {value}\n"
+                "# TYPE driftless_daemon_{name} {kind}\n# HELP driftless_daemon_{name} {help}\n\
+                 driftless_daemon_{name}{total} {value}\n"
             ));
         }
+        text.push_str("# EOF\n");
         text
     }
 }

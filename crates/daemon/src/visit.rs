@@ -124,6 +124,7 @@ impl Visit<'_, '_> {
         let text = |key| globals.text(key);
         if let Some(path) = text(Key::DaemonChroot) {
             let path = printable(&path);
+            log.hold();
             let done = nix::unistd::chroot(path.as_str()).and_then(|()| nix::unistd::chdir("/"));
             if let Err(error) = done {
                 log.line(

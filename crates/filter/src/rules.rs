@@ -216,8 +216,9 @@ impl Rules {
     }
 }
 
-/// A rule of a module: a directory stands for all that is in it, so that a file of its name is not
-/// meant, and any slash anchors at the module.
+/// A rule of a module: a directory that is excluded stands for all that is in it, so that a file of
+/// its name is not meant (one that is included for itself alone, seen with 3.5.0), and any slash
+/// anchors at the module.
 fn for_module(rule: &Rule) -> Rule {
     let text = rule.pattern.text();
     let anchored = text.contains(&b'/');
@@ -227,7 +228,7 @@ fn for_module(rule: &Rule) -> Rule {
     }
     raw.extend_from_slice(text);
     if rule.pattern.is_dir_only() {
-        raw.extend_from_slice(b"/***");
+        raw.extend_from_slice(if rule.traits.include { b"/" } else { b"/***" });
     }
     let full_path = rule.pattern.is_full_path() || anchored;
     Rule { pattern: Pattern::new(&raw, full_path), traits: Traits { full_path, ..rule.traits } }

@@ -1,15 +1,69 @@
-//! Names of users and groups, as the system's name service knows them.
+//! Names of users and groups, as a name service knows them: the system's, if nothing else is said.
 
 use nix::unistd::{Gid, Group, Uid, User};
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Who knows names and numbers. `None` says that there is no such name or number.
+pub trait NameService: Debug + Send + Sync {
+    /// The name of a user.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    fn user_name(&self, uid: u32) -> io::Result<Option<Vec<u8>>>;
+
+    /// The name of a group.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    fn group_name(&self, gid: u32) -> io::Result<Option<Vec<u8>>>;
+
+    /// The number of a user.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    fn uid(&self, name: &[u8]) -> io::Result<Option<u32>>;
+
+    /// The number of a group.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    fn gid(&self, name: &[u8]) -> io::Result<Option<u32>>;
+}
+
+/// The system's. Its names are text; another name is nobody's.
+#[derive(Debug)]
+struct System;
+
+impl NameService for System {
+    fn user_name(&self, uid: u32) -> io::Result<Option<Vec<u8>>> {
+        Ok(User::from_uid(Uid::from_raw(uid))?.map(|user| user.name.into_bytes()))
+    }
+
+    fn group_name(&self, gid: u32) -> io::Result<Option<Vec<u8>>> {
+        Ok(Group::from_gid(Gid::from_raw(gid))?.map(|group| group.name.into_bytes()))
+    }
+
+    fn uid(&self, name: &[u8]) -> io::Result<Option<u32>> {
+        let Ok(name) = std::str::from_utf8(name) else { return Ok(None) };
+        Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+    }
+
+    fn gid(&self, name: &[u8]) -> io::Result<Option<u32>> {
+        let Ok(name) = std::str::from_utf8(name) else { return Ok(None) };
+        Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
+    }
+}
 
 /// Names and numbers of owners, each asked for once; that there is none is remembered, too.
 ///
 /// Answers grow old with the value: make a new one for a new pass.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Owners {
+    service: Arc<dyn NameService>,
     user_names: Cache<u32, Vec<u8>>,
     group_names: Cache<u32, Vec<u8>>,
     uids: Cache<Vec<u8>, u32>,
@@ -19,24 +73,37 @@ pub struct Owners {
 /// Covers only its own map and is never held while the name service is asked, which may take long.
 type Cache<K, V> = Mutex<HashMap<K, Option<V>>>;
 
+impl Default for Owners {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Owners {
-    /// Knows nothing yet.
+    /// Knows nothing yet, and asks the system.
     pub fn new() -> Self {
-        Self::default()
+        Self::asking(Arc::new(System))
+    }
+
+    /// Knows nothing yet, and asks `service`.
+    pub fn asking(service: Arc<dyn NameService>) -> Self {
+        Self {
+            service,
+            user_names: Cache::default(),
+            group_names: Cache::default(),
+            uids: Cache::default(),
+            gids: Cache::default(),
+        }
     }
 
     /// The name of a user; `None` when it has none or the name service cannot tell.
     pub fn user_name(&self, uid: u32) -> Option<Vec<u8>> {
-        cached(&self.user_names, uid, || {
-            Ok(User::from_uid(Uid::from_raw(uid))?.map(|user| user.name.into_bytes()))
-        })
+        cached(&self.user_names, uid, || self.service.user_name(uid))
     }
 
     /// The name of a group; `None` when it has none or the name service cannot tell.
     pub fn group_name(&self, gid: u32) -> Option<Vec<u8>> {
-        cached(&self.group_names, gid, || {
-            Ok(Group::from_gid(Gid::from_raw(gid))?.map(|group| group.name.into_bytes()))
-        })
+        cached(&self.group_names, gid, || self.service.group_name(gid))
     }
 
     /// The group that a user belongs to first.
@@ -47,18 +114,12 @@ impl Owners {
 
     /// The number of the user of this name.
     pub fn uid(&self, name: &[u8]) -> Option<u32> {
-        let text = std::str::from_utf8(name).ok()?;
-        cached(&self.uids, name.to_vec(), || {
-            Ok(User::from_name(text)?.map(|user| user.uid.as_raw()))
-        })
+        cached(&self.uids, name.to_vec(), || self.service.uid(name))
     }
 
     /// The number of the group of this name.
     pub fn gid(&self, name: &[u8]) -> Option<u32> {
-        let text = std::str::from_utf8(name).ok()?;
-        cached(&self.gids, name.to_vec(), || {
-            Ok(Group::from_name(text)?.map(|group| group.gid.as_raw()))
-        })
+        cached(&self.gids, name.to_vec(), || self.service.gid(name))
     }
 }
 
@@ -125,7 +186,7 @@ fn umask() -> u32 {
 fn cached<K: Hash + Eq, V: Clone>(
     cache: &Cache<K, V>,
     key: K,
-    ask: impl FnOnce() -> nix::Result<Option<V>>,
+    ask: impl FnOnce() -> io::Result<Option<V>>,
 ) -> Option<V> {
     // A map is whole whenever the lock is free, even if a holder panicked.
     let lock = || cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +228,7 @@ mod tests {
     #[test]
     fn each_owner_is_asked_for_once_and_failures_again() {
         let cache = Cache::<u32, u32>::default();
-        assert_eq!(cached(&cache, 1, || Err(nix::Error::EIO)), None);
+        assert_eq!(cached(&cache, 1, || Err(nix::Error::EIO.into())), None);
         assert_eq!(cached(&cache, 1, || Ok(None)), None);
         assert_eq!(cached(&cache, 1, || unreachable!("known to be none")), None);
         assert_eq!(cached(&cache, 2, || Ok(Some(3))), Some(3));

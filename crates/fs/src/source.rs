@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A regular file, open for reading.
 #[derive(Debug)]
@@ -132,11 +133,24 @@ pub(crate) fn read_once(
     }
 }
 
+/// Whether reading leaves access times alone, where the kernel allows it.
+static LEAVES_TIMES: AtomicBool = AtomicBool::new(true);
+
+/// Whether files that this process opens for reading from now on keep the time of their last access,
+/// where this process may ask for that. They do unless this was called.
+pub fn leave_access_times(leave: bool) {
+    LEAVES_TIMES.store(leave, Ordering::Relaxed);
+}
+
 /// Opens what may be a regular file.
 fn open_unasked(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
     // Not blocking, lest a fifo that was put in the file's place hangs us.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match open(flags | OFlags::NOATIME) {
+    let wanted = match LEAVES_TIMES.load(Ordering::Relaxed) {
+        true => flags | OFlags::NOATIME,
+        false => flags,
+    };
+    match open(wanted) {
         // Only owners may leave the access time alone.
         Err(Errno::PERM) => Ok(open(flags)?),
         // A socket or a device without driver cannot be opened at all.

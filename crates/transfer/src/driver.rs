@@ -9,7 +9,7 @@ use driftless_tree::{Kind, RelPath};
 
 use crate::handover::Handed;
 use crate::options::ChecksumKind;
-use crate::push::Problem;
+use crate::push::{Outcome, Problem};
 
 /// An entry of the session's file list, as callbacks name it.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,7 @@ pub trait Driver {
     }
 
     /// What a server tells its client at the end.
-    fn statistics(&mut self, read_bytes: u64, written_bytes: u64) -> Stats {
+    fn statistics(&mut self, _outcome: &Outcome, read_bytes: u64, written_bytes: u64) -> Stats {
         let (read_bytes, written_bytes) = (read_bytes as i64, written_bytes as i64);
         Stats { read_bytes, written_bytes, ..Stats::default() }
     }

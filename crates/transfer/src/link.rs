@@ -288,6 +288,10 @@ impl Link {
     /// silent for too long.
     pub(crate) fn drain(&mut self, silence: Duration, last: &[u8]) {
         self.set_timeout(Some(silence));
+        // A client that was told to leave does so when it hears no more.
+        if self.flush(&|| false).is_err() || self.stream.end_output().is_err() {
+            return;
+        }
         while !self.input.ends_with(last) {
             let seen = self.input.len().saturating_sub(last.len());
             self.input.drain(..seen);

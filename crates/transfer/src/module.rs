@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use driftless_filter::{Chain, ReadFile, Rules, Side};
+use driftless_fs::{NameService, Owners};
 
 use crate::chmod::Chmod;
 use crate::error::PushError;
@@ -21,6 +22,8 @@ pub struct ModuleTerms {
     pub sanitizes_links: bool,
     /// What cannot be read is left out without a word.
     pub ignores_nonreadable: bool,
+    /// Knows the names of owners in the system's place.
+    pub names: Option<Arc<dyn NameService>>,
     /// Owners keep their numbers: names that arrive do not count, and none are told. The lists of
     /// names are there all the same, since the peer knows nothing of it.
     pub numeric_ids: bool,
@@ -53,6 +56,7 @@ impl ModuleTerms {
             chmod: None,
             sanitizes_links: false,
             ignores_nonreadable: false,
+            names: None,
             numeric_ids: false,
             filter,
         })
@@ -77,13 +81,32 @@ impl ModuleTerms {
             || chain.check(name, is_dir).is_excluded()
     }
 
-    /// An absolute path as it is shown to people: below the module, with the module's name.
+    /// A client's path as texts have it: where the module is all that the process sees, it begins
+    /// with a slash.
+    pub(crate) fn named(&self, raw: &[u8]) -> Vec<u8> {
+        match self.root.is_empty() && !raw.starts_with(b"/") {
+            true => [b"/", raw].concat(),
+            false => raw.to_vec(),
+        }
+    }
+
+    /// An absolute path as it is shown to people: below the module, with the module's name. Where the
+    /// module is all that the process sees, it begins with a slash.
     pub fn quoted(&self, path: &[u8]) -> Vec<u8> {
-        let shown = match path == self.root {
-            true => b".",
-            false => self.below(path).unwrap_or(path),
+        let shown = match path {
+            path if self.root.is_empty() => path,
+            path if path == self.root => b".",
+            path => self.below(path).unwrap_or(path),
         };
         [b"\"", shown, b"\" (in ", &self.name, b")"].concat()
+    }
+}
+
+/// Who knows the names of owners where this session is.
+pub(crate) fn owners(module: Option<&ModuleTerms>) -> Owners {
+    match module.and_then(|module| module.names.clone()) {
+        Some(service) => Owners::asking(service),
+        None => Owners::new(),
     }
 }
 
@@ -108,15 +131,23 @@ pub(crate) fn quoted(module: Option<&ModuleTerms>, path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The text of a link without what leads out of the module: no slash in front, and no more `..` than
-/// the directories that the link lies in. Daemon reference, "munge symlinks".
-pub(crate) fn sanitized_link(target: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut depth =
-        name.split(|b| *b == b'/').filter(|part| !part.is_empty()).count().saturating_sub(1);
+/// What becomes of `.` between other components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dots {
+    /// It stays: it marks where the name begins that is kept (`-R`).
+    Kept,
+    /// It goes.
+    Dropped,
+}
+
+/// The components of a path, with as many `..` as there are directories to leave: those in it, and
+/// `depth` above it.
+pub fn bounded(path: &[u8], mut depth: usize, dots: Dots) -> Vec<&[u8]> {
     let mut parts: Vec<&[u8]> = Vec::new();
-    for part in target.split(|b| *b == b'/') {
+    for part in path.split(|b| *b == b'/') {
         match part {
-            b"" | b"." => {}
+            b"" => {}
+            b"." if dots == Dots::Dropped || parts.is_empty() => {}
             b".." => match parts.last() {
                 Some(&last) if last != b".." => {
                     parts.pop();
@@ -130,6 +161,15 @@ pub(crate) fn sanitized_link(target: &[u8], name: &[u8]) -> Vec<u8> {
             part => parts.push(part),
         }
     }
+    parts
+}
+
+/// The text of a link without what leads out of the module: no slash in front, and no more `..` than
+/// the directories that the link lies in. Daemon reference, "munge symlinks".
+pub(crate) fn sanitized_link(target: &[u8], name: &[u8]) -> Vec<u8> {
+    let depth =
+        name.split(|b| *b == b'/').filter(|part| !part.is_empty()).count().saturating_sub(1);
+    let parts = bounded(target, depth, Dots::Dropped);
     if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') }
 }
 
@@ -182,5 +222,7 @@ mod tests {
         }
         assert_eq!(terms.quoted(b"/srv/m/a"), b"\"a\" (in m)");
         assert_eq!(terms.quoted(b"/srv/m"), b"\".\" (in m)");
+        let terms = ModuleTerms::new(b"m", b"/", Rules::none(&options)).unwrap();
+        assert_eq!(terms.quoted(b"/a"), b"\"/a\" (in m)");
     }
 }

@@ -19,6 +19,7 @@ pub use driftless_proto::item::ItemFlags;
 pub use driftless_proto::stats::DelStats;
 
 use crate::driver::Level;
+use crate::error::PushError;
 
 /// The caller of a session.
 pub trait Report {
@@ -56,6 +57,12 @@ pub trait Report {
 
     /// Content moves. At most about every 100 ms while a file is under way, and once at its end.
     fn progress(&mut self, _progress: &Progress<'_>) {}
+
+    /// What a server says last to a client that it leaves because of `error`, behind the text of the
+    /// error itself; lines without the final newline.
+    fn farewell(&mut self, _error: &PushError) -> Option<String> {
+        None
+    }
 
     /// `true` ends the session at the next opportunity. Polled between steps and while waiting, at
     /// least ten times a second.
@@ -280,4 +287,14 @@ pub struct Statistics {
     pub hash_hits: u64,
     /// Of these, with another strong sum (`false_alarms`).
     pub false_alarms: u64,
+}
+
+impl Statistics {
+    /// How much of what was sent the other side had: a line of `--debug=deltasum`.
+    pub fn match_totals(&self) -> String {
+        format!(
+            "total: matches={}  hash_hits={}  false_alarms={} data={}",
+            self.match_count, self.hash_hits, self.false_alarms, self.literal_bytes
+        )
+    }
 }

@@ -11,7 +11,6 @@ use super::params::{self, Key};
 use super::{Config, IssueKind, Module, Place, load};
 use crate::hosts::{Malformed, Network};
 use crate::identity::{BadIds, Ids};
-use crate::session::unsupported;
 use crate::words;
 
 /// How bad it is.
@@ -197,11 +196,6 @@ impl Lint<'_> {
         {
             let what = format!("{} is no directory that can be entered", printable(path));
             self.add(Wrong, self.place(module, Key::Path), "path", what, "make it");
-        }
-        if let Some(name) = unsupported(module) {
-            let what = format!("not supported yet: no client is served in module {shown}");
-            let place = params::find(name.as_bytes()).and_then(|p| self.place(module, p.key));
-            self.add(Wrong, place, name, what, "take it out");
         }
         self.identity(module, &shown);
         let has_users = !raw(Key::AuthUsers).is_empty();

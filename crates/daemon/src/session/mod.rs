@@ -13,8 +13,6 @@ mod request;
 mod settle;
 mod transfer;
 
-pub(crate) use request::unsupported;
-
 use std::time::{Duration, Instant};
 
 use driftless_rsync::output::exit;
@@ -26,6 +24,7 @@ use crate::door::Caller;
 use crate::log::{Choice, Log, Weight};
 use crate::peer::Peer;
 use crate::status::{Event, Teller};
+use crate::stop::Stop;
 use crate::wire::{Wire, WireError};
 
 /// Longest handshake, whatever is configured.
@@ -42,6 +41,8 @@ pub(crate) struct Host<'a> {
     pub(crate) teller: Teller,
     /// How often somebody from there failed to log in lately.
     pub(crate) failures: u32,
+    /// Whether this process is to end.
+    pub(crate) stop: Stop,
 }
 
 /// Why a session ends before it transfers anything.

@@ -1,8 +1,14 @@
 //! What the client wants: its arguments, and what the module makes of them.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use driftless_fs::browse::stat_unchecked;
 use driftless_proto::args::{take_args, take_secluded, unquote};
+use driftless_rsync::client::failure::system_text;
 use driftless_rsync::flags::{Environment, Invocation, Mode, Usage, interpret, interpret_refusing};
 use driftless_transfer::options::{DebugLevels, InfoLevels, TransferOptions};
 use driftless_tree::path::printable;
@@ -72,14 +78,17 @@ impl Session<'_, '_> {
         let sends = words.iter().any(|word| word == b"--sender");
         self.log_request(&settled, &given, sends);
         let paths = paths(&settled, &given, secluded);
-        let hook = self.run_pre_hook(&mut settled, &words, &paths)?;
+        let hook = self.run_programs(&mut settled, &words, &paths)?;
+        let said = client_info(&words).map(<[u8]>::to_vec);
         let wish = match hook {
             Some(text) => Err((text, 4)),
             None => self.wish(&settled, &words, paths, sends),
         };
         let wish = wish.map_err(|(text, code)| {
             let options = assumed(&words, self.host.zone.clone());
-            Objection { text, code, client_info: client_info(&words), options, sends }
+            // Behind the option that is refused nothing was read, and the client knows that.
+            let client_info = said.filter(|_| !self.refuses_cluster(&settled, &words, sends));
+            Objection { text, code, client_info, options, sends }
         });
         self.transfer(&settled, protocol, wish)
     }
@@ -99,14 +108,18 @@ impl Session<'_, '_> {
         self.info(format!("rsync {word} {shown} from {user}{both}"));
     }
 
-    /// What the program before the transfer says when it forbids it.
-    fn run_pre_hook(
+    /// Tells the module's programs what is asked for; returns what the one before the transfer says
+    /// when it forbids it.
+    fn run_programs(
         &mut self,
         settled: &mut Settled<'_>,
         words: &[Vec<u8>],
         paths: &[Vec<u8>],
     ) -> Result<Option<String>, End> {
-        let Some(before) = settled.before.take() else { return Ok(None) };
+        let (before, converter) = (settled.before.take(), settled.converter.take());
+        if before.is_none() && converter.is_none() {
+            return Ok(None);
+        }
         let name = settled.module.name();
         let request: Vec<Vec<u8>> =
             paths.iter().map(|path| [name, b"/", &path[..]].concat()).collect();
@@ -114,7 +127,13 @@ impl Session<'_, '_> {
         let dot = [b".".to_vec()];
         let all = first.iter().chain(words).chain(&dot).chain(paths).cloned();
         let all: Vec<Vec<u8>> = all.collect();
-        let answer = before.run(&request.join(&b' '), &all);
+        let request = request.join(&b' ');
+        let converter = converter.and_then(|one| one.start(&request, &all).ok());
+        if let Some(converter) = converter {
+            Arc::make_mut(&mut settled.terms).names = Some(Arc::new(converter));
+        }
+        let Some(before) = before else { return Ok(None) };
+        let answer = before.run(&request, &all);
         let (status, said) = answer.unwrap_or((255 << 8, Vec::new()));
         if status == 0 {
             return Ok(None);
@@ -122,6 +141,16 @@ impl Session<'_, '_> {
         let said = String::from_utf8_lossy(&said).trim_end().to_owned();
         let text = format!("pre-xfer exec returned failure ({status})");
         Ok(Some(if said.is_empty() { text } else { format!("{text}:\n{said}") }))
+    }
+
+    /// Whether the word in which the client speaks of itself has an option that is refused.
+    fn refuses_cluster(&self, settled: &Settled<'_>, words: &[Vec<u8>], sends: bool) -> bool {
+        let refusals = refusals(&settled.module, &mut |_| {});
+        let refuses = |flag: &_, on| refusals.refuses(flag, on, sends);
+        let cluster = words.iter().position(|word| has_client_info(word));
+        let Some(read) = cluster.and_then(|at| words.get(..=at)) else { return false };
+        let environment = environment(self.host.zone.clone());
+        interpret_refusing(read, &environment, &refuses).is_err()
     }
 
     fn wish(
@@ -132,17 +161,8 @@ impl Session<'_, '_> {
         sends: bool,
     ) -> Result<Wish, (String, u8)> {
         let module = &settled.module;
-        if let Some(name) = unsupported(module) {
-            let text = format!("rsync: this daemon does not support \"{name}\" yet");
-            return Err((text, 4));
-        }
-        let charset = module.raw(Key::Charset).unwrap_or_default();
         let mut told = Vec::new();
-        let refusals = Refusals::new(
-            module.raw(Key::RefuseOptions).unwrap_or_default(),
-            !charset.is_empty(),
-            &mut |line| told.push(line.to_owned()),
-        );
+        let refusals = refusals(module, &mut |line| told.push(line.to_owned()));
         told.iter().for_each(|line| self.info(line));
         let environment = environment(self.host.zone.clone());
         let all: Vec<Vec<u8>> =
@@ -160,6 +180,16 @@ impl Session<'_, '_> {
         Ok(Wish { invocation, paths })
     }
 
+    /// A change of modes that is none is told, and the transfer goes on without.
+    fn note_chmod(&mut self, module: &Module<'_>, sends: bool) {
+        let key = chmod_key(sends);
+        let text = module.raw(key).unwrap_or_default();
+        if !text.is_empty() && chmod(text).is_none() {
+            let name = key.param().name;
+            self.error(format!("Invalid \"{name}\" directive: {}", printable(text)));
+        }
+    }
+
     /// What the module says about the transfer.
     fn apply(
         &mut self,
@@ -168,6 +198,7 @@ impl Session<'_, '_> {
         sends: bool,
     ) -> Result<(), (String, u8)> {
         let Settled { module, place, here, .. } = settled;
+        self.note_chmod(module, sends);
         if !place.is_root() {
             confine_paths(options, here);
         }
@@ -185,9 +216,14 @@ impl Session<'_, '_> {
         if let Some(most) = self.host.settings.bwlimit {
             options.bwlimit = Some(options.bwlimit.map_or(most, |theirs| theirs.min(most)));
         }
-        if options.metadata.fake_super {
-            options.metadata.fake_super = false;
-            options.metadata.super_user = Some(true);
+        let metadata = &mut options.metadata;
+        if module.flag(Key::FakeSuper) {
+            metadata.fake_super = true;
+            // The names that attributes are kept under are nobody's to transfer.
+            metadata.xattrs = metadata.xattrs.min(1);
+        } else if metadata.fake_super {
+            metadata.fake_super = false;
+            metadata.super_user = Some(true);
         }
         let charset = module.raw(Key::Charset).unwrap_or_default();
         if !charset.is_empty() {
@@ -209,16 +245,6 @@ impl Session<'_, '_> {
         }
         limit_talk(options, u8::try_from(module.int(Key::MaxVerbosity).clamp(0, 255)).unwrap_or(0));
         Ok(())
-    }
-}
-
-/// A parameter that is set and has no effect yet: its module is refused rather than served wrongly.
-pub(crate) fn unsupported(module: &Module<'_>) -> Option<&'static str> {
-    let converts = module.raw(Key::NameConverter).is_some_and(|command| !command.is_empty());
-    match (module.flag(Key::FakeSuper), converts) {
-        (true, _) => Some(Key::FakeSuper.param().name),
-        (_, true) => Some(Key::NameConverter.param().name),
-        _ => None,
     }
 }
 
@@ -259,6 +285,15 @@ fn check_paths(settled: &Settled<'_>, options: &mut TransferOptions) -> Result<(
         if settled.terms.hides(&full, true) || settled.terms.hides(&full, false) {
             return Err(("rsync: Your options have been rejected by the server.".to_owned(), 4));
         }
+    }
+    if let Some(driftless_transfer::options::FilesFrom::Local(path)) = &options.selection.files_from
+        && let Err(error) = stat_unchecked(Path::new(OsStr::from_bytes(path)), true)
+    {
+        // Where the module lies is the operator's to know.
+        let inside = path.strip_prefix(&settled.here[..]).unwrap_or(path);
+        let (name, why) = (printable(inside), system_text(&error));
+        let why = why.rsplit_once(" (").map_or(why.as_str(), |(text, _)| text);
+        return Err((format!("rsync: failed to open files-from file {name}: {why}"), 4));
     }
     Ok(())
 }
@@ -318,15 +353,21 @@ fn is_secluded(word: &[u8]) -> bool {
 }
 
 /// What a client says of itself, from a command line that is not understood.
-fn client_info(words: &[Vec<u8>]) -> Option<Vec<u8>> {
-    words.iter().find_map(|word| match word.as_slice() {
-        [b'-', b'-', ..] => None,
-        [b'-', cluster @ ..] => {
-            let at = cluster.iter().position(|b| *b == b'e')?;
-            Some(cluster[at + 1..].to_vec())
-        }
-        _ => None,
-    })
+fn client_info(words: &[Vec<u8>]) -> Option<&[u8]> {
+    let word = words.iter().find(|word| has_client_info(word))?;
+    let at = word.iter().position(|b| *b == b'e')?;
+    Some(&word[at + 1..])
+}
+
+/// Whether a word is a cluster of short options in which the client speaks of itself.
+fn has_client_info(word: &[u8]) -> bool {
+    word.starts_with(b"-") && !word.starts_with(b"--") && word.contains(&b'e')
+}
+
+/// What the module refuses; words of it that are no option go to `log`.
+fn refusals(module: &Module<'_>, log: &mut dyn FnMut(&str)) -> Refusals {
+    let has_charset = !module.raw(Key::Charset).unwrap_or_default().is_empty();
+    Refusals::new(module.raw(Key::RefuseOptions).unwrap_or_default(), has_charset, log)
 }
 
 /// The options of a command line that is refused, as far as it is understood.
@@ -364,11 +405,15 @@ fn environment(zone: jiff::tz::TimeZone) -> Environment {
     }
 }
 
+/// The parameter that changes the modes of what goes one way.
+fn chmod_key(sends: bool) -> Key {
+    if sends { Key::OutgoingChmod } else { Key::IncomingChmod }
+}
+
 /// The change of modes for what goes one way.
 pub(super) fn module_chmod(
     settled: &Settled<'_>,
     sends: bool,
 ) -> Option<driftless_transfer::chmod::Chmod> {
-    let key = if sends { Key::OutgoingChmod } else { Key::IncomingChmod };
-    chmod(settled.module.raw(key).unwrap_or_default())
+    chmod(settled.module.raw(chmod_key(sends)).unwrap_or_default())
 }

@@ -12,9 +12,8 @@ use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 use super::enter::Entry;
 use crate::conf::{Key, Module};
-use crate::hooks::{self, Prepared, Variables};
+use crate::hooks::{self, Prepared, Task, Variables};
 use crate::identity::{self, BadIds, Failed, Ids, Place};
-use crate::log::Log;
 use crate::session::{End, Session, log_choice};
 
 /// Longest file of rules.
@@ -47,6 +46,7 @@ pub(super) struct Settled<'h> {
     pub(super) terms: Arc<ModuleTerms>,
     pub(super) munges: bool,
     pub(super) before: Option<Prepared>,
+    pub(super) converter: Option<Prepared>,
     pub(super) is_read_only: bool,
 }
 
@@ -68,8 +68,7 @@ impl<'h> Session<'_, 'h> {
         entry.variables.set("RSYNC_MODULE_PATH", full_path.as_slice());
         entry.variables.set("RSYNC_PID", std::process::id().to_string());
         let rules = self.rules(&module, &entry.variables)?;
-        self.switch_log(&module);
-        self.note_chmods(&module);
+        self.log.switch(log_choice(&module, self.host.settings));
         let after = self.hook(&module, Key::PostXferExec, &entry.variables)?;
         if let Some(command) = after
             && let Some(code) = self.run_before(&command, &entry.variables)?
@@ -88,13 +87,9 @@ impl<'h> Session<'_, 'h> {
                 Err(_) => return Err(End::error("early exec preparation failed", 255)),
             }
         }
-        let before = match self.hook(&module, Key::PreXferExec, &entry.variables)? {
-            None => None,
-            Some(command) => Some(
-                Prepared::new(&command, &entry.variables)
-                    .map_err(|_| End::error("pre-xfer exec preparation failed", 255))?,
-            ),
-        };
+        let before = self.prepare(&module, Key::PreXferExec, Task::Allow, &entry.variables)?;
+        let converter =
+            self.prepare(&module, Key::NameConverter, Task::Convert, &entry.variables)?;
         let insecure = module.flag(Key::InsecureLinks);
         let (root, here) = place.enter(insecure).map_err(|(act, error)| {
             let text = format!(
@@ -118,7 +113,8 @@ impl<'h> Session<'_, 'h> {
         let mut terms = ModuleTerms::new(module.name(), &here, rules)
             .map_err(|error| self.bad_rules(&error.to_string()))?;
         terms.sanitizes_links = !munges && !place.is_root();
-        terms.numeric_ids = module.tri(Key::NumericIds).unwrap_or(place.chroot);
+        terms.numeric_ids =
+            module.tri(Key::NumericIds).unwrap_or(place.chroot && converter.is_none());
         terms.ignores_nonreadable = module.flag(Key::IgnoreNonreadable);
         self.confine(&ids, &place, &root, &here, insecure)?;
         let settled = Settled {
@@ -130,6 +126,7 @@ impl<'h> Session<'_, 'h> {
             terms: Arc::new(terms),
             munges,
             before,
+            converter,
             is_read_only,
         };
         self.request(settled)
@@ -179,23 +176,6 @@ impl<'h> Session<'_, 'h> {
         End::Silent(11)
     }
 
-    fn switch_log(&mut self, module: &Module<'_>) {
-        let to_stderr = self.log.to_stderr;
-        *self.log = Log::open(&log_choice(module, self.host.settings), self.host.zone.clone());
-        self.log.to_stderr = to_stderr;
-    }
-
-    /// A change of modes that is none is told, and the transfer goes on without.
-    fn note_chmods(&mut self, module: &Module<'_>) {
-        for key in [Key::IncomingChmod, Key::OutgoingChmod] {
-            let text = module.raw(key).unwrap_or_default();
-            if !text.is_empty() && chmod(text).is_none() {
-                let name = key.param().name;
-                self.error(format!("Invalid \"{name}\" directive: {}", printable(text)));
-            }
-        }
-    }
-
     fn hook(
         &mut self,
         module: &Module<'_>,
@@ -206,6 +186,25 @@ impl<'h> Session<'_, 'h> {
             self.error(format!("refusing to run shell hook: %{name}% holds a shell metacharacter"));
             End::Silent(4)
         })
+    }
+
+    /// A program that waits for the request.
+    fn prepare(
+        &mut self,
+        module: &Module<'_>,
+        key: Key,
+        task: Task,
+        variables: &Variables,
+    ) -> Result<Option<Prepared>, End> {
+        let Some(command) = self.hook(module, key, variables)? else { return Ok(None) };
+        let prepared = Prepared::new(&command, variables, task).map_err(|_| {
+            let what = match task {
+                Task::Allow => "pre-xfer exec",
+                Task::Convert => "name-converter exec",
+            };
+            End::error(format_args!("{what} preparation failed"), 255)
+        })?;
+        Ok(Some(prepared))
     }
 
     /// Lets a copy of this process serve, waits for it and runs the program; `None` in the copy.
@@ -271,7 +270,6 @@ impl<'h> Session<'_, 'h> {
         })?;
         self.limit();
         if insecure {
-            self.info("insecure links: this module follows any symbolic link");
             return Ok(());
         }
         if !place.is_root() {

@@ -3,7 +3,7 @@
 use driftless_rsync::client::{failure, maps};
 use driftless_rsync::output::{exit, stats};
 use driftless_transfer::connect::{Connection, Direction, End as SessionEnd, Established};
-use driftless_transfer::report::{Quiet, Role};
+use driftless_transfer::report::{Quiet, Role, Statistics};
 use driftless_transfer::{PushError, Request, TransferOptions};
 use std::sync::Arc;
 
@@ -43,19 +43,22 @@ impl Session<'_, '_> {
         }
         let connection = Connection::accepted(stream, protocol, input, &opening);
         let end = SessionEnd::Server { client_info };
+        let role = if sends { Role::Sender } else { Role::ReceivingSide };
         let mut session = match connection.negotiate(end, direction, &options, &mut Quiet) {
             Ok(session) => session,
             Err(PushError::Timeout { .. }) => return Err(End::Silent(30)),
-            Err(error) => return Ok(self.failed(&error, Role::Server)),
+            Err(error) => return Ok(self.failed(&error, role)),
         };
         let known_as = self.keeper.unwrap_or_else(std::process::id);
         self.host.teller.insist_as(known_as, &Event::Busy);
         let wish = match wish {
             Ok(wish) => wish,
-            Err(objection) => return Ok(self.refuse(session, &objection.text, objection.code)),
+            Err(objection) => {
+                return Ok(self.refuse(session, &objection.text, objection.code, role));
+            }
         };
         if let Some(text) = forbidden(settled, &options, sends) {
-            return Ok(self.refuse(session, text, 1));
+            return Ok(self.refuse(session, text, 1, role));
         }
         if let Some(limit) = options.timeout.filter(|_| settled.module.int(Key::Timeout) > 0) {
             session.announce_timeout(limit);
@@ -90,7 +93,8 @@ impl Session<'_, '_> {
             journal::format(&text, &names)
         });
         let zone = self.host.zone.clone();
-        let mut journal = Journal::new(self.log, format, sends, options, zone);
+        let mut journal =
+            Journal::new(self.log, format, sends, options, zone, self.host.stop.wait_to_be_asked());
         if !sends {
             journal.put_in(wish.paths.first().map_or(&b""[..], Vec::as_slice));
         }
@@ -101,7 +105,7 @@ impl Session<'_, '_> {
         } else {
             let maps = maps::check(&options.metadata);
             if let Err(text) = maps {
-                return self.refuse(session, &text, 1);
+                return self.refuse(session, &text, 1, Role::ReceivingSide);
             }
             journal.log.line(Weight::Info, "receiving file list");
             let destination = wish.paths.first().cloned().or_else(|| Some(b".".to_vec()));
@@ -119,20 +123,22 @@ impl Session<'_, '_> {
             let text = failure::text(error, role, ending.bytes_received, secs);
             self.error(text);
         }
-        if code == 0 || (sends && error.is_none()) {
+        if code == 0 || sends {
             self.info(stats::log_summary(&ending.statistics));
         }
-        // What a sender left out is the client's to tell.
-        if code != 0 && !(sends && error.is_none()) {
-            let weight = if code == 24 { Weight::Warning } else { Weight::Error };
-            self.log.line(weight, exit::line(code, role));
+        // What was left out is the client's to tell.
+        if error.is_some() {
+            self.error(exit::line(code, role));
         }
         code
     }
 
-    fn refuse(&mut self, session: Established, text: &str, code: u8) -> u8 {
-        let last = exit::line(code, Role::Server);
+    fn refuse(&mut self, session: Established, text: &str, code: u8, role: Role) -> u8 {
+        let last = exit::line(code, role);
         self.error(text);
+        if role == Role::Sender {
+            self.info(stats::log_summary(&Statistics::default()));
+        }
         self.error(&last);
         session.refuse(format!("{text}\n{last}\n").as_bytes(), code);
         code

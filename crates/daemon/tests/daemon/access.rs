@@ -134,17 +134,6 @@ fn the_daemon_itself_may_become_somebody_else() {
 }
 
 #[test]
-fn a_module_with_a_parameter_that_has_no_effect_yet_is_refused() {
-    for line in ["fake super = yes", "name converter = /bin/cat"] {
-        let daemon = Daemon::ours(&format!("{M}{line}\n"), plant);
-        let outcome = daemon.client(&["-a", "@URL@/m/", "out/"]);
-        assert_eq!(outcome.code, 4, "{outcome:?}");
-        let name = line.split(" =").next().unwrap();
-        assert_eq!(outcome.err, [format!("rsync: this daemon does not support \"{name}\" yet")]);
-    }
-}
-
-#[test]
 fn the_log_says_why_somebody_does_not_enter() {
     let conf = format!("{M}auth users = alice\nsecrets file = @ROOT@/secrets\n");
     let pair = Pair::start(&conf, plant);

@@ -49,7 +49,7 @@ fn said_to(daemon: &Daemon, last: u8, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn clients_that_stall_make_room_for_those_that_come_after_them() {
+pub fn clients_that_stall_make_room_for_those_that_come_after_them() {
     for module in ["w", "after"] {
         let daemon = Daemon::ours(&format!("max sessions per address = 4\n{OPEN}"), plant);
         let hello = format!("@RSYNCD: 32.0 md5\n{module}\n");
@@ -73,7 +73,7 @@ fn clients_that_stall_make_room_for_those_that_come_after_them() {
 }
 
 #[test]
-fn sessions_at_work_keep_their_place_and_more_are_refused() {
+pub fn sessions_at_work_keep_their_place_and_more_are_refused() {
     let conf = format!("max sessions per address = 2\nmax sessions = 3\n{OPEN}");
     let daemon = Daemon::ours(&conf, plant);
     let busy = |last, count| {
@@ -121,7 +121,7 @@ fn greedy(script: &mut Script, first: bool) {
 }
 
 #[test]
-fn a_session_that_eats_memory_ends_and_no_other_one_notices() {
+pub fn a_session_that_eats_memory_ends_and_no_other_one_notices() {
     let daemon = Daemon::ours(&format!("session memory mib = 64\n{OPEN}"), plant);
     let mut neighbour = enter(&daemon, 1, &agreed(PUSH));
     is_in(&mut neighbour);

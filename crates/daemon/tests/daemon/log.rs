@@ -108,14 +108,18 @@ fn a_program_that_fails_ends_the_session() {
         )
     };
     let pair = Pair::start(&conf(""), plant);
+    let push = ["-a", "src/", "rsync://alice@127.0.0.1:@PORT@/w/up/", "--password-file=pw"];
+    pair.configure(&conf("early exec = exit 3"));
+    // The real one's own handler takes the program's status away from it, which it logs.
+    pair.same_but_log(&push);
+    pair.ours.logs("early exec returned failure (768)");
     for lines in [
-        "early exec = exit 3",
         "pre-xfer exec = echo not today; exit 3",
         "pre-xfer exec = exit 1",
         "pre-xfer exec = test %RSYNC_USER_NAME% = alice",
         "pre-xfer exec = test %RSYNC_USER_NAME% = bob",
     ] {
         pair.configure(&conf(lines));
-        pair.same(&["-a", "src/", "rsync://alice@127.0.0.1:@PORT@/w/up/", "--password-file=pw"]);
+        pair.same(&push);
     }
 }

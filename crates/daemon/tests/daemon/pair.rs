@@ -22,6 +22,53 @@ pub struct Daemon {
     pub child: Child,
     /// For messages.
     name: &'static str,
+    /// Where it listens.
+    host: &'static str,
+}
+
+/// How a daemon is started.
+#[derive(Clone)]
+pub struct Launch {
+    /// For messages.
+    pub name: &'static str,
+    pub program: PathBuf,
+    /// Its `--address`; `None` leaves it to the configuration.
+    pub address: Option<&'static str>,
+    /// The port that the configuration names; `None`: it gets a free one as `--port`.
+    pub port: Option<u16>,
+    /// What it finds as `/dev`.
+    pub dev: Option<PathBuf>,
+}
+
+impl Launch {
+    pub fn ours() -> Self {
+        Self { name: "ours", program: program(), address: Some("127.0.0.1"), port: None, dev: None }
+    }
+
+    pub fn stock() -> Self {
+        Self { name: "the real one", program: "rsync".into(), ..Self::ours() }
+    }
+
+    fn command(&self, port: u16) -> Command {
+        let mut command = match &self.dev {
+            None => Command::new(&self.program),
+            Some(dev) => {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c"]).arg(
+                    "touch \"$0/null\" && mount --bind /dev/null \"$0/null\" && \
+                     mount --rbind \"$0\" /dev && exec \"$@\"",
+                );
+                command.args([dev, &self.program]);
+                command
+            }
+        };
+        command.args(["--daemon", "--no-detach"]);
+        command.args(self.address.map(|address| format!("--address={address}")));
+        if self.port.is_none() {
+            command.arg(format!("--port={port}"));
+        }
+        command
+    }
 }
 
 /// The daemon under test.
@@ -34,16 +81,11 @@ pub fn program() -> PathBuf {
 impl Daemon {
     /// Starts ours on a configuration; `@ROOT@` in it is the daemon's folder.
     pub fn ours(conf: &str, plant: impl Fn(&Path)) -> Self {
-        Self::start("ours", &program(), conf, &[], plant)
+        Self::launch(Launch::ours(), conf, plant)
     }
 
-    fn start(
-        name: &'static str,
-        program: &Path,
-        conf: &str,
-        more: &[&str],
-        plant: impl Fn(&Path),
-    ) -> Self {
+    /// Starts a daemon on a configuration.
+    pub fn launch(launch: Launch, conf: &str, plant: impl Fn(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("dmn-").tempdir().unwrap();
         let root = folder.path().to_str().unwrap();
         // Other users enter modules in here.
@@ -52,29 +94,28 @@ impl Daemon {
         let text = format!("log file = {root}/log\nlock file = {root}/lock\n{conf}");
         fs::write(folder.path().join("conf"), text.replace("@ROOT@", root)).unwrap();
         for _ in 0..20 {
-            let port = free_port();
-            let mut child = Command::new(program)
-                .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
-                .arg(format!("--port={port}"))
+            let port = launch.port.unwrap_or_else(free_port);
+            let mut child = launch
+                .command(port)
                 .arg(format!("--config={root}/conf"))
-                .args(more)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .process_group(0)
                 .spawn()
-                .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
+                .unwrap_or_else(|error| panic!("{} cannot be started: {error}", launch.name));
             let up = wait::within(wait::GENEROUS, || {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                if listens(launch.address, port) {
                     return Some(child.try_wait().unwrap().is_none());
                 }
                 child.try_wait().unwrap().map(|_| false)
             });
             if up == Some(true) {
-                return Self { folder, port, child, name };
+                let host = launch.address.unwrap_or("127.0.0.1");
+                return Self { folder, port, child, name: launch.name, host };
             }
         }
-        panic!("{name} does not come up");
+        panic!("{} does not come up", launch.name);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -109,6 +150,7 @@ impl Daemon {
         let put_in = |word: &str| {
             word.replace("@URL@", &format!("rsync://127.0.0.1:{}", self.port))
                 .replace("@PORT@", &self.port.to_string())
+                .replace("@HOST@", self.host)
                 .replace("@ROOT@", self.folder.path().to_str().unwrap())
         };
         let output = Command::new("timeout")
@@ -121,31 +163,51 @@ impl Daemon {
             .output()
             .expect("rsync is installed");
         let clean = |text: &[u8]| {
-            let text = String::from_utf8_lossy(text)
-                .replace(self.folder.path().to_str().unwrap(), "ROOT")
-                .replace(&self.port.to_string(), "PORT");
+            let text = String::from_utf8_lossy(text);
             let mut lines: Vec<String> =
-                text.lines().filter(|line| !varies(line)).map(str::to_owned).collect();
+                text.lines().filter_map(|line| self.normal(line)).collect();
             lines.sort();
             lines
         };
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            out: clean(&output.stdout),
-            err: clean(&output.stderr),
-        }
+        let is_last =
+            |line: &String| line.starts_with("rsync error") || line.starts_with("rsync warning");
+        let (last, err) = clean(&output.stderr).into_iter().partition(is_last);
+        let code = output.status.code().unwrap_or(-1);
+        let was_reset = breaks(&String::from_utf8_lossy(&output.stderr));
+        Outcome { code, out: clean(&output.stdout), err, last, was_reset }
     }
 
     /// Lines of the log without time and process.
     pub fn log(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
-        let root = self.folder.path().to_str().unwrap();
-        let text = text.replace(root, "ROOT").replace(&self.port.to_string(), "PORT");
-        text.lines()
-            .filter_map(|line| line.splitn(4, ' ').nth(3))
-            .filter(|line| !varies(line))
-            .map(str::to_owned)
-            .collect()
+        let text = fs::read(self.path("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
+        lines.filter_map(|line| self.normal(line)).collect()
+    }
+
+    /// A line as it is compared.
+    fn normal(&self, line: &str) -> Option<String> {
+        let line = line
+            .replace(self.folder.path().to_str().unwrap(), "ROOT")
+            .replace(&self.port.to_string(), "PORT")
+            .replace(self.host, "127.0.0.1");
+        normal(&line)
+    }
+
+    /// Waits until no session runs any more, so that all it says is in the log. What a session of the
+    /// real one leaves behind belongs to the daemon's process group all the same.
+    pub fn rests(&self) {
+        let group = self.child.id().to_string();
+        let is_in_group = |stat: String| {
+            let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+            let has_ended = words.next()? == "Z";
+            Some(words.nth(1)? == group && !has_ended)
+        };
+        soon("the sessions end", || {
+            let all = fs::read_dir("/proc").unwrap().flatten();
+            let stats = all.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+            (stats.filter_map(is_in_group).filter(|found| *found).count() == 1).then_some(())
+        });
     }
 
     /// Waits until the log has such a line.
@@ -173,23 +235,76 @@ impl Drop for Daemon {
 }
 
 /// What a client printed, and its exit code.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Outcome {
     pub code: i32,
     pub out: Vec<String>,
     pub err: Vec<String>,
+    /// The lines that name the exit code, in both programs' words.
+    pub last: Vec<String>,
+    /// The connection broke under it, at whatever moment.
+    pub was_reset: bool,
 }
 
-/// Figures of a run, places in a source, and the moment at which a connection breaks.
-fn varies(line: &str) -> bool {
-    line.starts_with("sent ")
-        || line.starts_with("rsync error: ")
-        || line.starts_with("rsync warning: ")
-        || line.contains("bytes/sec")
-        || line.contains("Connection reset by peer")
-        || line.contains("Broken pipe")
-        || line.starts_with("rsyncd version")
-        || line.starts_with("total size is")
+impl PartialEq for Outcome {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |one: &Self| (one.code, one.out.clone(), one.err.clone(), one.last.clone());
+        all(self) == all(other)
+    }
+}
+
+/// Whether it tells that a connection broke.
+fn breaks(text: &str) -> bool {
+    text.contains("Connection reset by peer") || text.contains("Broken pipe")
+}
+
+/// A line without what differs from run to run (bytes on the wire, rates) and from program to
+/// program (places in a source, versions). `None` for the moment at which a connection breaks, and
+/// for what a daemon says of its start.
+fn normal(line: &str) -> Option<String> {
+    if breaks(line) || line.starts_with("rsyncd version") {
+        return None;
+    }
+    if line.starts_with("rsync error: ") || line.starts_with("rsync warning: ") {
+        let (text, place) = line.split_once(" at ").unwrap_or((line, ""));
+        let role = place.split_once('[').and_then(|(_, role)| role.split_once('='));
+        return Some(format!("{text} [{}]", role.map_or("", |(role, _)| role)));
+    }
+    if line.starts_with("sent ") && line.contains(" bytes  received ") {
+        let total = line.split_once("  total size ").map_or("", |(_, total)| total);
+        return Some(format!("sent and received, total size {total}"));
+    }
+    if line.starts_with("total: matches=") {
+        // How often the search looked twice is the search's own.
+        let matches = line.split("  hash_hits=").next().unwrap_or_default();
+        let data = line.rsplit(' ').next().unwrap_or_default();
+        return Some(format!("{matches} {data}"));
+    }
+    if line.starts_with("total size is ") {
+        return line.split_once("  speedup").map(|(total, _)| total.to_owned());
+    }
+    // Progress is written over itself; how fast it went is its own.
+    let line = line.rsplit('\r').next().unwrap_or_default();
+    match line.split_once("% ") {
+        Some((done, rest)) if rest.contains("B/s") => {
+            let count = rest.split_once('(').map_or("", |(_, count)| count);
+            Some(format!("{done}% ({count}"))
+        }
+        _ => Some(line.to_owned()),
+    }
+}
+
+/// Whether somebody listens there, or on any address; told without a connection, which a daemon would
+/// log.
+fn listens(address: Option<&str>, port: u16) -> bool {
+    let address = address.map(|text| text.parse::<std::net::Ipv4Addr>().unwrap().octets());
+    let address = address.map(|octets| format!("{:08X}", u32::from_ne_bytes(octets)));
+    let here = format!("{}:{port:04X}", address.unwrap_or_default());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|word| word.ends_with(&here)) && words.nth(1) == Some("0A")
+    })
 }
 
 fn open_up(dir: &Path) {
@@ -204,21 +319,38 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Starts both where rsync daemons listen if nothing is said, each on an address of its own.
+    pub fn start_at(addresses: [&'static str; 2], conf: &str, plant: impl Fn(&Path)) -> Self {
+        let at = |launch: Launch, address| {
+            let launch = Launch { address: Some(address), port: Some(873), ..launch };
+            Daemon::launch(launch, conf, &plant)
+        };
+        let [ours, stock] = addresses;
+        Self { ours: at(Launch::ours(), ours), stock: at(Launch::stock(), stock) }
+    }
+
     /// Starts both. `plant` makes what lies in a daemon's folder.
     pub fn start(conf: &str, plant: impl Fn(&Path)) -> Self {
         Self {
-            ours: Daemon::start("ours", &program(), conf, &[], &plant),
-            stock: Daemon::start("the real one", Path::new("rsync"), conf, &[], &plant),
+            ours: Daemon::launch(Launch::ours(), conf, &plant),
+            stock: Daemon::launch(Launch::stock(), conf, &plant),
         }
     }
 
-    /// Runs a client with each: output, exit code and all that is in the folders must be equal.
+    /// Runs a client with each: output, exit code, lines of the log and all that is in the folders
+    /// must be equal.
     #[track_caller]
     pub fn same(&self, words: &[&str]) -> Outcome {
-        let (ours, stock) = self.clients(words);
-        assert_eq!(ours, stock, "rsync {}\n  (left: ours, right: the real one)", words.join(" "));
+        self.compare(words, &[""]).unwrap_or_else(|difference| panic!("{difference}"))
+    }
+
+    /// As [`Pair::same`], where the real one's log tells something of its own.
+    #[track_caller]
+    pub fn same_but_log(&self, words: &[&str]) -> Outcome {
+        let found = self.outcome(words);
+        let outcome = found.unwrap_or_else(|difference| panic!("{difference}"));
         self.same_trees(words);
-        ours
+        outcome
     }
 
     /// As [`Pair::same`] for exit code and folders alone.
@@ -228,6 +360,62 @@ impl Pair {
         assert_eq!(ours.code, stock.code, "rsync {}: {ours:?} {stock:?}", words.join(" "));
         self.same_trees(words);
         ours
+    }
+
+    /// What differs when a client of each runs: output, exit code, lines of the log, and what is in
+    /// these folders.
+    pub fn compare(&self, words: &[&str], folders: &[&str]) -> Result<Outcome, String> {
+        let before = [self.ours.log().len(), self.stock.log().len()];
+        let outcome = self.outcome(words)?;
+        self.ours.rests();
+        self.stock.rests();
+        let trees = self.trees(folders);
+        let logged = |daemon: &Daemon, before: usize| {
+            let mut lines = daemon.log().split_off(before);
+            lines.sort();
+            lines
+        };
+        let (mut ours, mut stock) = (logged(&self.ours, before[0]), logged(&self.stock, before[1]));
+        if ours != stock {
+            // Now and then the real one does not log a directory that it made (seen with 3.5.0).
+            let is_dir = |line: &str| line.ends_with('/') && !line.contains(' ');
+            ours.retain(|line| !is_dir(line) || stock.contains(line));
+            stock.retain(|line| !is_dir(line) || ours.contains(line));
+        }
+        let shown = words.join(" ");
+        if ours != stock {
+            return Err(format!("log of rsync {shown}\n ours: {ours:?}\nstock: {stock:?}"));
+        }
+        match trees.as_slice() {
+            [] => Ok(outcome),
+            found => Err(format!("trees of rsync {shown}: {found:#?}")),
+        }
+    }
+
+    /// As [`Pair::compare`] without the logs.
+    pub fn compare_said(&self, words: &[&str], folders: &[&str]) -> Result<Outcome, String> {
+        let outcome = self.outcome(words)?;
+        match self.trees(folders).as_slice() {
+            [] => Ok(outcome),
+            found => Err(format!("trees of rsync {}: {found:#?}", words.join(" "))),
+        }
+    }
+
+    /// What both clients printed, and their exit code.
+    fn outcome(&self, words: &[&str]) -> Result<Outcome, String> {
+        let (mut ours, mut stock) = self.clients(words);
+        if stock.was_reset && ours.code != stock.code {
+            // It closes a connection in which something is unread: what the client does then depends
+            // on the moment. Ours lets it read why first.
+            for one in [&mut ours, &mut stock] {
+                one.last = Vec::new();
+                one.code = i32::from(one.code != 0);
+            }
+        }
+        match ours == stock {
+            true => Ok(ours),
+            false => Err(format!("rsync {}\n ours: {ours:?}\nstock: {stock:?}", words.join(" "))),
+        }
     }
 
     /// A client of each, at the same time.
@@ -240,6 +428,12 @@ impl Pair {
 
     #[track_caller]
     fn same_trees(&self, words: &[&str]) {
+        let found = self.trees(&[""]);
+        assert!(found.is_empty(), "rsync {}: {found:#?}", words.join(" "));
+    }
+
+    /// What differs in these folders.
+    fn trees(&self, folders: &[&str]) -> Vec<String> {
         let options = CompareOptions {
             times: false,
             through_munged_links: false,
@@ -248,9 +442,14 @@ impl Pair {
                 .to_vec(),
             ..CompareOptions::default()
         };
-        let (ours, stock) = (self.ours.folder.path(), self.stock.folder.path());
-        let found = differences(ours, stock, &options).unwrap();
-        assert!(found.is_empty(), "rsync {}: {found:#?}", words.join(" "));
+        let compared = |folder: &&str| {
+            let (ours, stock) = (self.ours.path(folder), self.stock.path(folder));
+            match ours.exists() || stock.exists() {
+                true => differences(&ours, &stock, &options).unwrap(),
+                false => Vec::new(),
+            }
+        };
+        folders.iter().flat_map(compared).collect()
     }
 
     /// The same bytes get the same answer.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use driftless_testkit::peer::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::pair::{Daemon, plant, program, soon};
+use crate::pair::{Daemon, Pair, plant, program, soon};
 
 const M: &str = "[m]\npath = @ROOT@/m\nuid = root\ngid = root\n";
 
@@ -176,4 +176,121 @@ fn it_tells_how_it_is() {
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
     child.wait().unwrap();
     assert!(!control.exists());
+}
+
+/// The sessions of a daemon.
+fn sessions(daemon: &Daemon) -> Vec<Pid> {
+    let pid = daemon.child.id();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)).collect()
+}
+
+#[test]
+fn a_session_that_is_told_to_end_tells_its_client() {
+    let conf = "[m]\npath = @ROOT@/m\nuid = root\ngid = root\nuse chroot = no\n";
+    let pair = Pair::start(conf, |root| {
+        plant(root);
+        fs::write(root.join("m/large"), vec![7; 40 << 20]).unwrap();
+    });
+    let ended = |daemon: &Daemon| {
+        std::thread::scope(|scope| {
+            let words = ["-a", "--bwlimit=1000", "@URL@/m/", "out/"];
+            let client = scope.spawn(move || daemon.client(&words));
+            let arrives = || {
+                let entries = fs::read_dir(daemon.path("out")).ok()?;
+                let is_part = |name: &str| name.starts_with(".large.");
+                entries.flatten().any(|e| is_part(&e.file_name().to_string_lossy())).then_some(())
+            };
+            soon("content arrives", arrives);
+            for session in sessions(daemon) {
+                kill_process(session, Signal::TERM).unwrap();
+            }
+            client.join().expect("the client ends")
+        })
+    };
+    let (ours, stock) = (ended(&pair.ours), ended(&pair.stock));
+    assert_eq!(ours, stock);
+    assert_eq!(ours.code, 20);
+    pair.ours.rests();
+    let last = "rsync error: received SIGINT, SIGTERM, or SIGHUP (code 20) [sender]";
+    assert_eq!(pair.ours.log().last().map(String::as_str), Some(last));
+    assert_eq!(pair.ours.client(&["-a", "@URL@/m/a.txt", "out/"]).code, 0);
+}
+
+#[test]
+fn a_service_manager_may_hand_over_the_listening_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path());
+    let root = dir.path().to_str().unwrap();
+    let conf = format!("log file = @ROOT@/log\npid file = @ROOT@/pid\n{M}");
+    fs::write(dir.path().join("conf"), conf.replace("@ROOT@", root)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg("exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"")
+        .args(["sh".as_ref(), program().as_os_str()])
+        .args(["--daemon", "--port=1", &format!("--config={root}/conf")])
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(b"@RSYNCD: 31.0\n#list\n").unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        assert!(said.contains("m              \t\n@RSYNCD: EXIT\n"), "{said}");
+    }
+    // It is the process that was started, in the foreground.
+    let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
+    assert_eq!(pid, format!("{}\n", child.id()));
+    let log = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(log.contains(&format!("listening on port {}", addr.port())), "{log}");
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn metrics_are_told_over_http_where_the_operator_says() {
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path());
+    let root = dir.path().to_str().unwrap();
+    let (port, metrics) = (free_port(), format!("127.0.0.1:{}", free_port()));
+    let conf = format!("log file = @ROOT@/log\n{M}");
+    fs::write(dir.path().join("conf"), conf.replace("@ROOT@", root)).unwrap();
+    let mut child = Command::new(program())
+        .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+        .arg(format!("--port={port}"))
+        .arg(format!("--config={root}/conf"))
+        .arg(format!("--metrics-address={metrics}"))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut client = soon("it listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+    client.write_all(b"@RSYNCD: 31.0\n#list\n").unwrap();
+    client.read_to_string(&mut String::new()).unwrap();
+    // These stay, and say nothing.
+    let silent: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(&metrics).unwrap()).collect();
+    let asked = |request: &str| {
+        let mut stream = TcpStream::connect(&metrics).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let answer = asked("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("Content-Type: application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+    assert!(body.contains("# TYPE driftless_daemon_listings counter\n"), "{body}");
+    assert!(body.contains("\ndriftless_daemon_listings_total 1\n"), "{body}");
+    assert!(body.ends_with("\n# EOF\n"), "{body}");
+    assert!(asked("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(20_000));
+    assert!(asked(&long).starts_with("HTTP/1.1 431 ") || asked(&long).is_empty());
+    drop(silent);
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

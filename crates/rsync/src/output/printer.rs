@@ -163,10 +163,7 @@ impl Printer {
         let talk = &self.options.talk;
         let (level, traces) = (talk.info.stats, talk.debug.deltasum);
         if !self.reads() && traces > 0 && !self.options.selection.list_only {
-            let line = format!(
-                "total: matches={}  hash_hits={}  false_alarms={} data={}",
-                stats.match_count, stats.hash_hits, stats.false_alarms, stats.literal_bytes
-            );
+            let line = stats.match_totals();
             self.info(line.as_bytes());
         }
         if level >= 2 {

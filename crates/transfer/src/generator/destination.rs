@@ -57,6 +57,7 @@ impl Session<'_> {
         let path = absolute(raw);
         let shown = path.as_os_str().as_bytes().to_vec();
         let mut destination = Destination { shown, ..Destination::default() };
+        self.check_module_rules(raw, destination.shown.as_slice())?;
         let first = self.lists.held.front().map(|held| Rc::clone(&held.list));
         let single = first.as_ref().filter(|list| {
             self.lists.entry_count == 1 && self.lists.complete && list.entries.len() == 1
@@ -100,6 +101,19 @@ impl Session<'_> {
         }
         self.destination = Some(destination);
         Ok(())
+    }
+
+    /// What a module's rules hide is no destination either.
+    fn check_module_rules(&self, raw: &[u8], path: &[u8]) -> Result<(), PushError> {
+        let Some(module) = &self.receive.module else { return Ok(()) };
+        let is_dir = raw.ends_with(b"/") || !module.hides(path, false);
+        match module.hides(path, is_dir) {
+            false => Ok(()),
+            true => {
+                let name = printable(&module.named(raw));
+                Err(fatal(&format!("ERROR: daemon has excluded destination \"{name}\""), 3))
+            }
+        }
     }
 
     fn open_root(&self, path: &Path) -> Result<Root, FsError> {
@@ -196,7 +210,11 @@ impl Session<'_> {
         let talk = &self.options.talk;
         if !self.options.write.mkpath && (talk.info.name >= 1 || talk.itemize != Itemize::Off) {
             let name = raw.strip_suffix(b"/").unwrap_or(raw);
-            self.say(Level::Info, [b"created directory ", name].concat());
+            let name = match &self.receive.module {
+                Some(module) => module.named(name),
+                None => name.to_vec(),
+            };
+            self.say(Level::Info, [b"created directory ", &name[..]].concat());
         }
         match self.is_dry() {
             true => Ok(None),

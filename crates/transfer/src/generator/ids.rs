@@ -50,7 +50,8 @@ impl IdMap {
     /// An id came with its name.
     pub(crate) fn learn(&mut self, id: u32, name: Option<&[u8]>, owners: &Owners) {
         let by_name = || {
-            let name = name?;
+            // The superuser is the superuser, whatever the name is.
+            let name = name.filter(|_| id != 0)?;
             match self.kind {
                 IdKind::User => owners.uid(name),
                 IdKind::Group => owners.gid(name),
@@ -162,6 +163,7 @@ mod tests {
         let mut map = IdMap::new(IdKind::Group, None, &owners, &mut Vec::new());
         map.learn(4242, Some(b"root"), &owners);
         map.learn(4243, Some(b"no such group here"), &owners);
-        assert_eq!((map.map(4242), map.map(4243), map.map(1)), (0, 4243, 1));
+        map.learn(0, Some(b"nogroup"), &owners);
+        assert_eq!((map.map(4242), map.map(4243), map.map(1), map.map(0)), (0, 4243, 1, 0));
     }
 }

@@ -33,11 +33,14 @@ pub(crate) struct Likeness {
 
 impl Likeness {
     /// `chmod`: the option is for this side. Complaints about maps come back as rsync words them.
-    pub(crate) fn new(options: &TransferOptions, chmod: bool) -> (Self, Vec<String>) {
+    pub(crate) fn new(
+        options: &TransferOptions,
+        chmod: bool,
+        owners: Owners,
+    ) -> (Self, Vec<String>) {
         let mut powers = Powers::of_process();
         let stored = options.metadata.fake_super;
         powers.superuser = options.metadata.super_user.unwrap_or(powers.superuser) || stored;
-        let owners = Owners::new();
         let mut complaints = Vec::new();
         let mut map = |kind, text: &Option<Vec<u8>>| {
             IdMap::new(kind, text.as_deref(), &owners, &mut complaints)

@@ -98,7 +98,7 @@ fn run(
     let mut wire = Wire::new(link, setup.protocol);
     let role = crate::report::Role::ReceivingSide;
     if let Err(error) = check_supported(options).and_then(|()| ids::assume(options, role)) {
-        leave(wire.link, setup, is_server, &error);
+        leave(wire.link, setup, is_server, &error, report);
         let ending = Ending { protocol: setup.protocol, ..Ending::default() };
         return (Err(error), ending);
     }
@@ -115,7 +115,7 @@ fn run(
     let (rules, requested) = match rules {
         Ok(rules) => rules,
         Err(error) => {
-            leave(wire.link, setup, is_server, &error);
+            leave(wire.link, setup, is_server, &error, report);
             let ending = Ending { protocol: setup.protocol, ..Ending::default() };
             return (Err(error), ending);
         }
@@ -138,7 +138,7 @@ fn run(
     let (charset, outward) = match charsets {
         Ok(both) => both,
         Err(error) => {
-            leave(wire.link, setup, is_server, &error);
+            leave(wire.link, setup, is_server, &error, report);
             let ending = Ending { protocol: setup.protocol, ..Ending::default() };
             return (Err(error), ending);
         }
@@ -146,9 +146,9 @@ fn run(
     let mut session = Session::new(wire, setup, options, receive, charset, report);
     session.to_wire = outward;
     let result = session.run();
-    let (wire, ending) = session.into_ending();
+    let (wire, ending, report) = session.into_ending();
     if let Err(error) = &result {
-        leave(wire.link, setup, is_server, error);
+        leave(wire.link, setup, is_server, error, report);
     }
     let late = is_late(options.limit.stop_at);
     match result {
@@ -180,17 +180,28 @@ fn check_supported(options: &TransferOptions) -> Result<(), PushError> {
 }
 
 /// Tells the peer why it is left. Protocol reference, "Error exit".
-fn leave(link: &mut Link, setup: Setup, is_server: bool, error: &PushError) {
+fn leave(
+    link: &mut Link,
+    setup: Setup,
+    is_server: bool,
+    error: &PushError,
+    report: &mut dyn Report,
+) {
     let code = error.exit_code();
-    let silent = matches!(code, 10 | 12 | 19 | 30) || matches!(error, PushError::PeerExit { .. });
-    if setup.protocol < 31 || silent {
+    if matches!(code, 10 | 12 | 19 | 30) || matches!(error, PushError::PeerExit { .. }) {
         return;
     }
     if is_server {
-        let text = format!("{error}\n");
-        link.output.message(Tag::Error, text.as_bytes());
+        let own = Some(error.to_string()).filter(|_| !matches!(error, PushError::Cancelled));
+        for text in own.into_iter().chain(report.farewell(error)) {
+            link.output.message(Tag::Error, format!("{text}\n").as_bytes());
+        }
     }
-    link.output.number(Tag::ErrorExit, i32::from(code));
+    if setup.protocol >= 31 {
+        link.output.number(Tag::ErrorExit, i32::from(code));
+    } else if !is_server {
+        return;
+    }
     // Whether it is still there does not matter any more.
     let _ = link.exchange();
 }

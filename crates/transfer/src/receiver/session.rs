@@ -26,7 +26,7 @@ use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
 use crate::generator::sums::Summing;
 use crate::handover::Handover;
-use crate::module::ModuleTerms;
+use crate::module::{self, ModuleTerms};
 use crate::options::{MissingArgs, TransferOptions};
 use crate::receiver::lists::{Directory, Lists, Stage};
 use crate::receiver::reading::Reading;
@@ -180,7 +180,8 @@ impl<'a> Session<'a> {
     ) -> Self {
         let list_options = list_options(options, &setup);
         let incremental = setup.compat.inc_recurse();
-        let (likeness, complaints) = Likeness::new(options, !receive.server);
+        let owners = module::owners(receive.module.as_deref());
+        let (likeness, complaints) = Likeness::new(options, !receive.server, owners);
         let mut session = Self {
             wire,
             options,
@@ -221,7 +222,7 @@ impl<'a> Session<'a> {
             report,
         };
         for text in complaints {
-            session.say(Level::Info, &text);
+            session.say(Level::Error, &text);
         }
         session
     }
@@ -444,14 +445,14 @@ impl<'a> Session<'a> {
         sum
     }
 
-    pub(crate) fn into_ending(mut self) -> (Wire<'a>, Ending) {
+    pub(crate) fn into_ending(mut self) -> (Wire<'a>, Ending, &'a mut dyn Report) {
         let statistics = &mut self.ending.statistics;
         statistics.listed = self.counts.listed;
         statistics.created = Some(self.counts.created);
         statistics.deleted = (self.setup.protocol >= 31).then_some(self.counts.deleted);
         statistics.bytes_sent = self.wire.link.bytes_sent;
         statistics.bytes_received = self.wire.link.bytes_received;
-        (self.wire, self.ending)
+        (self.wire, self.ending, self.report)
     }
 }
 

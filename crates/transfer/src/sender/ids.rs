@@ -17,9 +17,9 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// None of the names is told.
-    pub(crate) fn nameless() -> Self {
-        Self { nameless: true, ..Self::default() }
+    /// None listed yet; names are asked of `owners`, or none is told.
+    pub(crate) fn new(owners: Owners, nameless: bool) -> Self {
+        Self { owners, nameless, ..Self::default() }
     }
 
     /// Notes the entry's ids.

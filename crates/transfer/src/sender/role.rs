@@ -65,15 +65,13 @@ pub(crate) fn send_by(
     handover: Option<&Handover>,
 ) -> Result<Ending, Box<SessionFailure>> {
     let Established { mut link, child, setup, is_server } = established;
+    driftless_fs::leave_access_times(options.read.open_noatime);
     let mut outcome = Outcome { protocol: setup.protocol, ..Outcome::default() };
     let mut told = Told::default();
     let role = Role { setup, is_server, options, request, handover };
     let mut result = role.run(&mut link, &mut outcome, report, &mut told);
-    if is_server
-        && setup.protocol >= 31
-        && let Err(error) = &result
-    {
-        leave(&mut link, error);
+    if is_server && let Err(error) = &result {
+        leave(&mut link, setup, error, report);
     }
     if let Err(error) = link.write_record() {
         result = result.and(Err(error));
@@ -137,7 +135,7 @@ impl Told {
 }
 
 /// Tells the client why it is left. Protocol reference, "Error exit".
-fn leave(link: &mut Link, error: &PushError) {
+fn leave(link: &mut Link, setup: Setup, error: &PushError, report: &mut dyn Report) {
     let code = error.exit_code();
     if matches!(code, 10 | 12 | 19 | 30) || matches!(error, PushError::PeerExit { .. }) {
         return;
@@ -148,7 +146,12 @@ fn leave(link: &mut Link, error: &PushError) {
         text.push(b'\n');
         link.output.message(Tag::Error, &text);
     }
-    link.output.number(Tag::ErrorExit, i32::from(code));
+    if let Some(text) = report.farewell(error) {
+        link.output.message(Tag::Error, format!("{text}\n").as_bytes());
+    }
+    if setup.protocol >= 31 {
+        link.output.number(Tag::ErrorExit, i32::from(code));
+    }
     // What it still writes must not meet a closed connection before it has read this. Whether it
     // is still there does not matter any more.
     link.drain(link.timeout().unwrap_or(FAREWELL).min(FAREWELL), &LAST_FRAME);

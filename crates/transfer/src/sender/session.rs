@@ -195,7 +195,9 @@ impl<'a> Session<'a> {
         self.link.output.append(|out| writer.put(out, NdxValue::Done));
         let is_recorded = self.link.output.is_copied();
         if (self.terms.is_server || is_recorded) && self.phase == self.phase_of_statistics() {
-            let stats = self.driver.statistics(self.link.bytes_received, self.link.bytes_sent);
+            let (read, written) = (self.link.bytes_received, self.link.bytes_sent);
+            let stats = self.driver.statistics(self.outcome, read, written);
+            self.pass_on_texts();
             let protocol = self.setup.protocol;
             // Who plays a record is always told.
             if !self.terms.is_server {

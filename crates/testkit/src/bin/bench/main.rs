@@ -1,4 +1,4 @@
-//! Measures `driftless live`, `driftless rsync` and `driftless inotifywait` beside the programs that it replaces, in one run, on one machine.
+//! Measures driftless (`live`, `rsync`, `daemon`, `inotifywait`) beside the programs that it replaces, in one run, on one machine.
 //!
 //! Three stock daemons on loopback, all trees in memory. Each scenario starts afresh for each
 //! program and run; figures are medians over the runs, of which the slow programs get one. After
@@ -9,6 +9,7 @@ mod memory;
 mod programs;
 mod publisher;
 mod scenarios;
+mod serving;
 mod sustained;
 mod table;
 mod watching;
@@ -29,6 +30,7 @@ programs:  shell lsyncd1 lsyncd0 rsync inotifywait driftless
 scenarios of driftless rsync: first same touched million large edited inserted text removal
            checksum sessions snapshot
 programs:  stock ours our-client our-server
+scenarios of driftless daemon: daemon-listing daemon-session daemon-push daemon-pull daemon-idle
 Trees are made in $TMPDIR, or in memory below /dev/shm when that is not set.";
 
 struct Choice {
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         rows: &choice.scenarios,
         casts: &choice.programs,
     });
+    serving::run(&choice.driftless, choice.runs, &choice.scenarios);
     if chosen(&choice.scenarios, memory::NAME) {
         memory::run(&choice.driftless);
     }
@@ -108,6 +111,7 @@ fn choose(mut words: impl Iterator<Item = String>) -> Result<Choice, String> {
     let known = |name: &String| {
         name == memory::NAME
             || copies::is_row(name)
+            || serving::is_row(name)
             || scenarios::ALL.iter().any(|scenario| scenario.name == name)
     };
     if let Some(name) = choice.scenarios.iter().find(|name| !known(name)) {

@@ -14,8 +14,9 @@ use driftless_tree::Kind;
 use crate::driver::{Answered, Content, Driver, Level, Listed, Refusal, SentOutcome};
 use crate::module::quoted;
 use crate::options::RemoveSource;
+use crate::push::Outcome;
 use crate::report::{
-    Direction, Item, KindCounts, Message, Origin as Speaker, Progress, Transferred,
+    Direction, Item, KindCounts, Message, Origin as Speaker, Progress, Statistics, Transferred,
 };
 use crate::sender::scan::attrs::value_of;
 use crate::sender::scan::content::{Opened, Reading};
@@ -236,8 +237,18 @@ impl Driver for Supply<'_> {
         Some(value.ok().flatten().unwrap_or_default())
     }
 
-    fn statistics(&mut self, read_bytes: u64, written_bytes: u64) -> Stats {
-        let statistics = &self.shared.borrow().statistics;
+    fn statistics(&mut self, outcome: &Outcome, read_bytes: u64, written_bytes: u64) -> Stats {
+        let state = &mut *self.shared.borrow_mut();
+        let options = state.options;
+        if state.is_server && options.talk.debug.deltasum > 0 && !options.selection.list_only {
+            let totals = Statistics {
+                match_count: outcome.match_count,
+                literal_bytes: outcome.literal_bytes,
+                ..state.statistics
+            };
+            state.say(Level::Info, totals.match_totals().into_bytes());
+        }
+        let statistics = &state.statistics;
         Stats {
             read_bytes: read_bytes as i64,
             written_bytes: written_bytes as i64,

@@ -18,6 +18,7 @@ use driftless_tree::path::MAX_PATH_LEN;
 
 use crate::driver::Level;
 use crate::error::PushError;
+use crate::module;
 use crate::report::{Direction, ListProgress};
 use crate::sender::ids::Ids;
 use crate::sender::lists::FileList;
@@ -72,6 +73,7 @@ impl<'a> Walk<'a> {
         here: Vec<u8>,
         charset: Option<Charset>,
     ) -> Self {
+        let owners = module::owners(shared.borrow().module);
         let is_numeric = shared.borrow().module.is_some_and(|module| module.numeric_ids);
         Self {
             shared,
@@ -79,7 +81,7 @@ impl<'a> Walk<'a> {
             writer: ListWriter::new(options.clone()),
             options,
             here,
-            ids: if is_numeric { Ids::nameless() } else { Ids::default() },
+            ids: Ids::new(owners, is_numeric),
             groups: HashMap::new(),
             pending: Vec::new(),
             extras: HashMap::new(),

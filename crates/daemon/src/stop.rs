@@ -1,0 +1,34 @@
+//! How a session's process ends when it is told to: at once, or, in the middle of a transfer, with
+//! last words for the client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// The wish to end, of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    at_once: Arc<AtomicBool>,
+    asked: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// From now on SIGTERM, SIGINT and SIGHUP end this process at once.
+    pub(crate) fn listen() -> Self {
+        let stop = Self { at_once: Arc::new(AtomicBool::new(true)), asked: Arc::default() };
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            // Without a handler a signal ends the process as well.
+            let _ = flag::register(signal, Arc::clone(&stop.asked));
+            let _ = flag::register_conditional_default(signal, Arc::clone(&stop.at_once));
+        }
+        stop
+    }
+
+    /// From now on they are a question that somebody looks at.
+    pub(crate) fn wait_to_be_asked(&self) -> Arc<AtomicBool> {
+        self.at_once.store(false, Ordering::Relaxed);
+        Arc::clone(&self.asked)
+    }
+}
