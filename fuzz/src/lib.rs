@@ -10,6 +10,8 @@ pub mod decoders;
 #[allow(dead_code, reason = "the tests say more with it")]
 #[path = "../../crates/transfer/tests/receive/fake.rs"]
 pub mod fake;
+#[path = "../../crates/transfer/tests/receive/script.rs"]
+pub mod script;
 
 use std::path::Path;
 
