@@ -114,6 +114,8 @@ impl Daemon {
                 let host = launch.address.unwrap_or("127.0.0.1");
                 return Self { folder, port, child, name: launch.name, host };
             }
+            // Somebody else took the port meanwhile; the next try is no part of that story.
+            let _ = fs::remove_file(folder.path().join("log"));
         }
         panic!("{} does not come up", launch.name);
     }
