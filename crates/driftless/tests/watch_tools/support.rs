@@ -6,10 +6,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use driftless_testkit::wait;
 use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 /// The program under test.
 pub const DRIFTLESS: &str = env!("CARGO_BIN_EXE_driftless");
@@ -107,6 +110,9 @@ impl Run {
     pub fn start(mut command: Command, dir: &Path) -> Self {
         let beside = |suffix: &str| PathBuf::from(format!("{}.{suffix}", dir.display()));
         let (out, err) = (beside("out"), beside("err"));
+        // What a background shell leaves ignored stays so in a new process; what is caught does not.
+        flag::register_conditional_default(SIGINT, Arc::new(AtomicBool::new(true)))
+            .expect("SIGINT can be caught");
         command
             .current_dir(dir)
             .stdin(Stdio::null())
