@@ -116,12 +116,14 @@ impl Links {
         confirmed
     }
 
-    /// Forgets that `path` was a name of another inode than the one it names now, if any, and
-    /// returns that inode's other names: what was said about `path` may have been about them.
+    /// Forgets that `path` was a name of another inode than the one it names now, or one of several
+    /// names, if it was, and returns that inode's other names: what was said about `path` may have been
+    /// about them. A name that is just being removed can still be looked at, when the inode already
+    /// counts one name less.
     pub fn former_siblings(&self, path: &RelPath, now: Option<&Meta>) -> Vec<RelPath> {
         let mut state = self.lock();
         let Some(&id) = state.by_path.get(path) else { return Vec::new() };
-        if now.is_some_and(|meta| (meta.dev, meta.ino) == id) {
+        if now.is_some_and(|meta| (meta.dev, meta.ino) == id && meta.link_count > 1) {
             return Vec::new();
         }
         state.by_path.remove(path);
@@ -145,9 +147,12 @@ impl Links {
 }
 
 /// Looks through the whole source for names of the inodes in `wanted`, by the inode numbers that
-/// listings carry; only what matches is looked at. What cannot be read holds no names.
+/// listings carry; only what matches is looked at. What cannot be read holds no names. The last name
+/// counts too: others may have gone since there were several.
 fn search(root: &Root, links: &Links, wanted: &[Meta]) {
     let numbers: HashSet<u64> = wanted.iter().map(|meta| meta.ino).collect();
+    let is_wanted =
+        |meta: &Meta| wanted.iter().any(|wanted| (wanted.dev, wanted.ino) == (meta.dev, meta.ino));
     let mut dirs: Vec<Option<RelPath>> = vec![None];
     while let Some(dir) = dirs.pop() {
         let Ok(open) = root.open_dir(dir.as_ref()) else { continue };
@@ -156,8 +161,9 @@ fn search(root: &Root, links: &Links, wanted: &[Meta]) {
             let Ok(path) = RelPath::child(dir.as_ref(), &entry.name) else { continue };
             if numbers.contains(&entry.ino)
                 && let Ok(meta) = open.lstat(&entry.name)
+                && is_wanted(&meta)
             {
-                links.seen(&path, &meta);
+                links.lock().insert(&path, &meta);
             }
             let may_be_dir = match entry.kind {
                 Some(kind) => kind == Kind::Dir,
@@ -178,6 +184,39 @@ mod tests {
 
     use super::*;
 
+    fn path(raw: &str) -> RelPath {
+        RelPath::parse(raw.as_bytes()).unwrap()
+    }
+
+    /// As `lstat` sees it in the middle of `unlink`: the count is lower and the name still there.
+    #[test]
+    fn a_name_that_is_being_removed_still_has_siblings() {
+        let source = tempfile::tempdir().unwrap();
+        fs::write(source.path().join("a"), "x").unwrap();
+        fs::hard_link(source.path().join("a"), source.path().join("b")).unwrap();
+        let root = Root::open(source.path()).unwrap();
+        let links = Links::default();
+        let linked = root.lstat(&path("b")).unwrap();
+        for name in ["a", "b"] {
+            links.seen(&path(name), &linked);
+        }
+        assert_eq!(links.former_siblings(&path("b"), Some(&linked)), []);
+        let going = Meta { link_count: 1, ..linked };
+        assert_eq!(links.former_siblings(&path("b"), Some(&going)), [path("a")]);
+    }
+
+    #[test]
+    fn a_search_finds_the_name_that_is_left() {
+        let source = tempfile::tempdir().unwrap();
+        fs::write(source.path().join("a"), "x").unwrap();
+        fs::hard_link(source.path().join("a"), source.path().join("b")).unwrap();
+        let root = Root::open(source.path()).unwrap();
+        let before = root.lstat(&path("b")).unwrap();
+        fs::remove_file(source.path().join("b")).unwrap();
+        let names = Links::default().all_names(&root, &[(path("b"), before)]);
+        assert_eq!(names, [[path("a"), path("b")]]);
+    }
+
     /// One of them found that the other had just searched, and kept what it knew before.
     #[test]
     fn lanes_that_look_at_the_same_time_all_learn_every_name() {
@@ -186,7 +225,7 @@ mod tests {
         fs::write(source.path().join("a"), "x").unwrap();
         fs::hard_link(source.path().join("a"), source.path().join("b")).unwrap();
         let root = Root::open(source.path()).unwrap();
-        let path = RelPath::parse(b"b").unwrap();
+        let path = path("b");
         let meta = root.lstat(&path).unwrap();
         for _ in 0..2_000 {
             let (links, together) = (Links::default(), Barrier::new(LANES));

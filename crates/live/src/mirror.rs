@@ -380,8 +380,10 @@ impl Shared {
     /// Returns once every change so far has its mark: the number of the last one's cause.
     fn mark_all(&self, watcher: &Watcher) -> Result<u64, String> {
         watcher.barrier().map_err(|error| error.to_string())?;
+        // Also waits for a sweep that is under way.
+        let last = self.last_sweep();
         if self.unseen.swap(false, Ordering::Relaxed) {
-            self.sweep();
+            self.sweep(last);
         }
         Ok(self.serial.load(Ordering::Relaxed))
     }

@@ -104,9 +104,7 @@ impl Shared {
                 self.lose(text);
                 break;
             }
-            if self.sweep_due() && self.unseen.swap(false, Ordering::Relaxed) {
-                self.sweep();
-            }
+            self.sweep_in_passing();
             self.wait(ROOT_CHECK);
         }
         self.source().watcher = None;
@@ -115,19 +113,23 @@ impl Shared {
         }
     }
 
-    fn last_sweep(&self) -> MutexGuard<'_, Sweep> {
+    /// To be held while it is found out whether to sweep, so that whoever has to know that nothing is
+    /// unseen waits for a sweep that is under way.
+    pub(super) fn last_sweep(&self) -> MutexGuard<'_, Sweep> {
         self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether another sweep costs less than a hundredth of the time.
-    fn sweep_due(&self) -> bool {
+    fn sweep_in_passing(&self) {
         let last = self.last_sweep();
-        last.ended.elapsed() >= SWEEP_INTERVAL.max(last.took * 100)
+        // Another one is to cost less than a hundredth of the time.
+        let is_due = last.ended.elapsed() >= SWEEP_INTERVAL.max(last.took * 100);
+        if is_due && self.unseen.swap(false, Ordering::Relaxed) {
+            self.sweep(last);
+        }
     }
 
     /// Marks what changed without an event of its own.
-    pub(super) fn sweep(&self) {
-        let mut last = self.last_sweep();
+    pub(super) fn sweep(&self, mut last: MutexGuard<'_, Sweep>) {
         let (from, began) = (wall_clock(), Instant::now());
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
         let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
