@@ -10,6 +10,7 @@ use std::path::Path;
 use driftless_fs::{Fork, fork};
 use driftless_rsync::client::failure::system_text;
 use driftless_rsync::output::exit;
+use driftless_rsync::zone;
 use driftless_transfer::connect::sockopts;
 use driftless_transfer::connect::stream::Stream;
 use driftless_transfer::report::Role;
@@ -50,7 +51,7 @@ pub fn run(words: &[Vec<u8>]) -> u8 {
             return 1;
         }
     };
-    let zone = TimeZone::system();
+    let zone = zone::of_system();
     if settings.server {
         return over_shell(&settings, zone);
     }
@@ -311,6 +312,7 @@ fn one(settings: &Settings, zone: TimeZone, stream: Stream, peer: Peer, over_she
     let door = Door::new(config.globals().flag(Key::ProxyProtocol) && !over_shell);
     let teller = Teller::default();
     let stop = Stop::listen();
+    stop.end_at_once();
     let mut host = Host { config: &config, settings, zone, over_shell, teller, failures: 0, stop };
     let wire = Wire::new(stream, Vec::new());
     Visit { host: &mut host, wire, peer, door }.run(&mut log)
