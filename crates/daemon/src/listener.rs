@@ -113,9 +113,9 @@ pub(crate) struct Listener {
     sockets: Vec<Socket>,
     epoll: OwnedFd,
     signals: UnixStream,
-    signal_ids: Vec<signal_hook::SigId>,
-    asked: Arc<AtomicBool>,
-    interrupted: Arc<AtomicBool>,
+    stop: Stop,
+    /// The signal to stop was SIGTERM.
+    terminated: Arc<AtomicBool>,
     teller: Teller,
     ear: Ear,
     settings: Settings,
@@ -148,13 +148,11 @@ impl Listener {
         let (signals, wake) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
-        let (asked, interrupted) = (Arc::default(), Arc::default());
-        let mut signal_ids = Vec::new();
-        for (signal, flag) in [(SIGTERM, &asked), (SIGINT, &interrupted), (SIGHUP, &interrupted)] {
-            signal_ids.push(signal_hook::flag::register(signal, Arc::clone(flag))?);
-        }
+        let (stop, terminated) = (Stop::listen(), Arc::default());
+        signal_hook::flag::register(SIGTERM, Arc::clone(&terminated))?;
+        // Sessions keep it: a signal of theirs wakes the listener, which finds nothing to do.
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGCHLD] {
-            signal_ids.push(signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?);
+            signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
         }
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let (teller, ear) = channel()?;
@@ -180,9 +178,8 @@ impl Listener {
             sockets,
             epoll,
             signals,
-            signal_ids,
-            asked,
-            interrupted,
+            stop,
+            terminated,
             teller,
             ear,
             settings,
@@ -224,10 +221,10 @@ impl Listener {
                     return Ending::Interrupted;
                 }
             }
-            if self.asked.load(Ordering::Relaxed) {
+            if self.terminated.load(Ordering::Relaxed) {
                 return Ending::Asked;
             }
-            if self.interrupted.load(Ordering::Relaxed) {
+            if self.stop.is_asked() {
                 return Ending::Interrupted;
             }
             for event in &events {
@@ -335,7 +332,6 @@ impl Listener {
             }
             Ok(Fork::Child) => {
                 self.leave();
-                let _stop = Stop::listen();
                 // One who leaves early is nobody's concern.
                 let _ = http::answer(stream, &metrics);
                 Some(Ending::Session(0))
@@ -455,7 +451,6 @@ impl Listener {
                 Ok(Fork::Parent(pid)) => self.names.started(pid.as_raw_nonzero().get(), addr),
                 Ok(Fork::Child) => {
                     self.leave();
-                    let _stop = Stop::listen();
                     let (name, lines) = find_name(addr);
                     lines.iter().for_each(|line| self.log.line(Weight::Info, line));
                     self.teller.insist(&Event::Named { addr, name });
@@ -673,9 +668,7 @@ impl Listener {
 
     /// In a new process: lets go of what belongs to the listener.
     fn leave(&mut self) {
-        for id in self.signal_ids.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
+        self.stop.end_at_once();
         self.sockets.clear();
         self.control = None;
         self.metrics = None;
@@ -693,7 +686,7 @@ impl Listener {
             over_shell: false,
             teller: self.teller.try_clone().unwrap_or_default(),
             failures: failures.map_or(0, |(count, _)| *count),
-            stop: Stop::listen(),
+            stop: self.stop.clone(),
         }
     }
 
