@@ -28,8 +28,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest wait for the peer's end of a session that we gave up.
 const ABANDON_LIMIT: Duration = Duration::from_secs(2);
 
-/// Bytes asked of the socket at once.
-const READ_SIZE: usize = 64 * 1024;
+/// Room for what one read may bring, at least.
+const READ_SIZE: usize = 128 * 1024;
 
 /// What one read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,6 @@ pub(crate) struct Link {
     pub(crate) output: Mux,
     /// Read and not yet taken.
     pub(crate) input: Vec<u8>,
-    /// Where reads end up at first.
-    scratch: Box<[u8]>,
     /// The peer closed its side, or the connection broke.
     ended: bool,
     rate: Option<Rate>,
@@ -89,8 +87,7 @@ impl Link {
         Self {
             stream,
             output: Mux::new(),
-            input: Vec::with_capacity(16 * 1024),
-            scratch: vec![0; READ_SIZE].into(),
+            input: Vec::new(),
             ended: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             record: None,
@@ -422,16 +419,19 @@ impl Link {
 
     /// Reads what is there; `None` when nothing is.
     fn read_some(&mut self) -> Result<Option<Received>, PushError> {
-        match self.stream.read(&mut self.scratch) {
+        self.input.reserve(READ_SIZE);
+        match self.stream.read_on(&mut self.input) {
             Ok(0) => {
                 self.ended = true;
                 Ok(Some(Received::End))
             }
             Ok(len) => {
-                self.input.extend_from_slice(&self.scratch[..len]);
                 self.bytes_received += len as u64;
                 self.last_progress = Instant::now();
-                self.stream.acknowledge();
+                // A peer that sends much does not wait for it.
+                if len < READ_SIZE {
+                    self.stream.acknowledge();
+                }
                 Ok(Some(Received::Bytes))
             }
             Err(error) if is_broken(&error) => {
