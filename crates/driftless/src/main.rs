@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     if let Some(code) = commands::tool::run_by_name().or_else(commands::rsync::run_by_name) {
         return code;
     }
-    match cli::Cli::parse().run() {
+    match commands::daemon::run_by_name().unwrap_or_else(|| cli::Cli::parse().run()) {
         Ok(code) => code,
         Err(error) => {
             // Usage errors are clap's: with its layout, and code 2.

@@ -26,17 +26,28 @@ pub struct Words {
 impl Words {
     /// Serves, or asks.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let mut words: Vec<Vec<u8>> = self.words.into_iter().map(OsStringExt::into_vec).collect();
-        let asks = |name: &[u8]| words.iter().any(|word| word == name);
-        if asks(b"--status") || asks(b"--metrics") {
-            return ask(&words, asks(b"--metrics"));
-        }
-        let controlled = words.iter().any(|word| word.starts_with(b"--control"));
-        if !controlled && rustix::process::geteuid().is_root() {
-            words.push(format!("--control={CONTROL}").into_bytes());
-        }
-        Ok(ExitCode::from(driftless_daemon::program::run(&words)))
+        start(self.words)
     }
+}
+
+/// Serves, or asks, if the command's name is the first word. What the parser for subcommands leaves
+/// behind in memory would be in the way of each session.
+pub fn run_by_name() -> Option<anyhow::Result<ExitCode>> {
+    let mut words = std::env::args_os().skip(1);
+    (words.next()? == "daemon").then(|| start(words))
+}
+
+fn start(words: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    let mut words: Vec<Vec<u8>> = words.into_iter().map(OsStringExt::into_vec).collect();
+    let asks = |name: &[u8]| words.iter().any(|word| word == name);
+    if asks(b"--status") || asks(b"--metrics") {
+        return ask(&words, asks(b"--metrics"));
+    }
+    let controlled = words.iter().any(|word| word.starts_with(b"--control"));
+    if !controlled && rustix::process::geteuid().is_root() {
+        words.push(format!("--control={CONTROL}").into_bytes());
+    }
+    Ok(ExitCode::from(driftless_daemon::program::run(&words)))
 }
 
 fn ask(words: &[Vec<u8>], metrics: bool) -> anyhow::Result<ExitCode> {
