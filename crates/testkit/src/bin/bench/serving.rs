@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use driftless_testkit::compare::{CompareOptions, differences};
 use driftless_testkit::peer::{free_port, write_private};
@@ -282,6 +282,15 @@ fn prepare(folder: &Path) {
         for file in 0..FILES / FOLDERS {
             let text = format!("file {file} of folder {number}\n").repeat(8);
             fs::write(dir.join(format!("file{file:03}")), text).expect("the folder is ours");
+        }
+    }
+    // The original takes a new folder's time for right when it is within the same second.
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    for number in 0..FOLDERS {
+        let dir = folder.join(format!("source/group{:02}/folder{number:04}", number % 20));
+        for dir in dir.ancestors().take(3) {
+            let handle = fs::File::open(dir).expect("it is there");
+            handle.set_modified(long_ago).expect("the folder is ours");
         }
     }
     fs::create_dir(folder.join("target")).expect("the folder is ours");
