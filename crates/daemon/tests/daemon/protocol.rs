@@ -252,9 +252,9 @@ fn times_beyond_all_calendars_are_logged_and_listed() {
 #[test]
 fn arguments_may_be_as_many_as_there_is_room_for() {
     let place = Place::new();
-    let words = |count: usize| {
+    let ask = |paths: &[&str]| {
         let mut args = vec!["--server", "--sender", "-re.LsfxCIvu", "."];
-        args.resize(count, "w/a.txt");
+        args.extend(paths);
         say(&place.daemon, &[opening(&args), b"\x03md5\0\0\0\0".to_vec()].concat())
     };
     let answered = |heard: &[u8]| heard.windows(3).any(|part| part == b"md5");
@@ -263,8 +263,11 @@ fn arguments_may_be_as_many_as_there_is_room_for() {
         let at = heard.windows(11).position(|part| part == b"RSYNCD: OK\n").unwrap();
         heard[at..].to_vec()
     };
-    assert!(answered(&behind(&words(15_999))));
-    assert!(!answered(&behind(&words(16_000))));
+    assert!(answered(&behind(&ask(&["w/a.txt"; 15_995]))));
+    assert!(!answered(&behind(&ask(&["w/a.txt"; 15_996]))));
+    let longest = format!("w/{}", "x".repeat(5_117));
+    assert!(answered(&behind(&ask(&[&longest]))));
+    assert!(!answered(&behind(&ask(&[&format!("{longest}x")]))));
 }
 
 #[test]
