@@ -124,6 +124,8 @@ pub(crate) struct Listener {
     zone: TimeZone,
     waiting: HashMap<u64, Waiting>,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// Where reads end up at first. Not on the stack, which each session has a copy of.
+    heard: Box<[u8]>,
     next_id: u64,
     most_waiting: usize,
     children: HashMap<i32, Child>,
@@ -188,6 +190,7 @@ impl Listener {
             zone,
             waiting: HashMap::new(),
             deadlines: BTreeSet::new(),
+            heard: vec![0; 4096].into(),
             next_id: FIRST_CLIENT,
             most_waiting: most_waiting(),
             children: HashMap::new(),
@@ -513,10 +516,9 @@ impl Listener {
     /// Reads what a connection says.
     fn hear(&mut self, id: u64) -> Option<Ending> {
         let mut waiting = self.take(id)?;
-        let mut buffer = [0; 4096];
-        match (&waiting.socket).read(&mut buffer) {
+        match (&waiting.socket).read(&mut self.heard) {
             Ok(0) => return None,
-            Ok(len) => waiting.door.input.extend_from_slice(&buffer[..len]),
+            Ok(len) => waiting.door.input.extend_from_slice(&self.heard[..len]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.put_back(id, waiting);
                 return None;
