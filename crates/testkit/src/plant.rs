@@ -1,7 +1,9 @@
 //! Making trees for tests: files, folders, times.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
@@ -41,6 +43,27 @@ fn set(path: &Path, last_access: Timespec, last_modification: Timespec) {
     let times = Timestamps { last_access, last_modification };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .unwrap_or_else(|e| panic!("cannot set the time of {}: {e}", path.display()));
+}
+
+/// A script that can be run at once.
+///
+/// A process of its own writes it: while this one has a file open for writing, a child that another
+/// thread starts has it too, and until that child runs its program nobody can run the file.
+///
+/// # Panics
+/// When it cannot be written.
+#[track_caller]
+pub fn executable(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("there is a shell");
+    let sent = writer.stdin.take().expect("it was asked for").write_all(text.as_ref());
+    let ended = writer.wait().expect("it was started");
+    assert!(sent.is_ok() && ended.success(), "cannot write {}", path.display());
 }
 
 /// Bytes that no other seed gives and that do not compress.

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use driftless_testkit::peer::free_port;
+use driftless_testkit::plant::executable;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::pair::{Daemon, Pair, plant, program, soon};
@@ -130,13 +131,10 @@ fn a_remote_shell_may_bring_the_client() {
     let daemon = Daemon::ours(M, plant);
     let shell = daemon.path("shell");
     // It ignores host and user, as a shell to this machine would.
-    fs::write(
+    executable(
         &shell,
         "#!/bin/sh\nwhile [ \"$1\" != localhost ]; do shift; done\nshift\nexec sh -c \"$*\"\n",
-    )
-    .unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    );
     let path = format!("--rsync-path={} --config=@ROOT@/conf", program().display());
     let outcome = daemon.client(&["-a", "-e", "@ROOT@/shell", &path, "localhost::m/", "out/"]);
     assert_eq!((outcome.code, outcome.err), (0, Vec::new()));

@@ -1,13 +1,13 @@
 //! Mirrors whose source is on another machine: runs at set times and on demand.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use driftless_testkit::PASSWORD;
 use driftless_testkit::compare::{CompareOptions, differences};
 use driftless_testkit::live::{LiveCommand, LiveRun};
 use driftless_testkit::peer::{Module, RsyncDaemon, write_private};
+use driftless_testkit::plant::executable;
 use driftless_testkit::wait;
 
 use crate::DRIFTLESS;
@@ -54,8 +54,7 @@ impl Site {
         let shell = self.at("shell");
         // Behind a user and the host.
         let text = "#!/bin/sh\n[ \"$1\" = -l ] && shift 2\nshift\nexec sh -c \"$*\"\n";
-        fs::write(&shell, text).unwrap();
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&shell, text);
         let mut run = LiveCommand::configured(DRIFTLESS.as_ref(), &file)
             .env("RSYNC_RSH", shell.to_str().unwrap())
             .start();

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use driftless_testkit::compare::{CompareOptions, differences};
 use driftless_testkit::peer::{Module, RsyncDaemon};
+use driftless_testkit::plant::executable;
 
 use crate::side_by_side::{Bench, Cast, ours, plant, settle};
 
@@ -39,8 +40,7 @@ fn versions() -> tempfile::TempDir {
     let root = folder.path();
     plant(root);
     let shell = root.join("shell");
-    fs::write(&shell, "#!/bin/sh\nshift\nexec \"$@\"\n").unwrap();
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&shell, "#!/bin/sh\nshift\nexec \"$@\"\n");
     let lines = |skipped: usize| -> String {
         (0..4000).filter(|n| *n != skipped).map(|n| format!("line {n}\n")).collect()
     };

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use driftless_testkit::plant::executable;
 
 use crate::side_by_side::{ours, settle};
 
@@ -58,8 +60,7 @@ fn run(program: &Path, words: &[&str], encode: fn(&str) -> Vec<u8>) -> Outcome {
     let root = folder.path();
     plant(root, encode);
     let shell = root.join("shell");
-    fs::write(&shell, "#!/bin/sh\nshift\nexec \"$@\"\n").unwrap();
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&shell, "#!/bin/sh\nshift\nexec \"$@\"\n");
     let output = Command::new(program)
         .args(words)
         .current_dir(root)

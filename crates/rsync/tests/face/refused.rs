@@ -2,9 +2,10 @@
 //! end.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+use driftless_testkit::plant::executable;
 
 use crate::side_by_side::ours;
 
@@ -16,8 +17,7 @@ fn folder() -> tempfile::TempDir {
     }
     fs::write(folder.path().join("s/f"), "content").unwrap();
     let shell = folder.path().join("shell");
-    fs::write(&shell, "#!/bin/sh\necho started >> started\nshift\nexec sh -c \"$*\"\n").unwrap();
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&shell, "#!/bin/sh\necho started >> started\nshift\nexec sh -c \"$*\"\n");
     folder
 }
 

@@ -2,11 +2,11 @@
 //! the real one, which the shell tells to send one more.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use driftless_testkit::peer::{Module, RsyncDaemon};
+use driftless_testkit::plant::executable;
 
 use crate::side_by_side::ours;
 
@@ -20,8 +20,7 @@ fn folder() -> tempfile::TempDir {
     let list = "a/./b/f\nf[1].txt\n/a/b\nx*y\n{z}\np q\n";
     fs::write(folder.path().join("list"), list).unwrap();
     let shell = folder.path().join("shell");
-    fs::write(&shell, "#!/bin/sh\nshift\nexec sh -c \"$* $MORE\"\n").unwrap();
-    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&shell, "#!/bin/sh\nshift\nexec sh -c \"$* $MORE\"\n");
     folder
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use driftless_testkit::arb::Ops;
 use driftless_testkit::compare::{CompareOptions, differences};
 use driftless_testkit::output::{log_lines, normal};
-use driftless_testkit::plant::set_mtime;
+use driftless_testkit::plant::{executable, set_mtime};
 use driftless_testkit::stock::make_fifo;
 
 /// Which program plays what.
@@ -53,8 +53,7 @@ impl Bench {
             settle(&copy);
         }
         let shell = dir.path().join("shell");
-        fs::write(&shell, "#!/bin/sh\nshift\nexec \"$@\"\n").unwrap();
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&shell, "#!/bin/sh\nshift\nexec \"$@\"\n");
         Self { dir }
     }
 

@@ -1,11 +1,11 @@
 //! Running the real program with a remote shell that only writes down what it was told.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use driftless_rsync::flags::Environment;
+use driftless_testkit::plant::executable;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -29,8 +29,7 @@ impl Stock {
         let dir = tempfile::tempdir().unwrap();
         let shell = dir.path().join("shell");
         let script = "#!/bin/sh\nshift 2\nfor word; do printf '%s\\0' \"$word\"; done > \"$HEARD\"\nexit 1\n";
-        fs::write(&shell, script).unwrap();
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&shell, script);
         fs::create_dir(dir.path().join("s")).unwrap();
         Self { dir, shell }
     }

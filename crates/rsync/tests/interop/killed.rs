@@ -4,14 +4,14 @@
 //! victim dies when the kernel has counted so many bytes read and written by it.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use driftless_testkit::arb::Ops;
 use driftless_testkit::compare::{CompareOptions, differences, names, temporaries};
-use driftless_testkit::plant::{noise, set_mtime};
+use driftless_testkit::plant::{executable, noise, set_mtime};
 use driftless_testkit::wait;
 use fastrand::Rng;
 
@@ -105,9 +105,7 @@ impl Place {
             plant(&folder.path().join(tree), seed, salt);
         }
         let shell = folder.path().join("shell");
-        fs::write(&shell, "#!/bin/sh\nshift\necho $$ > pid.new\nmv pid.new pid\nexec \"$@\"\n")
-            .unwrap();
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&shell, "#!/bin/sh\nshift\necho $$ > pid.new\nmv pid.new pid\nexec \"$@\"\n");
         let versions = ["s", "old"].map(|tree| contents(&folder.path().join(tree)));
         Self { folder, versions }
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use driftless_testkit::plant::{noise, set_mtime};
+use driftless_testkit::plant::{executable, noise, set_mtime};
 use tempfile::TempDir;
 
 use crate::ground::ours;
@@ -25,8 +25,7 @@ fn folder() -> TempDir {
         set_mtime(&path(name), 1_000_000_000, 0);
     }
     for shell in ["shell", "rsh"] {
-        fs::write(path(shell), "#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
-        fs::set_permissions(path(shell), Permissions::from_mode(0o755)).unwrap();
+        executable(path(shell), "#!/bin/sh\nshift\nexec sh -c \"$*\"\n");
     }
     folder
 }

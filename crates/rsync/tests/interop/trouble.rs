@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use driftless_testkit::compare::{CompareOptions, differences, temporaries};
 use driftless_testkit::output::normal;
-use driftless_testkit::plant::noise;
+use driftless_testkit::plant::{executable, noise};
 
 use crate::ground::ours;
 use crate::trees::LONG_AGO;
@@ -38,8 +38,7 @@ impl Place {
             }
             plant(&place.path(copy));
         }
-        fs::write(place.path("shell"), format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(place.path("shell"), Permissions::from_mode(0o755)).unwrap();
+        executable(place.path("shell"), format!("#!/bin/sh\n{script}\n"));
         place
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use driftless_testkit::compare::{CompareOptions, differences};
-use driftless_testkit::plant::{noise, set_mtime, set_mtime_alone};
+use driftless_testkit::plant::{executable, noise, set_mtime, set_mtime_alone};
 use driftless_testkit::stock::make_fifo;
 use fastrand::Rng;
 use tempfile::TempDir;
@@ -49,8 +49,7 @@ impl Place {
     pub fn empty() -> Self {
         let place = Self { folder: tempfile::tempdir().expect("a folder for temporary files") };
         let shell = place.path("sh");
-        fs::write(&shell, "#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
-        fs::set_permissions(&shell, Permissions::from_mode(0o755)).unwrap();
+        executable(&shell, "#!/bin/sh\nshift\nexec sh -c \"$*\"\n");
         place
     }
 

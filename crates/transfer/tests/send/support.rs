@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use driftless_testkit::compare::{CompareOptions, differences, names};
+use driftless_testkit::plant::executable;
 use driftless_testkit::stock::make_fifo;
 use rustix::fs::{AtFlags, CWD};
 use tempfile::TempDir;
@@ -37,8 +38,7 @@ impl Place {
     pub fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().expect("a folder for temporary files") };
         let shell = place.path("sh");
-        fs::write(&shell, "#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
-        fs::set_permissions(&shell, Permissions::from_mode(0o755)).unwrap();
+        executable(&shell, "#!/bin/sh\nshift\nexec sh -c \"$*\"\n");
         place
     }
 
