@@ -57,6 +57,8 @@ pub(crate) struct Link {
     scratch: Box<[u8]>,
     /// The peer closed its side, or the connection broke.
     ended: bool,
+    /// It did so without having read all that was sent to it.
+    reset: bool,
     rate: Option<Rate>,
     /// Gets a copy of what the sender sends.
     record: Option<Arc<File>>,
@@ -92,6 +94,7 @@ impl Link {
             input: Vec::with_capacity(16 * 1024),
             scratch: vec![0; READ_SIZE].into(),
             ended: false,
+            reset: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             record: None,
             records_input: false,
@@ -341,6 +344,14 @@ impl Link {
         }
     }
 
+    /// How a peer left that has gone in the middle of a session.
+    pub(crate) fn broken(&self) -> PushError {
+        match self.reset {
+            true => io::Error::from(rustix::io::Errno::CONNRESET).into(),
+            false => PushError::Closed { phase: self.phase },
+        }
+    }
+
     /// Writes and reads what goes at once, and waits for nothing.
     pub(crate) fn exchange(&mut self) -> Result<Option<Received>, PushError> {
         self.write_some()?;
@@ -436,6 +447,7 @@ impl Link {
             }
             Err(error) if is_broken(&error) => {
                 self.ended = true;
+                self.reset = error.kind() == io::ErrorKind::ConnectionReset;
                 Ok(Some(Received::End))
             }
             Err(error) => match error.kind() {
