@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use driftless_rsync::output::exit;
 use driftless_rsync::output::format::{Context, Format, Subject, shown_name};
 use driftless_rsync::output::itemize::is_significant;
-use driftless_transfer::options::TransferOptions;
+use driftless_rsync::output::listing::Columns;
+use driftless_transfer::options::{ChecksumKind, TransferOptions};
 use driftless_transfer::report::{Item, ItemFlags, Message, Origin, Report, Role, Transferred};
 use driftless_transfer::{Level, PushError};
+use driftless_tree::flist::Entry;
 use jiff::tz::TimeZone;
 
 use crate::log::{Log, Weight};
@@ -30,9 +32,8 @@ pub(crate) struct Journal<'a> {
     /// How what needs no content is named where the client is to hear names; a sender names nothing.
     names: Option<Format>,
     sends: bool,
-    times: bool,
-    group: bool,
-    dry_run: bool,
+    options: &'a TransferOptions,
+    list_digests: Option<ChecksumKind>,
     zone: TimeZone,
     /// Ends the session.
     asked_to_stop: Arc<AtomicBool>,
@@ -45,7 +46,7 @@ impl<'a> Journal<'a> {
         log: &'a mut Log,
         format: Option<Format>,
         sends: bool,
-        options: &TransferOptions,
+        options: &'a TransferOptions,
         zone: TimeZone,
         asked_to_stop: Arc<AtomicBool>,
     ) -> Self {
@@ -54,9 +55,8 @@ impl<'a> Journal<'a> {
             format,
             names: (!sends && options.talk.info.name > 0).then(|| Format::parse(b"%n%L")),
             sends,
-            times: options.times,
-            group: options.group,
-            dry_run: options.dry_run,
+            options,
+            list_digests: None,
             zone,
             asked_to_stop,
             destination: Vec::new(),
@@ -93,10 +93,11 @@ impl<'a> Journal<'a> {
 
     fn context(&self) -> Context<'_> {
         Context {
-            times: self.times,
-            group: self.group,
+            times: self.options.times,
+            group: self.options.group,
             sends: self.sends,
-            digest_len: 32,
+            digest_len: self.list_digests.map_or(32, |kind| kind.digest_len() * 2),
+            list_digests: self.list_digests,
             zone: &self.zone,
             now: jiff::Timestamp::now(),
             pid: std::process::id(),
@@ -114,7 +115,7 @@ impl Report for Journal<'_> {
             return;
         }
         if self.has(b"i") {
-            if !self.dry_run {
+            if !self.options.dry_run {
                 self.line(&Subject::Item(item, None));
             }
         } else if let Some(names) = &self.names {
@@ -124,13 +125,13 @@ impl Report for Journal<'_> {
     }
 
     fn transferred(&mut self, item: &Item<'_>, transfer: &Transferred<'_>) {
-        if !self.dry_run && transfer.accepted {
+        if !self.options.dry_run && transfer.accepted {
             self.line(&Subject::Item(item, Some(transfer)));
         }
     }
 
     fn deleted(&mut self, name: &[u8], is_dir: bool) {
-        if self.format.is_none() || self.dry_run {
+        if self.format.is_none() || self.options.dry_run {
             return;
         }
         if self.has(b"oi") {
@@ -152,6 +153,21 @@ impl Report for Journal<'_> {
             Level::Error | Level::ErrorXfer => Weight::Error,
         };
         self.log.line(weight, message.text);
+    }
+
+    fn list_digests(&mut self, kind: ChecksumKind) {
+        self.list_digests = Some(kind);
+    }
+
+    fn listing_line(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let columns = Columns {
+            // No client tells what it wants.
+            human: 1,
+            atimes: self.options.metadata.atimes > 0,
+            links: self.options.links,
+            zone: &self.zone,
+        };
+        Some(columns.line(entry))
     }
 
     fn cancelled(&self) -> bool {

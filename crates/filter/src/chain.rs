@@ -46,6 +46,49 @@ impl Verdict {
     }
 }
 
+/// The rule that decides about a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason<'c> {
+    rule: &'c Rule,
+    list: ListOf<'c>,
+}
+
+/// Which list a rule is in.
+#[derive(Debug, Clone, Copy)]
+enum ListOf<'c> {
+    Options,
+    Cvs,
+    /// That of per-directory files of this name.
+    Files(&'c [u8]),
+}
+
+impl Reason<'_> {
+    /// Whether names that match are shown, or at risk of deletion.
+    pub fn includes(&self) -> bool {
+        self.rule.traits.include
+    }
+
+    /// The pattern and its list, as rsync names them with `-vv`.
+    pub fn text(&self) -> Vec<u8> {
+        let pattern = &self.rule.pattern;
+        let mut text = match self.rule.from_file {
+            true => b"<rule from a file read earlier>".to_vec(),
+            false if pattern.is_dir_only() => [pattern.text(), b"/"].concat(),
+            false => pattern.text().to_vec(),
+        };
+        match self.list {
+            ListOf::Options => {}
+            ListOf::Cvs => text.extend_from_slice(b" [global CVS]"),
+            ListOf::Files(name) => {
+                text.extend_from_slice(b" [per-dir ");
+                text.extend_from_slice(name);
+                text.push(b']');
+            }
+        }
+        text
+    }
+}
+
 /// The rules in force in one directory.
 #[derive(Debug, Clone)]
 pub struct Chain {
@@ -129,6 +172,13 @@ impl Chain {
         self.answer(Question { name: path, is_dir, xattr: false, perishable: false })
     }
 
+    /// The rule that decides about a name, if one does; `doomed`: it is in a directory that is itself
+    /// being deleted.
+    pub fn reason(&self, path: &[u8], is_dir: bool, doomed: bool) -> Option<Reason<'_>> {
+        let question = Question { name: path, is_dir, xattr: false, perishable: !doomed };
+        self.first_match(&self.rules.items, question, ListOf::Options)
+    }
+
     /// The verdict on the name of an extended attribute, to be copied (sender) or removed.
     pub fn check_xattr(&self, name: &[u8]) -> Verdict {
         self.answer(Question { name, is_dir: false, xattr: true, perishable: true })
@@ -188,38 +238,44 @@ impl Chain {
     }
 
     fn answer(&self, question: Question<'_>) -> Verdict {
-        match self.first_match(&self.rules.items, question) {
-            Some(true) => Verdict::Included,
-            Some(false) => Verdict::Excluded,
+        match self.first_match(&self.rules.items, question, ListOf::Options) {
+            Some(reason) if reason.includes() => Verdict::Included,
+            Some(_) => Verdict::Excluded,
             None => Verdict::NoMatch,
         }
     }
 
-    /// Whether the first matching item includes.
-    fn first_match(&self, items: &[Item], question: Question<'_>) -> Option<bool> {
+    fn first_match<'c>(
+        &'c self,
+        items: &'c [Item],
+        question: Question<'_>,
+        list: ListOf<'c>,
+    ) -> Option<Reason<'c>> {
+        let reason = |rule, list| self.test(rule, question).then_some(Reason { rule, list });
         items.iter().find_map(|item| match item {
-            Item::Rule(rule) => self.test(rule, question),
-            Item::Cvs { rules, .. } => rules.iter().find_map(|rule| self.test(rule, question)),
+            Item::Rule(rule) => reason(rule, list),
+            Item::Cvs { rules, .. } => rules.iter().find_map(|rule| reason(rule, ListOf::Cvs)),
             Item::PerDir(rule) => {
                 let slot =
                     self.slots.iter().find(|slot| slot.rule.file_name() == rule.file_name())?;
+                let list = ListOf::Files(slot.rule.file_name());
                 std::iter::successors(slot.level.as_ref(), |level| level.above.as_ref())
-                    .find_map(|level| self.first_match(&level.items, question))
+                    .find_map(|level| self.first_match(&level.items, question, list))
             }
         })
     }
 
-    fn test(&self, rule: &Rule, question: Question<'_>) -> Option<bool> {
+    fn test(&self, rule: &Rule, question: Question<'_>) -> bool {
         let Question { name, is_dir, xattr, perishable } = question;
         if rule.traits.xattr != xattr
             || (rule.traits.perishable && !perishable)
             || name.is_empty()
             || !self.applies(rule)
         {
-            return None;
+            return false;
         }
         let matches = rule.pattern.matches(name, is_dir, &self.rules.options.root);
-        (matches != rule.traits.negate).then_some(rule.traits.include)
+        matches != rule.traits.negate
     }
 }
 

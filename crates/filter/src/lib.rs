@@ -23,7 +23,7 @@ mod rule;
 mod rules;
 mod text;
 
-pub use chain::{Chain, Side, Verdict, decide};
+pub use chain::{Chain, Reason, Side, Verdict, decide};
 pub use error::{FileName, Place, RuleError, SyntaxError, Warning};
 pub use merge::ReadFile;
 pub use pattern::matches_wildcard;

@@ -152,7 +152,8 @@ impl<'l> Loader<'l> {
                 if word == b"!" {
                     rules.clear();
                 } else if word.len() <= MAX_PATTERN_LEN {
-                    rules.push(Rule { pattern: Pattern::new(word, traits.full_path), traits });
+                    let pattern = Pattern::new(word, traits.full_path);
+                    rules.push(Rule { pattern, traits, from_file: false });
                 } else {
                     self.warnings.push(Warning::TooLong(Place::Text(word.to_vec())));
                 }
@@ -220,7 +221,8 @@ impl<'l> Loader<'l> {
             }
             _ => Pattern::new(text, traits.full_path),
         };
-        self.list.items.push(Item::Rule(Rule { pattern, traits }));
+        let from_file = matches!(place, Place::File { .. });
+        self.list.items.push(Item::Rule(Rule { pattern, traits, from_file }));
     }
 
     fn exclude_itself(&mut self, merge: &Merge, place: &Place) {

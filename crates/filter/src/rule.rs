@@ -32,6 +32,8 @@ impl Sides {
 pub(crate) struct Rule {
     pub(crate) pattern: Pattern,
     pub(crate) traits: Traits,
+    /// Its text is not shown: the file may not be the reader's to see.
+    pub(crate) from_file: bool,
 }
 
 /// What is said of a pattern beside the pattern.

@@ -231,7 +231,8 @@ fn for_module(rule: &Rule) -> Rule {
         raw.extend_from_slice(if rule.traits.include { b"/" } else { b"/***" });
     }
     let full_path = rule.pattern.is_full_path() || anchored;
-    Rule { pattern: Pattern::new(&raw, full_path), traits: Traits { full_path, ..rule.traits } }
+    let traits = Traits { full_path, ..rule.traits };
+    Rule { pattern: Pattern::new(&raw, full_path), traits, from_file: rule.from_file }
 }
 
 /// Whether a rule of the receiver could protect `dir` or a name below it from deletion. Errs

@@ -143,7 +143,7 @@ pub fn leave_access_times(leave: bool) {
 }
 
 /// Opens what may be a regular file.
-fn open_unasked(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
+pub(crate) fn open_unasked(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
     // Not blocking, lest a fifo that was put in the file's place hangs us.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let wanted = match LEAVES_TIMES.load(Ordering::Relaxed) {

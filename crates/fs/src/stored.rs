@@ -11,6 +11,7 @@
 
 use crate::attributes::{self, Attributes};
 use crate::meta;
+use crate::source::open_unasked;
 use crate::xattr::{self, Of};
 use driftless_tree::{Kind, Meta};
 use rustix::fs::{Mode, OFlags, openat};
@@ -168,8 +169,7 @@ pub(crate) fn make(file: &File, mode: u32, rdev: (u32, u32), content: &[u8]) -> 
 /// # Errors
 /// There is no file, or one that is too long to be a link.
 pub(crate) fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(dir, name, flags, Mode::empty())?);
+    let file = File::from(open_unasked(|flags| openat(dir, name, flags, Mode::empty()))?);
     let mut text = vec![0; MAX_LINK_LEN + 1];
     let mut len = 0;
     while len < text.len() {

@@ -13,13 +13,18 @@ pub fn normal(text: &str) -> String {
         let kin = line.contains("received SIGUSR1")
             || line.contains("write error: Broken pipe")
             || line.contains("read error: Connection reset");
-        !times && !kin && !line.starts_with("total: matches=")
+        // Of its memory it tells with -vv and --stats.
+        let heap = line.starts_with("  ") && line.contains(":  ") && line.ends_with(')');
+        !times && !kin && !heap && !line.starts_with("total: matches=")
     });
-    let lines = lines.map(|line| {
+    let lines = lines.filter(|line| !line.ends_with(" heap statistics:")).map(|line| {
         if line.contains("B/s") && line.contains('%') {
-            let mut states: Vec<String> = line.split('\r').map(without_rate).collect();
+            let (states, texts): (Vec<&str>, Vec<&str>) = line.split('\r').map(apart).unzip();
+            let mut states: Vec<String> = states.into_iter().map(without_rate).collect();
             states.dedup();
-            return states.join("|");
+            let texts = texts.into_iter().filter(|text| !text.is_empty());
+            let lines = std::iter::once(states.join("|")).chain(texts.map(str::to_owned));
+            return lines.collect::<Vec<_>>().join("\n");
         }
         let starts = |start: &str| line.starts_with(start);
         if let Some((before, behind)) = line.split_once(" at ")
@@ -44,6 +49,16 @@ pub fn normal(text: &str) -> String {
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Parts progress from what another process writes behind it, which knows of no open line.
+fn apart(state: &str) -> (&str, &str) {
+    let behind = |part: &str| state.find(part).map_or("", |at| &state[at + part.len()..]);
+    let rest = match state.contains("(xfr#") {
+        true => behind(")"),
+        false => behind("B/s").trim_start().split_once(' ').map_or("", |(_, rest)| rest),
+    };
+    (&state[..state.len() - rest.len()], rest.trim())
 }
 
 /// A line of progress without what depends on the clock.

@@ -55,6 +55,8 @@ pub(crate) struct Link {
     pub(crate) input: Vec<u8>,
     /// The peer closed its side, or the connection broke.
     ended: bool,
+    /// It did so without having read all that was sent to it.
+    reset: bool,
     rate: Option<Rate>,
     /// Gets a copy of what the sender sends.
     record: Option<Arc<File>>,
@@ -89,6 +91,7 @@ impl Link {
             output: Mux::new(),
             input: Vec::new(),
             ended: false,
+            reset: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             record: None,
             records_input: false,
@@ -338,6 +341,14 @@ impl Link {
         }
     }
 
+    /// How a peer left that has gone in the middle of a session.
+    pub(crate) fn broken(&self) -> PushError {
+        match self.reset {
+            true => io::Error::from(rustix::io::Errno::CONNRESET).into(),
+            false => PushError::Closed { phase: self.phase },
+        }
+    }
+
     /// Writes and reads what goes at once, and waits for nothing.
     pub(crate) fn exchange(&mut self) -> Result<Option<Received>, PushError> {
         self.write_some()?;
@@ -436,6 +447,7 @@ impl Link {
             }
             Err(error) if is_broken(&error) => {
                 self.ended = true;
+                self.reset = error.kind() == io::ErrorKind::ConnectionReset;
                 Ok(Some(Received::End))
             }
             Err(error) => match error.kind() {

@@ -12,7 +12,7 @@ use crate::connect::{Connection, Direction, End, Established, can_recurse_increm
 use crate::error::PushError;
 use crate::handover::Handover;
 use crate::options::TransferOptions;
-use crate::receiver::role::{Sender, receive, receive_from};
+use crate::receiver::role::{Sender, receive_from};
 use crate::report::{Quiet, Report};
 use crate::request::{Ending, Request, SessionFailure};
 use crate::sender::role::{send, send_by};
@@ -51,10 +51,14 @@ pub fn copy(
             }
         });
         let direction = if lists { Direction::Receive } else { Direction::Send };
+        let options = &*if lists { of_reader(options) } else { Cow::Borrowed(options) };
         let client =
             establish(near, End::Client, direction, options, report).and_then(
                 |session| match lists {
-                    true => receive(session, options, request, report),
+                    true => {
+                        let there = Sender::Local(None);
+                        receive_from(session, options, request, report, &there)
+                    }
                     false => send_by(session, options, request, report, here),
                 },
             );
@@ -78,6 +82,17 @@ fn of_server(options: &TransferOptions) -> Cow<'_, TransferOptions> {
     Cow::Owned(options)
 }
 
+/// The options of a listing's reading end. The other end reads the list of names itself.
+fn of_reader(options: &TransferOptions) -> Cow<'_, TransferOptions> {
+    if options.selection.files_from.is_none() {
+        return Cow::Borrowed(options);
+    }
+    let mut options = options.clone();
+    options.selection.files_from = None;
+    options.trust_sender = true;
+    Cow::Owned(options)
+}
+
 fn listed(client: Ended, server: Ended) -> Ended {
     let mut ending = client?;
     // What the sender could not list counts, too.
@@ -88,6 +103,8 @@ fn listed(client: Ended, server: Ended) -> Ended {
 /// What the receiving side met was told through the session, but for its own end.
 fn copied(client: Ended, server: Ended) -> Ended {
     match (client, server) {
+        // Old protocols tell a text and no code.
+        (Err(sent), Err(_)) if matches!(sent.error, PushError::PeerExit { .. }) => Err(sent),
         (Err(sent), Err(received)) if sent.error.exit_code() == 12 => {
             Err(Box::new(SessionFailure { error: received.error, ending: sent.ending }))
         }

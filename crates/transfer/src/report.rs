@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use driftless_tree::flist::Entry;
 
+use driftless_filter::Reason;
 pub use driftless_proto::item::ItemFlags;
+use driftless_proto::setup::ChecksumKind;
 pub use driftless_proto::stats::DelStats;
 
 use crate::driver::Level;
@@ -43,6 +45,9 @@ pub trait Report {
 
     /// A text, without its final newline.
     fn message(&mut self, _message: &Message<'_>) {}
+
+    /// The lists have digests of this kind, which people may read.
+    fn list_digests(&mut self, _kind: ChecksumKind) {}
 
     /// Lists are being made or received.
     fn listing(&mut self, _progress: ListProgress) {}
@@ -152,6 +157,19 @@ pub enum Role {
     Receiver,
     /// Decides and requests.
     Generator,
+}
+
+/// Why a rule decides about a name, as `-vv` tells it.
+pub(crate) fn told_reason(
+    role: Role,
+    act: &str,
+    name: &[u8],
+    is_dir: bool,
+    reason: &Reason<'_>,
+) -> Vec<u8> {
+    let kind = if is_dir { "directory" } else { "file" };
+    let start = format!("[{}] {act} {kind} ", role.name());
+    [start.as_bytes(), name, b" because of pattern ", &reason.text()].concat()
 }
 
 impl Role {

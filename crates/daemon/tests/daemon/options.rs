@@ -46,6 +46,8 @@ fn pulls_and_pushes_are_those_of_the_real_daemon() {
         &["-aS", "--numeric-ids", "src/", "@URL@/w/n/"],
         &["-a", "-M--nosuch", "src/", "@URL@/w/"],
         &["-a", "--bwlimit=5000", "@URL@/m/", "outb/"],
+        &["-r", "--list-only", "src/", "@URL@/w/"],
+        &["-aU", "--no-l", "--list-only", "src/", "@URL@/w/"],
     ] {
         pair.same(words);
     }

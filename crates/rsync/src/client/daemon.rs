@@ -109,11 +109,7 @@ impl Client<'_> {
             args: &words,
         };
         let failed = |error: PushError| self.failed(&error, role, 0);
-        if options.talk.debug.cmd > 0 {
-            let line = [&b"sending daemon args: "[..], &words.join(&b' ')].concat();
-            let count = format!("  ({} args)", words.len());
-            printer.info(&[&line[..], count.as_bytes()].concat());
-        }
+        self.trace_words("sending daemon args: ", &words, printer);
         connection.enter_module(&entrance, options, printer).map_err(failed)?;
         if let Some(words) = args.secluded(&paths) {
             connection.put_secluded_args(&words);

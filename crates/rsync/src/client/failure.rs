@@ -71,7 +71,11 @@ pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u6
         PushError::Usage(text) => format!("rsync: {text}"),
         PushError::Source(source) => format!("rsync: [{role}] {}", system_text(source)),
         PushError::Io(source) => {
-            format!("rsync: [{role}] connection error: {}", system_text(source))
+            let act = match source.kind() {
+                io::ErrorKind::ConnectionReset => "read",
+                _ => "connection",
+            };
+            format!("rsync: [{role}] {act} error: {}", system_text(source))
         }
         other => other.to_string(),
     }

@@ -300,7 +300,11 @@ impl Client<'_> {
             None => Cow::Borrowed(&*options),
             Some(Ok(across)) => Cow::Borrowed(across),
             Some(Err(usage)) => {
-                return Err(Failed::new(usage.line(), usage.code, Role::ReceivingSide));
+                let far = [usage.line(), exit::line(usage.code, Role::ReceivingSide)];
+                far.iter().for_each(|line| printer.error(line.as_bytes()));
+                // All that the other end hears.
+                let closed = PushError::Closed { phase: "before it began" };
+                return Err(Failed { said: false, ..self.failed(&closed, role, 0) });
             }
         };
         if record.is_some() {
@@ -379,7 +383,7 @@ impl Client<'_> {
         self.trace_words("opening connection using: ", &shell.argv(), printer);
     }
 
-    fn trace_words(&self, what: &str, words: &[Vec<u8>], printer: &mut Printer) {
+    pub(super) fn trace_words(&self, what: &str, words: &[Vec<u8>], printer: &mut Printer) {
         if self.invocation.options.talk.debug.cmd > 0 {
             let words: Vec<Vec<u8>> = words.iter().map(|word| shown_word(word)).collect();
             let line = [what.as_bytes(), &words.join(&b' ')].concat();

@@ -528,11 +528,11 @@ pub static FLAGS: &[Flag] = &[
         "",
     ),
     on(Group::Deletion, "delete", |t, _| t.delete = true, "delete what the source does not have"),
-    on(Group::Deletion, "delete-before", |t, _| t.delete_when.push(DeleteWhen::Before), "delete before the transfer"),
-    on(Group::Deletion, "delete-during", |t, _| t.delete_when.push(DeleteWhen::During), "delete during the transfer (also --del)")
+    on(Group::Deletion, "delete-before", |t, _| t.delete_when(DeleteWhen::Before), "delete before the transfer"),
+    on(Group::Deletion, "delete-during", |t, _| t.delete_when(DeleteWhen::During), "delete during the transfer (also --del)")
         .aka(&["del"]),
-    on(Group::Deletion, "delete-delay", |t, _| t.delete_when.push(DeleteWhen::Delay), "find during, delete after the transfer"),
-    on(Group::Deletion, "delete-after", |t, _| t.delete_when.push(DeleteWhen::After), "delete after the transfer"),
+    on(Group::Deletion, "delete-delay", |t, _| t.delete_when(DeleteWhen::Delay), "find during, delete after the transfer"),
+    on(Group::Deletion, "delete-after", |t, _| t.delete_when(DeleteWhen::After), "delete after the transfer"),
     on(
         Group::Deletion,
         "delete-excluded",

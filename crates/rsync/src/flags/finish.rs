@@ -16,6 +16,7 @@ use super::invocation::Environment;
 use super::typed::{Batches, Recurse, Typed};
 use super::values::integer;
 use super::{Usage, stop_at};
+use crate::output::format::Format;
 
 /// The directory of `--delay-updates` where no other is named.
 const DELAYED: &[u8] = b".~tmp~";
@@ -354,7 +355,10 @@ impl Finish<'_> {
         if talk.stats {
             info.stats = if talk.verbosity > 1 { 3 } else { 2 };
         }
-        let names_by_format = typed.output.format.is_some() || typed.itemize > 0;
+        // A format that waits for the content comes too late.
+        let waits = |format: &Vec<u8>| Format::parse(format).waits_for_content();
+        let format = typed.output.format.as_ref();
+        let names_by_format = format.map_or(typed.itemize > 0, |format| !waits(format));
         if typed.progress {
             (info.flist, info.progress) = (2, 1);
             if !names_by_format && !self.server {

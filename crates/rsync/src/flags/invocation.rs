@@ -150,6 +150,8 @@ pub fn interpret_refusing(
 fn across(mut typed: Typed, environment: &Environment) -> Result<TransferOptions, Usage> {
     let words = std::mem::take(&mut typed.options.remote_options);
     let argument_count = parse(&mut typed, &words, false, &|_, _| false)?.len();
+    // Said or not: for this end it is as if it were (seen).
+    typed.options.whole_file.get_or_insert(true);
     let mut finish = Finish { typed, environment, server: false, argument_count };
     finish.files_from();
     finish.all()?;

@@ -2,7 +2,7 @@
 
 use driftless_filter::Given;
 use driftless_transfer::TransferOptions;
-use driftless_transfer::options::{ConnectOptions, DebugLevels, InfoLevels};
+use driftless_transfer::options::{ConnectOptions, DebugLevels, DeleteWhen, InfoLevels};
 
 use super::values::LevelWord;
 
@@ -36,7 +36,7 @@ pub struct Typed {
     /// `--delete`
     pub delete: bool,
     /// `--delete-before` and its kin, each once.
-    pub delete_when: Vec<driftless_transfer::options::DeleteWhen>,
+    pub delete_when: Vec<DeleteWhen>,
     /// `--max-delete`
     pub max_delete: Option<i32>,
     /// `--chown`'s owner came first, or a map; then the other is an error.
@@ -209,6 +209,16 @@ impl Typed {
             batch: Batches::default(),
             umask,
         }
+    }
+
+    /// `--delete-before` and its kin. During the transfer and at its end are one option: the later
+    /// one counts (seen).
+    pub fn delete_when(&mut self, when: DeleteWhen) {
+        let is_during = |when: &DeleteWhen| matches!(when, DeleteWhen::During | DeleteWhen::Delay);
+        if is_during(&when) {
+            self.delete_when.retain(|other| !is_during(other));
+        }
+        self.delete_when.push(when);
     }
 
     /// Levels of `--info`: what `verbosity` brings, changed by the words that were given.

@@ -1,5 +1,6 @@
 //! `--out-format` and `--log-file-format`: a line for each item.
 
+use driftless_transfer::options::ChecksumKind;
 use driftless_transfer::report::{Item, ItemFlags, Transferred};
 use driftless_tree::Kind;
 use jiff::tz::TimeZone;
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub sends: bool,
     /// Characters of a digest.
     pub digest_len: usize,
+    /// Digests are those of the lists, which are of this kind.
+    pub list_digests: Option<ChecksumKind>,
     /// Local time.
     pub zone: &'a TimeZone,
     /// Now.
@@ -172,7 +175,10 @@ fn of_item(
     match letter {
         b'b' => number(transfer.map_or(0, |transfer| transfer.data_bytes)),
         b'c' => number(transfer.map_or(0, |transfer| transfer.sum_bytes)),
-        b'C' => digest(transfer.map_or(&[], |transfer| transfer.digest), context),
+        b'C' => match context.list_digests {
+            Some(kind) => digest(&kind.shown(&entry.checksum), context),
+            None => digest(transfer.map_or(&[], |transfer| transfer.digest), context),
+        },
         b'B' => permissions(entry.mode).into_bytes(),
         b'f' => long_name(item),
         b'G' if context.group => entry.gid.to_string().into_bytes(),
@@ -269,6 +275,7 @@ mod tests {
             group: false,
             sends: true,
             digest_len: 4,
+            list_digests: None,
             zone: &TimeZone::UTC,
             now: jiff::Timestamp::UNIX_EPOCH,
             pid: 7,
@@ -296,6 +303,7 @@ mod tests {
             group: true,
             sends: false,
             digest_len: 0,
+            list_digests: None,
             zone: &TimeZone::UTC,
             now: jiff::Timestamp::UNIX_EPOCH,
             pid: 7,

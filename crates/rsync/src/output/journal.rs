@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use driftless_transfer::Ending;
 use driftless_transfer::operator::Links;
+use driftless_transfer::options::ChecksumKind;
 use driftless_transfer::report::{Item, ItemFlags, ListProgress, Message, Report, Transferred};
 use driftless_tree::flist::Entry;
 use driftless_tree::path::printable;
@@ -124,6 +125,12 @@ impl Report for Journal {
         let Listing { human, atimes, links, zone } = self.listing.as_ref()?;
         let columns = Columns { human: *human, atimes: *atimes, links: *links, zone };
         Some(columns.line(entry))
+    }
+
+    fn list_digests(&mut self, kind: ChecksumKind) {
+        if let Some(printer) = &mut self.printer {
+            printer.list_digests(kind);
+        }
     }
 
     fn listing(&mut self, progress: ListProgress) {

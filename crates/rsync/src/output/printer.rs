@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use driftless_transfer::options::{Itemize, StderrMode, TransferOptions};
+use driftless_transfer::options::{ChecksumKind, Itemize, StderrMode, TransferOptions};
 use driftless_transfer::report::{
     Direction, Item, ItemFlags, ListProgress, Message, Progress, Report, Transferred,
 };
@@ -62,10 +62,13 @@ pub struct Printer {
     log_format: Option<Format>,
     seat: Seat,
     digest_len: usize,
+    list_digests: Option<ChecksumKind>,
     started: Instant,
     stop: Arc<AtomicBool>,
     /// `building file list ... ` stands there without its end.
     list_open: bool,
+    /// Its end is to be told.
+    list_begun: bool,
     /// The first list is the whole.
     whole_list: bool,
     /// A line of progress stands there without its end, with so many characters.
@@ -99,9 +102,11 @@ impl Printer {
             log_format: has_log.then(|| Format::parse(log_format)),
             seat,
             digest_len: options.checksum_choice.map_or(32, |kind| kind.digest_len() * 2),
+            list_digests: None,
             started: Instant::now(),
             stop,
             list_open: false,
+            list_begun: false,
             whole_list: false,
             progress_len: 0,
             untransferred: (0, 0),
@@ -132,7 +137,10 @@ impl Printer {
         if let Some(log) = &mut self.streams.log {
             log.line(text);
         }
-        self.break_line();
+        // The start of a list stays open.
+        if std::mem::take(&mut self.progress_len) > 0 {
+            self.write(b"\n");
+        }
         let _ = self.streams.out.flush();
         let mut line = Vec::with_capacity(text.len() + 1);
         escape::put(&mut line, text, self.streams.charset);
@@ -239,6 +247,7 @@ impl Printer {
             group: self.options.group,
             sends: !self.reads(),
             digest_len: self.digest_len,
+            list_digests: self.list_digests,
             zone: &self.streams.zone,
             now: jiff::Timestamp::now(),
             pid: std::process::id(),
@@ -324,15 +333,19 @@ impl Report for Printer {
             self.untransferred.0 += 1;
             self.untransferred.1 = self.untransferred.1.saturating_add(item.entry.size);
         }
-        if !self.waits(item) {
-            self.show(item, None);
+        match self.waits(item) {
+            false => self.show(item, None),
+            true if self.options.talk.info.progress == 1 && self.options.talk.info.name > 0 => {
+                self.say(&item.entry.name);
+            }
+            true => {}
         }
         self.meter.next_file();
     }
 
     fn transferred(&mut self, item: &Item<'_>, transfer: &Transferred<'_>) {
         if self.waits(item) {
-            if !transfer.digest.is_empty() {
+            if !transfer.digest.is_empty() && self.list_digests.is_none() {
                 self.digest_len = transfer.digest.len() * 2;
             }
             self.show(item, Some(transfer));
@@ -378,6 +391,11 @@ impl Report for Printer {
         }
     }
 
+    fn list_digests(&mut self, kind: ChecksumKind) {
+        self.list_digests = Some(kind);
+        self.digest_len = kind.digest_len() * 2;
+    }
+
     fn listing(&mut self, progress: ListProgress) {
         let level = self.options.talk.info.flist;
         if let ListProgress::Started { incremental, .. } = progress {
@@ -408,7 +426,7 @@ impl Report for Printer {
             ListProgress::Started { incremental: false, direction } => {
                 let act = if direction == Direction::Sent { "building" } else { "receiving" };
                 self.write(format!("{act} file list ... ").as_bytes());
-                self.list_open = true;
+                (self.list_open, self.list_begun) = (true, true);
                 if level > 1 && direction == Direction::Sent {
                     self.break_line();
                     self.write(b" 0 files...\r");
@@ -426,7 +444,8 @@ impl Report for Printer {
                 self.write(format!("{count} {files} to consider\n").as_bytes());
             }
             ListProgress::Complete(_) => {
-                if std::mem::take(&mut self.list_open) {
+                if std::mem::take(&mut self.list_begun) {
+                    self.list_open = false;
                     self.write(b"done\n");
                 }
             }

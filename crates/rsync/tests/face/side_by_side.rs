@@ -476,6 +476,7 @@ pub const FORMS: &[&str] = &[
     "-aHi --link-dest=../d s/ @new",
     "-aii --files-from=s/new/inner s/ @d",
     "-ai --files-from=- s/ @d",
+    "-aiR --no-implied-dirs --delete-missing-args --protocol=29 s/./deep/nosuch @d",
     "-aiI --size-only s/ @d",
     "-aiXA s/ @d",
 ];

@@ -84,7 +84,7 @@ impl Ground {
     pub fn run(&self, way: Way, cast: Cast, name: &str, words: &[String]) -> Trace {
         let here = self.path(name);
         let mut command = Command::new("timeout");
-        command.arg("100");
+        command.arg("40");
         match cast {
             Cast::Client | Cast::Both => command.arg(ours()),
             Cast::Nobody | Cast::Server => command.arg("rsync"),

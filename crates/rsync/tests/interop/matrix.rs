@@ -2,6 +2,7 @@
 //! both: what is left, what is said and how it ends is as between two real ones.
 //!
 //! The whole runs with `DRIFTLESS_FULL` in the environment; by default, the cells of [`EQUAL`].
+//! `DRIFTLESS_PART=2/8` runs the second eighth of it, `DRIFTLESS_SETS=-z` the sets with these letters.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -65,7 +66,7 @@ const EQUAL: &[(&str, Way, u32, Cast)] = &[
     ("-ai --delete-excluded --exclude=extra --exclude=*.c", Way::PullShell, 32, Cast::Both),
     ("-ai --delete --max-delete=0", Way::PushDaemon, 31, Cast::Client),
     ("-aiR --delete --files-from=list -r", Way::Local, 32, Cast::Client),
-    ("-ai --delete-missing-args --files-from=list", Way::PushShell, 31, Cast::Client),
+    ("-ai --delete-missing-args --files-from=list --stats", Way::PushShell, 31, Cast::Client),
     ("-aib", Way::PullShell, 30, Cast::Client),
     ("-aib --inplace --no-W", Way::PullDaemon, 32, Cast::Client),
     ("-ai --compare-dest=../alt", Way::Local, 30, Cast::Client),
@@ -92,6 +93,25 @@ const EQUAL: &[(&str, Way, u32, Cast)] = &[
     ("-aiHAX --fake-super -M--super ENDS:kept/,d", Way::PushShell, 32, Cast::Client),
     ("-aiHAX --fake-super -M--super ENDS:kept/,d", Way::Local, 31, Cast::Client),
     ("-ai --stderr=all", Way::PullShell, 32, Cast::Client),
+    ("-aiy --no-W --stats", Way::Local, 32, Cast::Client),
+    ("-ai --remove-source-files", Way::PullShell, 29, Cast::Client),
+    ("-ai --remove-source-files", Way::PullShell, 29, Cast::Server),
+    ("-ai --files-from=list --no-implied-dirs", Way::Local, 29, Cast::Client),
+    ("-ai --files-from=list --no-implied-dirs", Way::PushDaemon, 29, Cast::Client),
+    ("-a --info=progress2", Way::PullDaemon, 32, Cast::Client),
+    ("-r --list-only --delete", Way::PullShell, 29, Cast::Client),
+    ("-aiy --inplace --no-W", Way::PullShell, 32, Cast::Client),
+    ("-aiI --inplace --no-W --link-dest=../alt", Way::PushShell, 31, Cast::Server),
+    ("-avv --delete --exclude=*.o --include=k*", Way::Local, 32, Cast::Client),
+    ("-aLX --no-W --inplace --stats", Way::Local, 32, Cast::Client),
+    ("-r --list-only --files-from=list", Way::Local, 32, Cast::Client),
+    ("-aHi --delay-updates", Way::Local, 32, Cast::Client),
+    ("-aHii --compare-dest=../alt", Way::Local, 32, Cast::Client),
+    ("-aHii --copy-dest=../alt", Way::PushShell, 32, Cast::Server),
+    ("-aib --inplace --no-W --link-dest=../s", Way::Local, 32, Cast::Client),
+    ("-acHii --out-format=%C_%n_%i", Way::PushDaemon, 32, Cast::Client),
+    ("-ai --files-from=list --exclude=kinds", Way::PullShell, 32, Cast::Client),
+    ("-ai --del --delete-delay", Way::PullDaemon, 31, Cast::Client),
 ];
 
 /// Whether everything is to run; says so when it is not.
@@ -103,15 +123,27 @@ pub fn runs_in_full() -> bool {
     is_full
 }
 
+/// The part that is to run, counted from 0, and of how many.
+fn part() -> (usize, usize) {
+    let Ok(part) = std::env::var("DRIFTLESS_PART") else { return (0, 1) };
+    let numbers =
+        part.split_once('/').and_then(|(at, of)| Some((at.parse().ok()?, of.parse().ok()?)));
+    match numbers {
+        Some((at @ 1.., of)) if at <= of => (at - 1, of),
+        _ => panic!("DRIFTLESS_PART is {part}, not such as 2/8"),
+    }
+}
+
 /// Runs `count` jobs on the machine's cores and fails with everything that was wrong.
 #[track_caller]
 pub fn on_all_cores(count: usize, seed: u64, job: impl Fn(usize) -> Count + Sync) {
+    let (first, step) = part();
     let (next, all) = (AtomicUsize::new(0), Mutex::new(Count::default()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let at = first + step * next.fetch_add(1, Ordering::Relaxed);
                     if at >= count {
                         break;
                     }

@@ -38,6 +38,7 @@ pub const SETS: &[&str] = &[
     "-ai --filter=._rules --delete",
     "-ai -f-_*.c -fP_extra --delete",
     "-r --list-only",
+    "-r --list-only --delete",
     "-an",
     "-anv",
     "-ani --delete",
@@ -59,13 +60,19 @@ pub const SETS: &[&str] = &[
     "-ai --checksum-seed=77",
     "-ai --inplace",
     "-ai --inplace --no-W",
+    // What an older version is built on is another file than the one that is written.
+    "-aiy --inplace --no-W",
+    "-aiI --inplace --no-W --link-dest=../alt",
     "-ai --append",
     "-ai --append-verify",
     "-ai --append-verify --chmod=a+x",
     "-ai --partial",
     "-ai --partial-dir=part --no-W",
     "-ai --delay-updates",
-    "-ai -T kinds",
+    "-aHi --delay-updates",
+    // With incremental recursion the original sets the directory's time when it is done with it, and
+    // later files move that again, or not.
+    "-ai -T kinds --no-i-r",
     "-aiS",
     "-aiSI",
     "-aiS --inplace --no-W",
@@ -107,7 +114,8 @@ pub const SETS: &[&str] = &[
     "-aiX",
     "-aiAXX",
     "-ai --super",
-    "-ai --no-super",
+    // The original leaves directories that it may not enter as it has changed them meanwhile.
+    "-ai --no-super --chmod=Du+rwx",
     // With both -A and -X the original drops what it has just kept of a default ACL.
     "-aiHA -M--fake-super --delete",
     "-aiX -M--fake-super",
@@ -144,7 +152,7 @@ pub const SETS: &[&str] = &[
     "-aLi --delete --ignore-errors",
     "-aiR --delete --files-from=list -r",
     "-di --delete",
-    "-ai --delete-missing-args --files-from=list",
+    "-ai --delete-missing-args --files-from=list --stats",
     "-ai --ignore-missing-args --files-from=list",
     // Backup.
     "-aib",
@@ -152,9 +160,14 @@ pub const SETS: &[&str] = &[
     "-ab --suffix=.old --info=backup",
     "-ai --backup-dir=../bak --delete",
     "-aib --inplace --no-W",
+    "-aib --inplace --no-W --link-dest=../s",
     "-aib --delay-updates --delete-delay",
     // Alternate destinations.
     "-ai --compare-dest=../alt",
+    "-aHii --compare-dest=../alt",
+    "-aHii --copy-dest=../alt",
+    "-aHii --link-dest=../alt",
+    "-ac --size-only -I --link-dest=../alt",
     "-aii --copy-dest=../alt",
     "-ai --link-dest=../alt",
     "-aHi --link-dest=../s",

@@ -32,6 +32,7 @@ pub fn plant(root: &Path, seed: u64) {
     plant_changes(&d);
     age(&d, &mut random);
     copy(&s, &root.join("alt"));
+    part_from_links(&root.join("alt"));
     // As a server without privilege keeps it.
     let keep = ["-aHAX", "-M--fake-super", "s/", "kept"];
     run(Command::new("rsync").args(keep).current_dir(root));
@@ -77,6 +78,19 @@ fn part(dir: &Path) {
             let own = path.with_file_name("own");
             run(Command::new("cp").arg("-a").arg("--").arg(&path).arg(&own));
             fs::rename(own, path).unwrap();
+        }
+    }
+}
+
+/// Takes away the links to directories: within an alternate directory the original follows them, and
+/// ours does not, so that nothing outside can be taken for an older version.
+fn part_from_links(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, meta) = (entry.path(), entry.metadata().unwrap());
+        if meta.is_dir() {
+            part_from_links(&path);
+        } else if meta.is_symlink() && path.is_dir() {
+            fs::remove_file(path).unwrap();
         }
     }
 }

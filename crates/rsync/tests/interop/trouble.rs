@@ -2,7 +2,7 @@
 //! temporary left.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -164,6 +164,27 @@ fn what_may_not_be_read_is_named_and_the_rest_goes_over() {
         // What could not be listed may be what is extra.
         for name in ["d/extra", "d/sub/b", "d/z"] {
             assert!(place.path("ours").join(name).exists(), "{name}");
+        }
+    }
+}
+
+/// Ours removed them.
+#[test]
+fn sources_behind_a_link_that_leads_out_of_the_source_stay() {
+    for ends in WAYS {
+        let place = Place::new(PLAIN_SHELL, |root| {
+            plant(root);
+            fs::create_dir(root.join("out")).unwrap();
+            fs::write(root.join("out/f"), "not in the source").unwrap();
+            symlink("../out", root.join("s/link")).unwrap();
+            symlink("../out/f", root.join("s/file")).unwrap();
+            symlink("sub", root.join("s/twice")).unwrap();
+        });
+        let (code, ..) = place.same(&["-aL", "--remove-source-files", ends[0], ends[1]]);
+        assert_eq!(code, Some(23));
+        assert!(place.path("ours/out/f").exists());
+        for gone in ["s/file", "s/a", "s/sub/b"] {
+            assert!(!place.path("ours").join(gone).exists(), "{gone}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::connect::stream::Stream;
 use crate::driver::{Content, Driver, Level, Listed, Refusal, SentOutcome};
 use crate::error::PushError;
 use crate::link::{Frames, Link};
-use crate::options::{CompressChoice, DeleteWhen, TransferOptions};
+use crate::options::{CompressChoice, DeleteWhen, RemoveSource, TransferOptions};
 use crate::report::{Message, Origin, Report};
 
 /// Which end of a session we are.
@@ -245,8 +245,10 @@ fn agree(
     if !is_server && options.talk.debug.nstr > 0 {
         tell_choices(&setup, options, report);
     }
-    // Before protocol 30 a client sends bare data.
-    let from_client = protocol >= 30;
+    // Before protocol 30 a client sends bare data, unless it tells what it has received.
+    let client_receives = is_server == (direction == Direction::Send);
+    let removes = options.delete.remove_source != RemoveSource::Nothing;
+    let from_client = protocol >= 30 || client_receives && removes;
     link.start_transfer(Frames {
         output: is_server || from_client,
         input: !is_server || from_client,

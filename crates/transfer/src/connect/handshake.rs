@@ -45,6 +45,11 @@ impl Setup {
         protocol < 30 && options.checksum_choice.is_none()
     }
 
+    /// The kind of the digests in the lists, where there are any that tell people something.
+    pub(crate) fn readable_list_digests(&self, options: &TransferOptions) -> Option<ChecksumKind> {
+        (options.update.checksum && !self.seeds_files).then_some(self.list_checksum)
+    }
+
     /// A whole-file digest as people read it; one that begins with the seed tells them nothing.
     pub(crate) fn shown(&self, digest: &[u8]) -> Vec<u8> {
         if self.seeds_files { Vec::new() } else { self.checksum.shown(digest) }

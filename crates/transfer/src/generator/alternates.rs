@@ -66,7 +66,7 @@ impl Session<'_> {
         found.settled = match (level, kind) {
             (Level::Exists, _) => false,
             (Level::Everything, AlternateKind::Compare) => {
-                self.leave_to_alternate(entry, name, ndx, before)
+                self.leave_to_alternate(entry, name, ndx, before.is_some() || displaces)
             }
             (Level::Everything, AlternateKind::Link) => {
                 self.link_alternate(entry, name, ndx, &found, before, displaces)
@@ -78,6 +78,12 @@ impl Session<'_> {
         Some(found)
     }
 
+    /// Whether what an alternate directory has is not to be here (`--compare-dest`).
+    pub(crate) fn compares_alternates(&self) -> bool {
+        let alternates = self.options.update.alternates.as_ref();
+        alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Compare)
+    }
+
     fn best_alternate(&mut self, entry: &Entry, name: &[u8]) -> Option<(u8, Meta, Level)> {
         let count = self.destination.as_ref()?.alternates.len();
         let mut best: Option<(u8, Meta, Level)> = None;
@@ -87,15 +93,16 @@ impl Session<'_> {
             if meta.kind != Kind::File || self.alternate_hides(at, name, false) {
                 continue;
             }
+            let update = &self.options.update;
             let same = meta.size == entry.size
-                && !self.options.update.ignore_times
-                && match self.options.update.checksum {
+                && match update.checksum {
                     true => folder
                         .open_file(leaf_of(name))
                         .is_ok_and(|file| self.has_digest(&file, entry)),
                     false => {
-                        self.options.update.size_only
-                            || self.likeness.same_time(entry.mtime, meta.mtime)
+                        update.size_only
+                            || !update.ignore_times
+                                && self.likeness.same_time(entry.mtime, meta.mtime)
                     }
                 };
             let level = match same {
@@ -161,14 +168,8 @@ impl Session<'_> {
     }
 
     /// `--compare-dest`: the destination needs no copy of its own.
-    fn leave_to_alternate(
-        &mut self,
-        entry: &Entry,
-        name: &[u8],
-        ndx: u32,
-        before: Option<&Meta>,
-    ) -> bool {
-        if before.is_some() && !self.is_dry() {
+    fn leave_to_alternate(&mut self, entry: &Entry, name: &[u8], ndx: u32, is_there: bool) -> bool {
+        if is_there && !self.is_dry() {
             let removed = self
                 .folder_to_change(parent_of(name))
                 .and_then(|folder| folder.remove_file(leaf_of(name)));
@@ -206,7 +207,10 @@ impl Session<'_> {
     }
 
     fn put_alternate_link(&mut self, name: &Rc<[u8]>, dir: u8, replaces: bool) -> io::Result<()> {
-        if replaces && !self.back_up(name) {
+        // Of a file that is replaced by a link the original keeps nothing, of other things it does
+        // not tell that it does.
+        let is_file = self.look(name)?.is_some_and(|present| present.kind == Kind::File);
+        if replaces && !is_file && !self.back_up_quietly(name) {
             return Err(io::Error::other("the old version cannot be backed up"));
         }
         let from = self.alternate_folder(usize::from(dir), parent_of(name))?;

@@ -52,11 +52,23 @@ impl Session<'_> {
         if self.options.write.backup.is_none() {
             return true;
         }
-        let result = self.backup_place(name).and_then(|(folder, leaf)| {
-            let own = self.folder_to_change(parent_of(name))?;
-            put_aside(&own, leaf_of(name), &folder, &leaf, true)
-        });
+        let result = self.put_old_aside(name);
         self.backed_up(name, result)
+    }
+
+    /// As [`Session::back_up`], without saying so where it succeeds.
+    pub(crate) fn back_up_quietly(&mut self, name: &Rc<[u8]>) -> bool {
+        self.options.write.backup.is_none()
+            || match self.put_old_aside(name) {
+                Ok(()) => true,
+                failed => self.backed_up(name, failed),
+            }
+    }
+
+    fn put_old_aside(&mut self, name: &[u8]) -> io::Result<()> {
+        let (folder, leaf) = self.backup_place(name)?;
+        let own = self.folder_to_change(parent_of(name))?;
+        put_aside(&own, leaf_of(name), &folder, &leaf, true)
     }
 
     /// Moves what is at a name to its backup.
@@ -107,17 +119,22 @@ impl Session<'_> {
         Ok(at)
     }
 
+    /// Says that the old version of a file is kept.
+    pub(crate) fn tell_backup(&mut self, name: &[u8]) {
+        if self.options.talk.info.backup >= 1
+            && let Some(backup) = &self.options.write.backup
+        {
+            let dir = backup.dir.as_deref().unwrap_or_default();
+            let slash = if dir.is_empty() || dir.ends_with(b"/") { "" } else { "/" };
+            let to = [dir, slash.as_bytes(), name, &backup.suffix].concat();
+            self.say(Level::Info, [b"backed up ", name, b" to ", &to].concat());
+        }
+    }
+
     fn backed_up(&mut self, name: &[u8], result: io::Result<()>) -> bool {
         match result {
             Ok(()) => {
-                if self.options.talk.info.backup >= 1
-                    && let Some(backup) = &self.options.write.backup
-                {
-                    let dir = backup.dir.as_deref().unwrap_or_default();
-                    let slash = if dir.is_empty() || dir.ends_with(b"/") { "" } else { "/" };
-                    let to = [dir, slash.as_bytes(), name, &backup.suffix].concat();
-                    self.say(Level::Info, [b"backed up ", name, b" to ", &to].concat());
-                }
+                self.tell_backup(name);
                 true
             }
             Err(error) if is_absent(&error) && self.look(name).is_ok_and(|m| m.is_none()) => true,

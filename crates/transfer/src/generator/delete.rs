@@ -74,7 +74,7 @@ impl Deletions {
 impl Session<'_> {
     /// `--delete-before`: everything goes before anything comes.
     pub(crate) fn start_deletions(&mut self) -> Result<(), PushError> {
-        if self.deletions.when == Some(DeleteWhen::Before) {
+        if self.deletions.when == Some(DeleteWhen::Before) && !self.lists_only() {
             self.delete_everywhere()?;
         }
         Ok(())
@@ -106,6 +106,7 @@ impl Session<'_> {
     /// The deletions that come last.
     pub(crate) fn finish_deletions(&mut self) -> Result<(), PushError> {
         match self.deletions.when {
+            _ if self.lists_only() => {}
             Some(DeleteWhen::After) => self.delete_everywhere()?,
             Some(DeleteWhen::Delay) => {
                 for name in std::mem::take(&mut self.deletions.delayed) {
@@ -137,6 +138,9 @@ impl Session<'_> {
             };
             let directory = Directory::new(entry.clone());
             if there {
+                if self.options.talk.debug.del > 0 && entry.dir.top {
+                    self.say(Level::Info, [b"deleting in ", &*entry.name].concat());
+                }
                 directory.state.borrow_mut().stage = Stage::There;
                 let found = self.unlisted(&directory, &list)?;
                 self.delete_all(path_of(&directory.entry), found)?;
@@ -155,7 +159,8 @@ impl Session<'_> {
         if entry.dir.no_content || directory.stage() != Stage::There {
             return Ok(Vec::new());
         }
-        if self.ending.io_error & 1 != 0 && !self.options.delete.ignore_errors {
+        let unsound = self.ending.io_error & 1 != 0 && list.first >= self.unsound_from;
+        if unsound && !self.options.delete.ignore_errors {
             if !std::mem::replace(&mut self.counts.told_io_error, true) {
                 self.say(Level::Info, "IO error encountered -- skipping file deletion");
             }
@@ -172,11 +177,13 @@ impl Session<'_> {
         let mut found = Vec::new();
         for entry in present {
             let name = join(dir, &entry.name);
-            if list.has(&name) {
+            let is_listed = list.has(&name);
+            // What rules say of it is told all the same.
+            if is_listed && self.options.talk.debug.filter == 0 {
                 continue;
             }
             let Some(kind) = self.kind_of(&name, entry.kind) else { continue };
-            if !self.is_protected(dir, &name, kind, false)? {
+            if !self.is_protected(dir, &name, kind, false)? && !is_listed {
                 found.push((name, kind));
             }
         }
@@ -267,8 +274,11 @@ impl Session<'_> {
         if self.limit_reached() {
             return false;
         }
+        let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
+        if self.is_dry() && keeps {
+            self.tell_backup(name);
+        }
         if !self.is_dry() {
-            let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
             let result = match keeps {
                 true if !self.move_to_backup(name) => return false,
                 true => Ok(()),

@@ -86,8 +86,15 @@ impl Session<'_> {
         let mut basis_meta = before;
         if !redo && self.options.update.alternates.is_some() {
             match self.take_from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
+                Some(found) if found.settled && self.compares_alternates() => {
+                    // Nothing is here that others could be linked to: each is compared.
+                    self.give_up_group(number, at);
+                    self.acknowledge(ndx);
+                    return Ok(());
+                }
                 Some(found) if found.settled => {
                     self.complete_group(number, at);
+                    self.note_alternate(entry, &found.meta);
                     self.acknowledge(ndx);
                     return Ok(());
                 }
@@ -109,7 +116,7 @@ impl Session<'_> {
             (basis, basis_meta) = (BasisChoice::Partial, Some(meta));
         } else if basis_meta.is_none()
             && self.options.update.fuzzy > 0
-            && let Some((choice, meta)) = self.fuzzy_basis(entry, &name, list)
+            && let Some((choice, meta)) = self.fuzzy_basis(entry, &name)
         {
             (basis, basis_meta) = (choice, Some(meta));
         }
@@ -117,7 +124,6 @@ impl Session<'_> {
             && !redo
             && before.as_ref().is_some_and(|before| before.size >= entry.size)
         {
-            self.skip(|| [&name[..], b" is not shorter"].concat());
             self.give_up_group(number, at);
             return Ok(());
         }
@@ -316,13 +322,15 @@ impl Session<'_> {
         if basis_meta.is_none() || layout.count() == 0 {
             basis = BasisChoice::Destination;
         }
-        if before.is_some() && !self.is_dry() && self.backs_up_copies() {
+        // What failed verification is not the old version any more.
+        if before.is_some() && !redo && !self.is_dry() && self.backs_up_copies() {
             let name = self.name_of(entry);
             if let Err(error) = self.copy_to_backup(&name) {
                 self.generator_failed("backup copy", &name, &error);
                 self.give_up_group(number, at);
                 return Ok(());
             }
+            self.tell_backup(&name);
             if layout.count() > 0 && !appends {
                 basis = BasisChoice::Backup;
             }
@@ -334,6 +342,10 @@ impl Session<'_> {
         if !self.requests_content() {
             self.complete_group(number, at);
             return Ok(());
+        }
+        if !self.is_dry() && self.options.update.fuzzy > 0 {
+            let name = self.name_of(entry);
+            self.strike_candidate(&name);
         }
         let sum_bytes = match appends {
             true => self.put_head_only(layout),
@@ -368,6 +380,9 @@ impl Session<'_> {
 
     /// Whether no deltas are made.
     pub(crate) fn sends_whole(&self) -> bool {
+        if self.options.write.append != Append::Off {
+            return false;
+        }
         let choice = self.options.whole_file.unwrap_or(self.receive.local);
         choice || self.setup.checksum == ChecksumKind::None
     }

@@ -14,6 +14,7 @@ use driftless_tree::{Kind, Meta};
 
 use crate::error::PushError;
 use crate::generator::files::Pass;
+use crate::options::Itemize;
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Session, Waiting};
 
@@ -41,6 +42,8 @@ struct Group {
     busy: bool,
     /// A member that is in place.
     done: Option<Rc<[u8]>>,
+    /// What that one was taken from in an alternate directory: device and inode.
+    taken_from: Option<(u64, u64)>,
 }
 
 /// What names the group of an entry whose references were settled on arrival.
@@ -92,17 +95,21 @@ impl Session<'_> {
         let exists = self
             .look(&entry.name)
             .is_ok_and(|meta| meta.is_some_and(|meta| Some(meta.kind) == entry.kind()))
-            || entry.kind().is_some_and(|kind| self.in_alternates(&entry.name, kind).is_some());
+            || entry.kind().is_some_and(|kind| self.in_alternates(&entry.name, kind).is_some())
+            || self.options.update.fuzzy > 0
+                && entry.kind() == Some(Kind::File)
+                && self.fuzzy_basis(entry, &entry.name.as_ref().into()).is_some();
         let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
         group.ahead = group.ahead.saturating_sub(1);
-        // Of files the first one that exists, else the last one acts for all; what has no content
+        // Of files the first one that exists or has a similar one beside it, else the last one acts
+        // for all; what has no content
         // needs no choice.
         let acts = exists || group.ahead == 0 || entry.kind() != Some(Kind::File);
         if group.done.is_none() && !group.busy && acts {
             group.busy = true;
             return Membership::Acts;
         }
-        let waiting = Waiting { list: number, at };
+        let waiting = Waiting { list: number, at, early: group.done.is_none() && !group.busy };
         if group.done.is_some() {
             self.linkable.push_back(waiting);
         } else {
@@ -126,6 +133,13 @@ impl Session<'_> {
         if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
             group.done = Some(name);
             self.linkable.extend(group.waiting.drain(..));
+        }
+    }
+
+    /// The member that is in place was taken from this file of an alternate directory.
+    pub(crate) fn note_alternate(&mut self, entry: &Entry, meta: &Meta) {
+        if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
+            group.taken_from = Some((meta.dev, meta.ino));
         }
     }
 
@@ -165,13 +179,15 @@ impl Session<'_> {
             };
         };
         let ndx = list.ndx(waiting.at);
-        self.link_to(entry, ndx, &done);
+        self.link_to(entry, ndx, &done, waiting.early);
         self.acknowledge(ndx);
         self.finish_item(waiting.list);
         Ok(())
     }
 
-    fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8]) {
+    fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8], early: bool) {
+        // It went at its turn, unless it is kept.
+        let is_gone = early && self.options.write.backup.is_none();
         let name: &[u8] = &entry.name;
         let before = self.look(name).ok().flatten();
         let there = self.look(done).ok().flatten();
@@ -189,13 +205,23 @@ impl Session<'_> {
         }
         let mut flags = ItemFlags::LOCAL_CHANGE;
         let alternate = entry.kind().and_then(|kind| self.in_alternates(name, kind));
+        let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
+        let taken_from = group.and_then(|group| group.taken_from);
         let is_linked_there = before.is_none()
-            && alternate.is_some_and(|(_, meta)| Some(inode(&meta)) == there.as_ref().map(inode));
+            && taken_from.is_some()
+            && alternate.is_some_and(|(_, meta)| Some(inode(&meta)) == taken_from);
         match &before {
             // It is another name of the same file in the alternate directory, too.
             None if is_linked_there => {}
-            // What is replaced is compared as if it were of the entry's kind (seen).
-            Some(present) if present.kind != Kind::Dir => {
+            // What is replaced is compared as if it were of the entry's kind, unless it was found
+            // to be of another one before the file was there (seen).
+            Some(present)
+                if present.kind != Kind::Dir
+                    && !(is_gone && Some(present.kind) != entry.kind()) =>
+            {
+                if Some(present.kind) == entry.kind() {
+                    flags |= self.extra_differences(entry, name, present);
+                }
                 let present = Meta { kind: entry.kind().unwrap_or(present.kind), ..*present };
                 flags |= self.likeness.differences(entry, &present);
             }
@@ -206,8 +232,14 @@ impl Session<'_> {
         {
             return self.generator_failed("link", name, &error);
         }
-        let shown = if is_linked_there { &b""[..] } else { done };
+        let talk = &self.options.talk;
+        let shows_equal =
+            talk.itemize == Itemize::All || talk.itemize == Itemize::Changed && talk.info.name >= 2;
+        let shown = if is_linked_there && !shows_equal { &b""[..] } else { done };
         self.tell(entry, ndx, flags, Some(shown));
+        if is_linked_there {
+            self.report_equal(entry, 0);
+        }
     }
 
     fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool) -> io::Result<()> {

@@ -173,7 +173,9 @@ impl Likeness {
             mode: self.has_mode(kind).then(|| self.mode(entry, before)),
             uid,
             gid,
-            mtime: self.keeps_times(kind).then_some(entry.mtime),
+            // What stands for a link is a file when it is new.
+            mtime: (self.keeps_times(kind) || self.stored && kind == Kind::Symlink && self.times)
+                .then_some(entry.mtime),
             atime: self.atime(entry),
         }
     }

@@ -13,7 +13,7 @@ mod directories;
 pub(crate) mod extras;
 pub(crate) mod files;
 pub(crate) mod folders;
-mod fuzzy;
+pub(crate) mod fuzzy;
 pub(crate) mod hardlinks;
 pub(crate) mod ids;
 pub(crate) mod likeness;
@@ -29,6 +29,7 @@ use std::rc::Rc;
 
 use driftless_fs::{Folder, Root, is_absent};
 use driftless_tree::flist::Entry;
+use driftless_tree::path::printable;
 use driftless_tree::{Kind, Meta};
 
 use crate::driver::Level;
@@ -59,6 +60,9 @@ impl Session<'_> {
         }
         if entry.kind() != Some(Kind::Dir) && self.is_refused(&self.name_of(entry), "file", false) {
             return Ok(());
+        }
+        if !self.has_parent(list, entry) {
+            return self.refuse_orphan(entry);
         }
         let ndx = list.ndx(at);
         match entry.kind() {
@@ -92,6 +96,36 @@ impl Session<'_> {
             self.blocked = None;
         }
         below
+    }
+
+    /// Whether the directory of an entry is listed, too, where one list has all.
+    fn has_parent(&mut self, list: &List, entry: &Entry) -> bool {
+        let parent = parent_of(&entry.name);
+        if list.directory.is_some() || parent.is_empty() || *parent == *self.parent {
+            return true;
+        }
+        let is_listed = list.position(parent, true).is_some();
+        if is_listed {
+            self.parent = parent.into();
+        }
+        is_listed
+    }
+
+    /// As the original, which ends the session unless the entry is to be deleted.
+    fn refuse_orphan(&mut self, entry: &Entry) -> Result<(), PushError> {
+        match entry.kind() {
+            None => {
+                let start = b"WARNING: parent dir is absent in the file list: ";
+                self.say(Level::Warning, [&start[..], parent_of(&entry.name)].concat());
+                self.remove_missing(entry);
+                Ok(())
+            }
+            Some(_) => {
+                let name = printable(&entry.name);
+                let text = format!("ABORTING due to invalid path from sender: {name}");
+                Err(PushError::Fatal { text, exit: 2 })
+            }
+        }
     }
 
     /// Whether the module's rules hide what is at an absolute path: the peer neither learns of it nor

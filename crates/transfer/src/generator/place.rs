@@ -8,6 +8,7 @@ use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta, Timestamp};
 
 use crate::driver::Level;
+use crate::error::PushError;
 use crate::generator::absent;
 use crate::generator::basis::BasisChoice;
 use crate::receiver::content::{Finished, Target};
@@ -22,6 +23,10 @@ const PRIVATE: u32 = 0o600;
 #[derive(Debug)]
 pub(crate) struct Delayed {
     name: Rc<[u8]>,
+    /// Its entry: the list's number, the place in it, and its own number.
+    list: usize,
+    at: usize,
+    ndx: u32,
     /// Something is at its place.
     replaces: bool,
 }
@@ -154,7 +159,8 @@ impl Session<'_> {
             let staging = self.staging_folder(parent_of(name))?;
             file.place(&staging, leaf_of(name))?;
             let replaces = before.is_some() || pending.displaces;
-            self.delayed.push(Delayed { name: Rc::clone(name), replaces });
+            let Pending { list, at, ndx, .. } = *pending;
+            self.delayed.push(Delayed { name: Rc::clone(name), list, at, ndx, replaces });
             return Ok(());
         }
         if (before.is_some() || pending.displaces) && !self.back_up(name) {
@@ -350,9 +356,10 @@ impl Session<'_> {
         }
     }
 
-    /// Puts the files of `--delay-updates` in their places, in the order of the list.
-    pub(crate) fn place_delayed(&mut self) {
-        for Delayed { name, replaces } in std::mem::take(&mut self.delayed) {
+    /// Puts the files of `--delay-updates` in their places, in the order of the list, and links the
+    /// other names of what is there now.
+    pub(crate) fn place_delayed(&mut self) -> Result<(), PushError> {
+        for Delayed { name, list, at, ndx, replaces } in std::mem::take(&mut self.delayed) {
             let dir = parent_of(&name);
             if replaces && !self.back_up(&name) {
                 continue;
@@ -362,10 +369,18 @@ impl Session<'_> {
                 staging.rename(leaf_of(&name), &folder, leaf_of(&name))
             });
             match result {
-                Ok(()) => self.drop_partial_folder(dir),
+                Ok(()) => {
+                    self.drop_partial_folder(dir);
+                    self.acknowledge(ndx);
+                    self.complete_group(list, at);
+                }
                 Err(error) => self.failed(Role::Receiver, "rename", &name, &error),
             }
         }
+        while let Some(waiting) = self.linkable.pop_front() {
+            self.link_member(&waiting)?;
+        }
+        Ok(())
     }
 }
 

@@ -8,9 +8,11 @@ use driftless_filter::{Chain, ReadFile, RuleError, Side};
 use driftless_fs::Root;
 use driftless_tree::{Kind, RelPath};
 
+use crate::driver::Level;
 use crate::error::PushError;
 use crate::module::ModuleTerms;
 use crate::receiver::Session;
+use crate::report::{Role, told_reason};
 
 /// The longest file of rules that is read.
 const MAX_RULES_LEN: u64 = 4 << 20;
@@ -111,8 +113,14 @@ impl Session<'_> {
         }
         let Some((_, chain)) = chains.last() else { return Ok(false) };
         let is_dir = kind == Kind::Dir;
-        let verdict =
-            if doomed { chain.check_in_deleted(name, is_dir) } else { chain.check(name, is_dir) };
-        Ok(verdict.is_excluded())
+        let Some(reason) = chain.reason(name, is_dir, doomed) else { return Ok(false) };
+        let protects = !reason.includes();
+        let act = if protects { "protecting" } else { "risking" };
+        let told = self.options.talk.debug.filter > 0;
+        let text = told.then(|| told_reason(Role::Generator, act, name, is_dir, &reason));
+        if let Some(text) = text {
+            self.say(Level::Info, text);
+        }
+        Ok(protects)
     }
 }

@@ -12,6 +12,7 @@ use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
 use crate::error::PushError;
+use crate::generator::basis::BasisChoice;
 use crate::options::Append;
 use crate::receiver::Pending;
 use crate::receiver::content::{BlockError, Incoming, Target};
@@ -243,7 +244,8 @@ impl Session<'_> {
             let verify = self.options.write.append == Append::Verifying || self.setup.protocol < 30;
             incoming.append_after(layout.basis_len(), verify);
         } else if let Some(file) = &answer.pending.basis_file {
-            incoming.set_basis(Rc::clone(file));
+            let is_own = answer.pending.basis == BasisChoice::Destination;
+            incoming.set_basis(Rc::clone(file), is_own);
         }
         if self.options.sparse {
             incoming.set_sparse();
@@ -325,8 +327,11 @@ impl Session<'_> {
         );
         self.show_progress(&list, pending.at, entry.size, true);
         if accepted {
-            self.acknowledge(pending.ndx);
-            self.complete_group(pending.list, pending.at);
+            // What is only staged is there later.
+            if purpose == Purpose::Record || !self.options.delays() {
+                self.acknowledge(pending.ndx);
+                self.complete_group(pending.list, pending.at);
+            }
             self.finish_item(pending.list);
         } else if !digest_right && !pending.redo {
             self.redo.push_back((pending.list, pending.at));

@@ -95,9 +95,10 @@ impl Incoming {
         }
     }
 
-    /// Blocks come from this file, which may be the target itself.
-    pub(crate) fn set_basis(&mut self, file: Rc<SourceFile>) {
-        let is_target = matches!(self.target, Target::InPlace(_));
+    /// Blocks come from this file; `is_own`: it is the one that the content is for, so that it may be
+    /// the target itself.
+    pub(crate) fn set_basis(&mut self, file: Rc<SourceFile>, is_own: bool) {
+        let is_target = is_own && matches!(self.target, Target::InPlace(_));
         self.basis = Some(Basis { file, window: Vec::new(), window_start: 0, is_target });
     }
 

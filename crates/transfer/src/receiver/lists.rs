@@ -212,6 +212,11 @@ impl Lists {
         }
     }
 
+    /// The number that the first entry of the next list gets.
+    pub(crate) fn next_first(&self) -> u32 {
+        self.next_first
+    }
+
     /// The directory whose list is announced; it will not come again.
     pub(crate) fn announced(&mut self, index: u32) -> Result<Rc<Directory>, BadList> {
         if self.complete {

@@ -52,7 +52,7 @@ impl Session<'_> {
                 let directory = self.lists.held.back().and_then(|held| held.list.directory.clone());
                 self.finish_directory(directory.as_deref());
             }
-            2 => self.place_delayed(),
+            2 => self.place_delayed()?,
             3 => {
                 self.finish_deletions()?;
                 self.finish_directories();

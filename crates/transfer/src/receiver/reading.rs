@@ -238,7 +238,7 @@ impl Session<'_> {
         }
         match end {
             Some(io_error) => {
-                self.add_io_error(io_error);
+                self.add_list_error(io_error);
                 self.complete_list(directory, entries)?;
                 Ok(Step::Handled)
             }
@@ -259,7 +259,12 @@ impl Session<'_> {
         }
         for entry in &mut entries {
             self.receive.requested.check(entry)?;
-            self.counts.listed.count(entry.mode);
+            match entry.mode {
+                // What is to be deleted; a sender counts it otherwise (seen).
+                0 if self.receive.local => self.counts.listed.files += 1,
+                0 => self.counts.listed.specials += 1,
+                mode => self.counts.listed.count(mode),
+            }
             let sized = !matches!(entry.kind(), None | Some(Kind::Dir));
             self.ending.statistics.total_size += if sized { entry.size } else { 0 };
         }
@@ -345,6 +350,14 @@ impl Session<'_> {
 
     pub(crate) fn add_io_error(&mut self, bits: u32) {
         self.ending.io_error |= bits & 7;
+    }
+
+    /// The end of a list tells of errors at the source: the lists before it were complete.
+    fn add_list_error(&mut self, bits: u32) {
+        if bits & 1 != 0 && self.ending.io_error & 1 == 0 && self.lists_incremental() {
+            self.unsound_from = self.lists.next_first();
+        }
+        self.add_io_error(bits);
     }
 }
 

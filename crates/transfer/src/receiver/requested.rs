@@ -81,9 +81,7 @@ impl Requested {
         {
             return Err(refusal("unrequested", name));
         }
-        let implied = entry.dir.top && entry.dir.no_content;
         if let Some(hidden) = &self.hidden
-            && !implied
             && hidden.check(name, is_dir).is_excluded()
         {
             return Err(refusal("excluded", name));

@@ -22,6 +22,7 @@ use crate::generator::destination::Destination;
 use crate::generator::extras::Extras;
 use crate::generator::files::Ahead;
 use crate::generator::folders::Folders;
+use crate::generator::fuzzy::Candidates;
 use crate::generator::hardlinks::HardLinks;
 use crate::generator::likeness::Likeness;
 use crate::generator::sums::Summing;
@@ -95,6 +96,8 @@ pub(crate) struct Pending {
 pub(crate) struct Waiting {
     pub(crate) list: usize,
     pub(crate) at: usize,
+    /// Its turn came before the other one was in place.
+    pub(crate) early: bool,
 }
 
 pub(crate) struct Session<'a> {
@@ -136,6 +139,12 @@ pub(crate) struct Session<'a> {
     pub(crate) delayed: Vec<crate::generator::place::Delayed>,
     pub(crate) summing: Option<Summing>,
     pub(crate) digests: Ahead,
+    pub(crate) candidates: Candidates,
+    /// The last directory that was found to be listed.
+    pub(crate) parent: Box<[u8]>,
+    /// After an error at the source: the first number of the first list that something may be missing
+    /// from.
+    pub(crate) unsound_from: u32,
     /// D that we sent, and that we saw, beyond those that close lists.
     pub(crate) sent_phase: u8,
     pub(crate) seen_phase: u8,
@@ -208,6 +217,9 @@ impl<'a> Session<'a> {
             delayed: Vec::new(),
             summing: None,
             digests: Ahead::default(),
+            candidates: Candidates::default(),
+            parent: Box::default(),
+            unsound_from: 0,
             sent_phase: 0,
             seen_phase: 0,
             stats_seen: receive.server,
@@ -232,6 +244,9 @@ impl<'a> Session<'a> {
         self.wire.link.phase = "during the transfer";
         let incremental = self.setup.compat.inc_recurse();
         let direction = Direction::Received;
+        if let Some(kind) = self.setup.readable_list_digests(self.options) {
+            self.report.list_digests(kind);
+        }
         self.report.listing(ListProgress::Started { incremental, direction });
         let result = self.work();
         if result.is_err() {
@@ -292,10 +307,10 @@ impl<'a> Session<'a> {
             return PushError::Closed { phase: "before any file was listed" };
         }
         let text = std::mem::take(&mut self.last_error);
-        if text.is_empty() {
-            PushError::Closed { phase: self.wire.link.phase }
-        } else {
-            PushError::PeerExit { code: 12, text }
+        let broken = self.wire.link.broken();
+        match text.is_empty() {
+            true => broken,
+            false => PushError::PeerExit { code: i32::from(broken.exit_code()), text },
         }
     }
 
@@ -365,6 +380,7 @@ impl<'a> Session<'a> {
         }
         self.report.listing(ListProgress::Complete(self.lists.entry_count));
         self.find_destination()?;
+        self.start_deletions()?;
         if self.options.talk.debug.deltasum >= 1 || self.options.talk.verbosity >= 2 {
             let text = match self.sends_whole() {
                 true => "delta-transmission disabled for local transfer or --whole-file",
@@ -372,7 +388,6 @@ impl<'a> Session<'a> {
             };
             self.say(Level::Info, text);
         }
-        self.start_deletions()?;
         Ok(true)
     }
 

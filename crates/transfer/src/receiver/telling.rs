@@ -89,6 +89,16 @@ impl Session<'_> {
         full
     }
 
+    /// How many entries were listed before one.
+    fn count_before(&self, list: &List, at: usize) -> u64 {
+        // With incremental recursion each list has a number for its directory.
+        let directories = match self.lists_incremental() {
+            true => self.lists.find(list.ndx(at)).map_or(0, |(number, _)| number as u64 + 1),
+            false => 0,
+        };
+        (u64::from(list.first) + at as u64).saturating_sub(directories)
+    }
+
     /// How far content is, at most ten times a second unless the file is done.
     pub(crate) fn show_progress(&mut self, list: &List, at: usize, offset: u64, finished: bool) {
         let Some(entry) = list.entries.get(at) else { return };
@@ -103,7 +113,7 @@ impl Session<'_> {
             done_bytes: self.counts.done_bytes + if finished { 0 } else { offset },
             total_bytes: self.ending.statistics.total_size,
             transferred_count: self.ending.statistics.transferred_count,
-            remaining_count: self.lists.ahead as u64,
+            remaining_count: self.lists.entry_count.saturating_sub(self.count_before(list, at) + 1),
             listed_count: self.lists.entry_count,
             lists_complete: self.lists.complete,
         };

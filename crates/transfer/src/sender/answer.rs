@@ -234,6 +234,7 @@ impl Answerer {
         let layout = *signature.layout();
         let in_place = manner == Manner::InPlace;
         let shows_blocks = self.shows_blocks || in_place;
+        let mut stays = in_place.then(|| vec![false; layout.count() as usize]);
         let mut search = Search::new(signature, self.strong, self.seed, self.seed_first);
         let mut sum = summed.then(|| self.file_sum());
         // Content that no token covers yet, for the compression that wants to see matched blocks,
@@ -249,7 +250,11 @@ impl Answerer {
                 uncovered.extend(chunk);
             }
             search.feed(chunk, &mut |token| {
-                let how = Putting { layout: &layout, in_place, output: &mut link.output };
+                let how = Putting {
+                    layout: &layout,
+                    stays: stays.as_deref_mut(),
+                    output: &mut link.output,
+                };
                 put_token(token, how, &mut self.tokens, &mut uncovered, sent);
             });
             offset += chunk.len() as u64;
@@ -259,7 +264,8 @@ impl Answerer {
             }
         }
         search.finish(&mut |token| {
-            let how = Putting { layout: &layout, in_place, output: &mut link.output };
+            let how =
+                Putting { layout: &layout, stays: stays.as_deref_mut(), output: &mut link.output };
             put_token(token, how, &mut self.tokens, &mut uncovered, sent);
         });
         Ok((offset == len, sum.map(FileSum::finish)))
@@ -287,7 +293,9 @@ fn sum_start(content: &mut dyn Content, end: u64, sum: &mut FileSum) -> bool {
 /// What tokens are written with.
 struct Putting<'a> {
     layout: &'a driftless_delta::Layout,
-    in_place: bool,
+    /// Where a file is written in place: the blocks that were at their own place in it, so that they
+    /// are still there.
+    stays: Option<&'a mut [bool]>,
     output: &'a mut Mux,
 }
 
@@ -310,7 +318,15 @@ fn put_token(
             let shown = uncovered.len().min(len as usize);
             let data: Vec<u8> = uncovered.drain(..shown).collect();
             let here = sent.literal_bytes + sent.matched_bytes;
-            if how.in_place && range.start < here {
+            let is_gone = how.stays.is_some_and(|stays| match stays.get_mut(block as usize) {
+                Some(stays) if range.start == here => {
+                    *stays = true;
+                    false
+                }
+                Some(stays) => range.start < here && !*stays,
+                None => true,
+            });
+            if is_gone {
                 sent.literal_bytes += len;
                 for piece in data.chunks(PIECE) {
                     how.output.append(|out| tokens.literal(piece, out));

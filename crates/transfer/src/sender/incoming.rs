@@ -93,10 +93,10 @@ impl Session<'_> {
             return error;
         }
         let text = std::mem::take(&mut self.last_error);
-        if text.is_empty() {
-            PushError::Closed { phase: self.link.phase }
-        } else {
-            self.explained(text, 12)
+        let broken = self.link.broken();
+        match text.is_empty() {
+            true => broken,
+            false => self.explained(text, i32::from(broken.exit_code())),
         }
     }
 

@@ -194,6 +194,7 @@ impl Role<'_> {
             filters: Filters::new(Rules::none(&parse), files_of(options, request)),
             attrs: Attrs::default(),
             digests,
+            first_ndx: u32::from(setup.compat.inc_recurse()),
             peer_sets_link_times: setup.compat.symlink_times(),
             statistics: Statistics::default(),
             overall: Overall::default(),

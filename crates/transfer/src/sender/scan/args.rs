@@ -27,9 +27,14 @@ impl Argument {
         }
     }
 
-    /// The transfer's root for reports: as it was given, empty for the working directory.
-    pub(crate) fn shown_root(&self) -> Vec<u8> {
-        if self.root == b"." { Vec::new() } else { trim_slashes(&self.root).to_vec() }
+    /// The transfer's root for reports: as it was given, empty for the working directory; below
+    /// `entered` without that.
+    pub(crate) fn shown_root(&self, entered: &[u8]) -> Vec<u8> {
+        let root = match self.root.strip_prefix(entered) {
+            Some(rest) if !entered.is_empty() => rest.strip_prefix(b"/").unwrap_or(rest),
+            _ => &self.root,
+        };
+        if root == b"." { Vec::new() } else { trim_slashes(root).to_vec() }
     }
 
     /// The path on the disk.
@@ -118,7 +123,7 @@ pub(crate) fn sanitized(name: &[u8]) -> Vec<u8> {
     clean
 }
 
-fn trim_slashes(path: &[u8]) -> &[u8] {
+pub(crate) fn trim_slashes(path: &[u8]) -> &[u8] {
     let mut path = path;
     while path.len() > 1 {
         match path.strip_suffix(b"/") {

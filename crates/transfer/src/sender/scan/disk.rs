@@ -8,8 +8,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use driftless_fs::{Dir, FsError, Root};
+use driftless_fs::{Dir, Folder, Follow, FsError, Root};
 use driftless_tree::RelPath;
+use rustix::io::Errno;
 
 /// Roots that stay open at the same time.
 const MAX_ROOTS: usize = 16;
@@ -92,11 +93,13 @@ pub(crate) struct Disk {
     stored: bool,
     roots: Vec<(Vec<u8>, Root)>,
     dirs: Vec<(u32, Box<[u8]>, Dir)>,
+    /// The directory that something was removed from last: its base, its path below that.
+    emptied: Option<(Vec<u8>, Box<[u8]>, Folder)>,
 }
 
 impl Disk {
     pub(crate) fn new(follows: bool, stored: bool) -> Self {
-        Self { follows, stored, roots: Vec::new(), dirs: Vec::new() }
+        Self { follows, stored, roots: Vec::new(), dirs: Vec::new(), emptied: None }
     }
 
     /// The root at an operator's path.
@@ -122,6 +125,36 @@ impl Disk {
             true => root.open_dir_following(path.as_ref()),
             false => root.open_dir(path.as_ref()),
         }
+    }
+
+    /// The directory that holds a name of the lists, where no link on the way leads out of the base,
+    /// and the name's last component.
+    ///
+    /// # Errors
+    /// `LOOP` where one does.
+    pub(crate) fn parent_within<'a>(
+        &mut self,
+        origin: &Origin,
+        name: &'a [u8],
+    ) -> io::Result<(Folder, Option<&'a [u8]>)> {
+        let (dir, leaf) = match origin.below(name).map(split) {
+            None => (None, None),
+            Some((dir, leaf)) => (dir, Some(leaf)),
+        };
+        let key = dir.unwrap_or_default();
+        if let Some((base, path, folder)) = &self.emptied
+            && (&base[..], &**path) == (&origin.base[..], key)
+        {
+            return Ok((folder.clone(), leaf));
+        }
+        let follow = if self.follows { Follow::Inside } else { Follow::Nothing };
+        let (root, path) = (self.root(&origin.base)?, rel_path(dir)?);
+        let folder = root.folder(path.as_ref(), follow).map_err(|error| {
+            let is_outside = self.follows && root.open_dir_unlisted(path.as_ref(), true).is_ok();
+            if is_outside { Errno::LOOP.into() } else { error }
+        })?;
+        self.emptied = Some((origin.base.clone(), key.into(), folder.clone()));
+        Ok((folder, leaf))
     }
 
     /// The directory that holds a name of the lists, kept open, and the name's last component;

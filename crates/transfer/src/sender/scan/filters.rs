@@ -133,6 +133,11 @@ impl Filters {
     }
 
     /// Whether the argument of this name is hidden. Its parents are not asked about.
+    /// The chain that arguments of this tree are tested with.
+    pub(crate) fn root_chain(&self, tree: usize) -> Option<&Chain> {
+        (!self.is_empty()).then(|| &self.trees[tree].root)
+    }
+
     pub(crate) fn hides(&mut self, tree: usize, name: &[u8], is_dir: bool) -> bool {
         !self.is_empty() && self.trees[tree].root.check(name, is_dir).is_excluded()
     }

@@ -9,7 +9,7 @@ use driftless_tree::{Kind, Meta};
 use crate::driver::Level;
 use crate::error::PushError;
 use crate::options::MissingArgs;
-use crate::sender::scan::args::{self, Argument};
+use crate::sender::scan::args::{self, Argument, trim_slashes};
 use crate::sender::scan::disk::{Origin, join};
 use crate::sender::scan::state::{Found, State};
 use crate::sender::scan::walk::{Seed, Walk, bad_rules};
@@ -43,6 +43,7 @@ impl Walk<'_> {
             }
             Some(names) => {
                 let dir = sources.first().map_or(&b"."[..], Vec::as_slice);
+                self.entered = trim_slashes(dir).to_vec();
                 for name in names {
                     let clean = args::sanitized(name);
                     let argument = match relative {
@@ -117,6 +118,9 @@ impl Walk<'_> {
             },
         };
         let is_dir = entry.kind() == Some(Kind::Dir);
+        if name != b"." && state.options.talk.debug.filter > 0 {
+            state.tell_argument_reason(rules, &name, is_dir);
+        }
         if name != b"." && state.filters.hides(rules, &name, is_dir) {
             return Ok(());
         }
@@ -181,7 +185,7 @@ impl Walk<'_> {
             base: argument.base.clone(),
             prefix: argument.prefix.clone(),
             shown: join(&self.here, &argument.base),
-            source_dir: argument.shown_root(),
+            source_dir: argument.shown_root(&self.entered),
             rules,
             dev: meta.dev,
         };

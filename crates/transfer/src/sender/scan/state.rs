@@ -17,7 +17,7 @@ use crate::driver::Level;
 use crate::module::{ModuleTerms, quoted};
 use crate::options::{ChecksumKind, TransferOptions};
 use crate::receiver::lists::leaf_of;
-use crate::report::{Message, Origin as Speaker, Overall, Report, Statistics};
+use crate::report::{Message, Origin as Speaker, Overall, Report, Role, Statistics, told_reason};
 use crate::sender::partial::apply_chmod;
 use crate::sender::scan::attrs::{Attrs, XattrChoice};
 use crate::sender::scan::disk::{Disk, Origin};
@@ -44,6 +44,8 @@ pub(crate) struct State<'a> {
     pub(crate) digests: Option<ChecksumKind>,
     /// The receiving side said that it can set the times of symbolic links.
     pub(crate) peer_sets_link_times: bool,
+    /// The number of the first entry.
+    pub(crate) first_ndx: u32,
     pub(crate) statistics: Statistics,
     pub(crate) overall: Overall,
     /// For the client, on a server.
@@ -99,6 +101,23 @@ impl State<'_> {
         }
     }
 
+    /// With `-vv`: which rule shows or hides a name.
+    fn tell_reason(&mut self, chain: Option<&Chain>, name: &[u8], kind: Kind) {
+        if self.options.talk.debug.filter > 0
+            && let Some(text) = chain.and_then(|chain| reason_text(chain, name, kind == Kind::Dir))
+        {
+            self.say(Level::Info, text);
+        }
+    }
+
+    /// As for other names, of an argument.
+    pub(crate) fn tell_argument_reason(&mut self, tree: usize, name: &[u8], is_dir: bool) {
+        let chain = self.filters.root_chain(tree);
+        if let Some(text) = chain.and_then(|chain| reason_text(chain, name, is_dir)) {
+            self.say(Level::Info, text);
+        }
+    }
+
     /// Looks at the entry `leaf` of an open directory. `kind` is its type, if that came with the
     /// name; `chain` has the rules.
     pub(crate) fn look(
@@ -118,6 +137,9 @@ impl State<'_> {
         let link = &self.options.link;
         let may_follow = link.copy_all || link.copy_dirlinks || link.copy_unsafe;
         let certain = kind.filter(|&kind| !(may_follow && kind == Kind::Symlink));
+        if let Some(kind) = certain {
+            self.tell_reason(chain, name, kind);
+        }
         if certain.is_some_and(hidden) {
             return Found::Passed;
         }
@@ -143,6 +165,9 @@ impl State<'_> {
         match self.examine(dir, leaf, name, number, meta) {
             Found::Listed(entry) => {
                 let known = certain.is_some() && certain == entry.kind();
+                if let Some(kind) = entry.kind().filter(|_| !known) {
+                    self.tell_reason(chain, name, kind);
+                }
                 match entry.kind() {
                     Some(kind) if !known && hidden(kind) => Found::Passed,
                     _ => self.complete(dir, Some(leaf), entry, &meta, chain, number),
@@ -305,10 +330,18 @@ impl State<'_> {
             let rules = chain.filter(|_| self.filters.has_xattr());
             let choice =
                 XattrChoice { own_names: metadata.xattrs > 1, rules, kept: metadata.fake_super };
+            // A link that is followed gives its own, which are none.
+            let of = if let Of::Target(leaf) = of { Of::Entry(leaf) } else { of };
             Attrs::add_xattrs(dir, of, choice, entry)?;
         }
         Ok(())
     }
+}
+
+fn reason_text(chain: &Chain, name: &[u8], is_dir: bool) -> Option<Vec<u8>> {
+    let reason = chain.reason(name, is_dir, false)?;
+    let act = if reason.includes() { "showing" } else { "hiding" };
+    Some(told_reason(Role::Sender, act, name, is_dir, &reason))
 }
 
 fn is_denied(error: &io::Error) -> bool {

@@ -76,32 +76,50 @@ impl State<'_> {
         {
             return;
         }
-        let number = listed.index as u32;
         let Some(origin) = self.origins.get(listed.index) else { return };
         let path = origin.full_path(&entry.name);
-        let removed = self.disk.parent(number, origin, &entry.name).and_then(|(dir, leaf)| {
-            let leaf = leaf.ok_or(io::ErrorKind::InvalidInput)?;
-            let now = dir.lstat(leaf)?;
-            let is_same = now.kind != Kind::File
+        // Links on the way were followed for reading: what lies elsewhere is not ours to remove.
+        let parent = match self.disk.parent_within(origin, &entry.name) {
+            Ok(parent) => parent,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.already_removed(&entry.name);
+            }
+            Err(error) => {
+                let start = b"rsync: [sender] sender failed to secure-open-parent ";
+                let why = format!(": {}", describe(&error));
+                let text = [&start[..], &entry.name, why.as_bytes()].concat();
+                return self.say(Level::ErrorXfer, text);
+            }
+        };
+        let leaf = parent.1.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
+        let removed = leaf.and_then(|leaf| {
+            let now = parent.0.lstat(leaf)?;
+            let is_same = entry.kind() != Some(Kind::File)
                 || (now.size, now.mtime) == (entry.size, entry.mtime)
                 || self.options.link.copy_all;
             if is_same {
-                dir.remove_file(leaf)?;
+                parent.0.remove_file(leaf)?;
             }
             Ok(is_same)
         });
         match removed {
             Ok(true) => self.report.source_removed(&entry.name),
             Ok(false) => {
-                let text = [b"ERROR: Skipping sender remove for changed file: ", &path[..]];
+                let text = [b"ERROR: Skipping sender remove for changed file: ", &*entry.name];
                 self.say(Level::ErrorXfer, text.concat());
             }
-            Err(error) if is_absent(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.already_removed(&entry.name);
+            }
             Err(error) => {
                 let text = format!("sender failed to remove {}: ", String::from_utf8_lossy(&path));
                 self.say(Level::ErrorXfer, (text + &describe(&error)).into_bytes());
             }
         }
+    }
+
+    fn already_removed(&mut self, name: &[u8]) {
+        self.say(Level::Info, [b"sender file already removed: ", name].concat());
     }
 }
 
@@ -171,8 +189,8 @@ impl Driver for Supply<'_> {
                 let created = state.statistics.created.get_or_insert_with(KindCounts::default);
                 created.count(item.entry.mode);
             }
-            state.overall.remaining_count =
-                state.overall.listed_count.saturating_sub(u64::from(listed.ndx));
+            let looked_at = u64::from((listed.ndx + 1).saturating_sub(state.first_ndx));
+            state.overall.remaining_count = state.overall.listed_count.saturating_sub(looked_at);
             state.report.item(item);
         });
     }

@@ -42,6 +42,8 @@ pub(crate) struct Walk<'a> {
     charset: Option<Charset>,
     /// The working directory, where relative arguments begin.
     pub(super) here: Vec<u8>,
+    /// The directory that listed names lie in, which reports leave out.
+    pub(super) entered: Vec<u8>,
     ids: Ids,
     /// Number of the first entry of each hard-link group. An inode's number may be used again
     /// during the walk, by a file of another kind.
@@ -81,6 +83,7 @@ impl<'a> Walk<'a> {
             writer: ListWriter::new(options.clone()),
             options,
             here,
+            entered: Vec::new(),
             ids: Ids::new(owners, is_numeric),
             groups: HashMap::new(),
             pending: Vec::new(),
@@ -102,6 +105,10 @@ impl<'a> Walk<'a> {
     ) -> Result<(), PushError> {
         let incremental = self.options.compat.inc_recurse();
         let started = ListProgress::Started { incremental, direction: Direction::Sent };
+        let digests = session.setup.readable_list_digests(self.shared.borrow().options);
+        if let Some(kind) = digests {
+            self.shared.borrow_mut().report.list_digests(kind);
+        }
         self.shared.borrow_mut().report.listing(started);
         let began = Instant::now();
         let mut list = self.arguments(sources, names, session)?;
@@ -408,7 +415,11 @@ impl<'a> Walk<'a> {
         let state = &mut *self.shared.borrow_mut();
         session.outcome.listed_count += 1;
         state.overall.listed_count += 1;
-        state.statistics.listed.count(entry.mode);
+        match entry.mode {
+            // What is to be deleted; a receiving side counts it otherwise (seen).
+            0 => state.statistics.listed.files += 1,
+            mode => state.statistics.listed.count(mode),
+        }
         if matches!(entry.kind(), Some(Kind::File | Kind::Symlink)) {
             session.outcome.total_size += entry.size;
             state.statistics.total_size += entry.size;
