@@ -57,7 +57,7 @@ impl Default for CompareOptions {
 
 /// What differs between the trees `a` and `b`, one line each; empty means identical.
 ///
-/// The roots themselves are compared too, as `.`.
+/// The roots themselves are compared too, as `.`; they may be single files.
 ///
 /// # Errors
 /// When a tree cannot be read, or changes while it is.
@@ -69,8 +69,8 @@ pub fn differences(a: &Path, b: &Path, options: &CompareOptions) -> io::Result<V
         let shown = shown(name);
         match (left.get(name), right.get(name)) {
             (Some(x), Some(y)) => {
-                for what in entry_differences(&a.join(os(name)), x, &b.join(os(name)), y, options)?
-                {
+                let (here, there) = (place(a, name), place(b, name));
+                for what in entry_differences(&here, x, &there, y, options)? {
                     found.push(format!("{shown}: {what}"));
                 }
             }
@@ -115,11 +115,17 @@ pub fn names(root: &Path) -> io::Result<Vec<Vec<u8>>> {
     Ok(scan(root, &CompareOptions::default())?.into_keys().collect())
 }
 
+/// Where a name below `root` is. An empty name is the root, without a slash behind it: it may be a
+/// file.
+fn place(root: &Path, name: &[u8]) -> PathBuf {
+    if name.is_empty() { root.to_owned() } else { root.join(os(name)) }
+}
+
 fn scan(root: &Path, options: &CompareOptions) -> io::Result<BTreeMap<Vec<u8>, Metadata>> {
     let mut all = BTreeMap::new();
     let mut pending = vec![Vec::new()];
     while let Some(name) = pending.pop() {
-        let path = root.join(os(&name));
+        let path = place(root, &name);
         let meta = fs::symlink_metadata(&path).map_err(|e| at(&path, e))?;
         if meta.is_dir() {
             for entry in fs::read_dir(&path).map_err(|e| at(&path, e))? {
@@ -359,6 +365,16 @@ mod tests {
         crate::plant::set_times(&pair.b("d/f"), (1_000_000_000, 0), written);
         pair.check(&[]);
         assert_eq!(fs::metadata(pair.b("d/f")).unwrap().atime(), 1_000_000_000);
+    }
+
+    #[test]
+    fn single_files_are_compared() {
+        let pair = Pair::new();
+        let (a, b) = (pair.folder.path().join("a/d/f"), pair.b("d/f"));
+        let options = CompareOptions { times: false, ..CompareOptions::default() };
+        assert!(differences(&a, &b, &options).unwrap().is_empty());
+        fs::write(&b, "SAME").unwrap();
+        assert_eq!(differences(&a, &b, &options).unwrap(), [".: content differs at byte 0"]);
     }
 
     #[test]

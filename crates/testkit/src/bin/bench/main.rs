@@ -9,6 +9,7 @@ mod memory;
 mod programs;
 mod publisher;
 mod scenarios;
+mod served;
 mod serving;
 mod sustained;
 mod table;

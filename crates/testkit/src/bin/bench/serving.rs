@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use driftless_testkit::compare::{CompareOptions, differences};
-use driftless_testkit::peer::{free_port, write_private};
-use driftless_testkit::wait;
+use driftless_testkit::peer::write_private;
+
+use crate::served::Served;
 
 /// Connections of the listing.
 const LISTINGS: usize = 2_000;
@@ -34,7 +34,7 @@ struct Row {
     title: &'static str,
     /// Of what the stock daemon takes: wall, processor time, memory.
     goals: [Option<f64>; 3],
-    run: fn(&Served) -> Cost,
+    run: fn(&Serving<'_>) -> Cost,
 }
 
 const ROWS: [Row; 5] = [
@@ -87,92 +87,35 @@ struct Cost {
     private: u64,
 }
 
-/// A daemon that runs.
-struct Served {
-    folder: PathBuf,
-    port: u16,
-    child: Child,
+/// A daemon, and the trees that it serves.
+struct Serving<'a> {
+    daemon: Served,
+    folder: &'a Path,
 }
 
-impl Served {
-    fn start(command: &mut Command, folder: &Path) -> Self {
-        let port = free_port();
-        let conf = folder.join("conf");
-        let child = command
-            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
-            .arg(format!("--port={port}"))
-            .arg(format!("--config={}", conf.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("the daemon can be started");
-        let served = Self { folder: folder.to_owned(), port, child };
-        wait::until("the daemon listens", wait::GENEROUS, || {
-            TcpStream::connect(("127.0.0.1", port)).ok()
-        });
-        served
-    }
-
+impl Serving<'_> {
     fn url(&self, module: &str) -> String {
-        format!("rsync://alice@127.0.0.1:{}/{module}", self.port)
-    }
-
-    fn connect(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.port)).expect("the daemon listens")
+        format!("rsync://alice@127.0.0.1:{}/{module}", self.daemon.port)
     }
 
     fn client(&self, words: &[&str]) {
         let status = Command::new("rsync")
             .args(words)
             .arg(format!("--password-file={}", self.folder.join("password").display()))
-            .current_dir(&self.folder)
+            .current_dir(self.folder)
             .stdout(Stdio::null())
             .status()
             .expect("rsync is installed");
         assert!(status.success(), "rsync {words:?}: {status}");
     }
 
-    /// Processes of the daemon, itself included.
-    fn processes(&self) -> Vec<u32> {
-        let group = self.child.id().to_string();
-        let all = fs::read_dir("/proc").expect("there is one").flatten();
-        let pids = all.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
-        let in_group = |pid: &u32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-            let mut words = rest.split_whitespace();
-            words.next() != Some("Z") && words.nth(1) == Some(&group)
-        };
-        pids.filter(in_group).collect()
-    }
-
-    /// Waits until all sessions are over and counted.
-    fn rest(&self) {
-        wait::until("the sessions end", wait::GENEROUS, || {
-            (self.processes().len() == 1).then_some(())
-        });
-    }
-
-    /// Of the daemon and all sessions that it has waited for.
-    fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
-        let stat = stat.expect("the daemon runs");
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks = rest.split_whitespace().skip(11).take(4);
-        let ticks: u64 = ticks.map(|word| word.parse::<u64>().expect("a number")).sum();
-        // Linux counts in hundredths for whoever asks.
-        Duration::from_millis(ticks * 10)
-    }
-
     fn spend(&self, work: impl FnOnce()) -> Cost {
-        self.rest();
-        let (before, began) = (self.cpu(), Instant::now());
+        self.daemon.rest();
+        let (before, began) = (self.daemon.cpu(), Instant::now());
         work();
         let wall = began.elapsed();
-        self.rest();
-        Cost { wall, cpu: self.cpu() - before, ..Cost::default() }
+        self.daemon.rest();
+        Cost { wall, cpu: self.daemon.cpu() - before, ..Cost::default() }
     }
 
     fn same_trees(&self, a: &str, b: &str) {
@@ -188,17 +131,10 @@ impl Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn list(served: &Served) -> Cost {
+fn list(served: &Serving<'_>) -> Cost {
     served.spend(|| {
         for _ in 0..LISTINGS {
-            let mut stream = served.connect();
+            let mut stream = served.daemon.connect();
             stream.write_all(b"@RSYNCD: 32.0 sha512 md5\n#list\n").expect("it listens");
             let mut said = String::new();
             stream.read_to_string(&mut said).expect("it answers");
@@ -207,7 +143,7 @@ fn list(served: &Served) -> Cost {
     })
 }
 
-fn push_one(served: &Served) -> Cost {
+fn push_one(served: &Serving<'_>) -> Cost {
     served.empty("target");
     let cost = served.spend(|| {
         let file = served.folder.join("one");
@@ -221,7 +157,7 @@ fn push_one(served: &Served) -> Cost {
     cost
 }
 
-fn push(served: &Served) -> Cost {
+fn push(served: &Serving<'_>) -> Cost {
     served.empty("target");
     let cost = served.spend(|| served.client(&["-a", "source/", &served.url("target/")]));
     served.same_trees("source", "target");
@@ -229,7 +165,7 @@ fn push(served: &Served) -> Cost {
     cost
 }
 
-fn pull(served: &Served) -> Cost {
+fn pull(served: &Serving<'_>) -> Cost {
     served.empty("target");
     let cost = served.spend(|| served.client(&["-a", &served.url("source/"), "target/"]));
     served.same_trees("source", "target");
@@ -238,11 +174,11 @@ fn pull(served: &Served) -> Cost {
 }
 
 /// Clients that are in a module and say nothing more.
-fn idle(served: &Served) -> Cost {
-    served.rest();
+fn idle(served: &Serving<'_>) -> Cost {
+    served.daemon.rest();
     let open: Vec<TcpStream> = (0..IDLE)
         .map(|_| {
-            let mut stream = served.connect();
+            let mut stream = served.daemon.connect();
             let args = b"@RSYNCD: 31.0 md5\nopen\n--server\0--sender\0-re.iLsfxCIvu\0.\0open/\0\0";
             stream.write_all(args).expect("it listens");
             let mut said = Vec::new();
@@ -261,7 +197,7 @@ fn idle(served: &Served) -> Cost {
         })
         .collect();
     let mut cost = Cost::default();
-    for pid in served.processes() {
+    for pid in served.daemon.processes() {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let kib = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -271,7 +207,7 @@ fn idle(served: &Served) -> Cost {
         cost.private += kib("Private_Clean:") + kib("Private_Dirty:");
     }
     drop(open);
-    served.rest();
+    served.daemon.rest();
     cost
 }
 
@@ -317,9 +253,10 @@ pub fn run(driftless: &Path, runs: usize, names: &[String]) {
     }
     let folder = tempfile::Builder::new().prefix("serving-").tempdir().expect("a place in memory");
     prepare(folder.path());
-    let stock = Served::start(&mut Command::new("rsync"), folder.path());
-    let control = format!("--control={}", folder.path().join("control").display());
-    let ours = Served::start(Command::new(driftless).args(["daemon", &control]), folder.path());
+    let conf = folder.path().join("conf");
+    let stock = Serving { daemon: Served::stock(&conf), folder: folder.path() };
+    let ours = Served::ours(driftless, &conf, folder.path());
+    let ours = Serving { daemon: ours, folder: folder.path() };
     println!("{:52} {:>8} {:>8} {:>8}   ratio (goal)", "", "stock", "ours", "");
     for row in ROWS.iter().filter(wanted) {
         let (mut theirs, mut mine) = (Vec::new(), Vec::new());

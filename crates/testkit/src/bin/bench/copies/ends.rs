@@ -1,13 +1,12 @@
 //! The two ends of a session, in each combination of programs.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::copies::measure::{Spent, measure};
+use crate::served::Served;
 
 /// Which program is at which end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +17,7 @@ pub enum Cast {
     Ours,
     /// driftless calls a stock daemon.
     OurClient,
-    /// rsync calls driftless.
+    /// rsync calls a driftless daemon.
     OurServer,
 }
 
@@ -30,7 +29,7 @@ impl Cast {
             Self::Stock => "rsync",
             Self::Ours => "driftless",
             Self::OurClient => "driftless, rsync daemon",
-            Self::OurServer => "rsync, driftless server",
+            Self::OurServer => "rsync, driftless daemon",
         }
     }
 
@@ -99,9 +98,6 @@ impl Ends {
             root.display()
         );
         fs::write(folder.join("rsyncd.conf"), text).expect("the folder is ours");
-        let shell = folder.join("shell");
-        fs::write(&shell, "#!/bin/sh\nshift\nexec $*\n").expect("the folder is ours");
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("it is ours");
         Self { driftless, folder: folder.to_owned() }
     }
 
@@ -110,18 +106,19 @@ impl Ends {
     /// # Panics
     /// When it fails.
     pub fn run(&self, session: &Session<'_>) -> (Spent, Option<u64>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is there");
-        let port = listener.local_addr().expect("it is bound").port();
-        let by_daemon = session.way != Way::Local && !session.cast.our_server();
+        let conf = self.folder.join("rsyncd.conf");
+        let daemon = (session.way != Way::Local).then(|| match session.cast.our_server() {
+            true => Served::ours(&self.driftless, &conf, &self.folder),
+            false => Served::stock(&conf),
+        });
+        let cpu = || daemon.as_ref().map_or(Duration::ZERO, Served::cpu);
+        let port = daemon.as_ref().map_or(0, |daemon| daemon.port);
         let mut sent = None;
-        let spent = measure(|| {
+        let before = cpu();
+        let mut spent = measure(|| {
             for _ in 0..session.times {
                 let client = self.client(session, port).spawn().expect("the client can be started");
-                let daemon = by_daemon.then(|| self.daemon(&listener));
                 let output = client.wait_with_output().expect("it ends");
-                if let Some(mut daemon) = daemon {
-                    daemon.wait().expect("it ends");
-                }
                 let text = String::from_utf8_lossy(&output.stdout);
                 assert!(
                     output.status.success(),
@@ -132,6 +129,10 @@ impl Ends {
                 sent = wire_bytes(&text);
             }
         });
+        if let Some(daemon) = &daemon {
+            daemon.rest();
+        }
+        spent.cpu += cpu() - before;
         (spent, sent.filter(|_| session.way != Way::Local))
     }
 
@@ -145,12 +146,9 @@ impl Ends {
             false => Command::new("rsync"),
         };
         command.args(session.options).arg("--stats");
-        let remote = |path: &Path| match session.cast.our_server() {
-            true => format!("here:{}", path.display()),
-            false => {
-                let name = path.file_name().expect("below the module").to_string_lossy();
-                format!("rsync://127.0.0.1:{port}/m/{name}")
-            }
+        let remote = |path: &Path| {
+            let name = path.file_name().expect("below the module").to_string_lossy();
+            format!("rsync://127.0.0.1:{port}/m/{name}")
         };
         let (mut from, mut to) =
             (session.source.display().to_string(), session.target.display().to_string());
@@ -159,25 +157,11 @@ impl Ends {
             Way::Push => to = remote(session.target),
             Way::Pull => from = remote(session.source),
         }
-        if session.way != Way::Local && session.cast.our_server() {
-            command.arg("-e").arg(self.folder.join("shell"));
-            command.arg(format!("--rsync-path={} rsync", self.driftless.display()));
-        }
         if session.source.is_dir() {
             from.push('/');
         }
         command.arg(from).arg(to).stdin(Stdio::null()).stdout(Stdio::piped());
         command
-    }
-
-    /// Serves one session as inetd would.
-    fn daemon(&self, listener: &TcpListener) -> std::process::Child {
-        let (socket, _) = listener.accept().expect("the client calls");
-        let output = OwnedFd::from(socket.try_clone().expect("sockets can be cloned"));
-        let mut command = Command::new("rsync");
-        command.arg("--daemon").arg("--config").arg(self.folder.join("rsyncd.conf"));
-        command.stdin(OwnedFd::from(socket)).stdout(output).stderr(Stdio::null());
-        command.spawn().expect("rsync can be started")
     }
 }
 

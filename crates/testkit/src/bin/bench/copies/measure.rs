@@ -1,4 +1,4 @@
-//! What a run costs in all processes of both ends: time, processor time, memory.
+//! What a run costs in all processes that it starts: time, processor time, memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
     pub wall: Duration,
-    /// User and system time of all processes that were started and have ended.
+    /// User and system time.
     pub cpu: Duration,
     /// Sum of the largest resident sizes of all processes, in KiB.
     pub memory: u64,

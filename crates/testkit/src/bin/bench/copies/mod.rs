@@ -1,7 +1,6 @@
 //! `driftless rsync` beside rsync: each row in each cast, interleaved, medians.
 //!
-//! Where driftless serves, it is called through a remote shell that runs the command on this
-//! machine; stock servers are daemons on loopback. All trees are in memory.
+//! The other end is a daemon on loopback, of either program. All trees are in memory.
 
 mod ends;
 mod measure;
@@ -108,15 +107,10 @@ fn measure_row(row: &Row, choice: &Choice<'_>) {
 
 fn run_once(row: &Row, place: &Place, ends: &Ends, cast: Cast, way: Way) -> Outcome {
     (row.reset)(place);
-    let old = place.old();
-    let link_dest = format!(
-        "--link-dest={}",
-        match way {
-            Way::Local => old.display().to_string(),
-            _ if matches!(cast, Cast::Ours | Cast::OurServer) => old.display().to_string(),
-            _ => "../old".to_owned(),
-        }
-    );
+    let link_dest = match way {
+        Way::Local => format!("--link-dest={}", place.old().display()),
+        Way::Push | Way::Pull => "--link-dest=../old".to_owned(),
+    };
     let mut options: Vec<&str> = row.options.to_vec();
     if row.links {
         options.push(&link_dest);
