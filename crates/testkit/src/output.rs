@@ -7,7 +7,13 @@ use std::path::Path;
 pub fn normal(text: &str) -> String {
     // The time lines appear only where it took a millisecond; which blocks are found, and how
     // often in vain, is not a matter of the face.
-    let lines = text.lines().filter(|line| {
+    let all: Vec<&str> = text.lines().collect();
+    let is_heap = |line: Option<&&str>| line.is_some_and(|l| l.ends_with(" heap statistics:"));
+    let shown = all.iter().enumerate().filter(|(at, line)| {
+        // With a blank line before it.
+        !(is_heap(Some(*line)) || line.is_empty() && is_heap(all.get(at + 1)))
+    });
+    let lines = shown.map(|(_, line)| *line).filter(|line| {
         let times = line.contains("File list ") && line.contains(" time:");
         // The original's processes also complain about each other's end.
         let kin = line.contains("received SIGUSR1")
@@ -17,7 +23,7 @@ pub fn normal(text: &str) -> String {
         let heap = line.starts_with("  ") && line.contains(":  ") && line.ends_with(')');
         !times && !kin && !heap && !line.starts_with("total: matches=")
     });
-    let lines = lines.filter(|line| !line.ends_with(" heap statistics:")).map(|line| {
+    let lines = lines.map(|line| {
         if line.contains("B/s") && line.contains('%') {
             let (states, texts): (Vec<&str>, Vec<&str>) = line.split('\r').map(apart).unzip();
             let mut states: Vec<String> = states.into_iter().map(without_rate).collect();

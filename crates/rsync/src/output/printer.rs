@@ -69,6 +69,8 @@ pub struct Printer {
     list_open: bool,
     /// Its end is to be told.
     list_begun: bool,
+    /// How long it is by now stands on a line without an end.
+    list_counts: bool,
     /// The first list is the whole.
     whole_list: bool,
     /// A line of progress stands there without its end, with so many characters.
@@ -107,6 +109,7 @@ impl Printer {
             stop,
             list_open: false,
             list_begun: false,
+            list_counts: false,
             whole_list: false,
             progress_len: 0,
             untransferred: (0, 0),
@@ -142,7 +145,9 @@ impl Printer {
             self.write(b"\n");
         }
         let _ = self.streams.out.flush();
-        let mut line = Vec::with_capacity(text.len() + 1);
+        let mut line = Vec::with_capacity(text.len() + 2);
+        // There, too, where the two are not the same (seen).
+        line.extend(std::mem::take(&mut self.list_counts).then_some(b'\n'));
         escape::put(&mut line, text, self.streams.charset);
         line.push(b'\n');
         let _ = self.streams.err.write_all(&line);
@@ -237,6 +242,7 @@ impl Printer {
     /// Ends what stands on the line without an end.
     fn break_line(&mut self) {
         if std::mem::take(&mut self.progress_len) > 0 || std::mem::take(&mut self.list_open) {
+            self.list_counts = false;
             self.write(b"\n");
         }
     }
@@ -426,26 +432,28 @@ impl Report for Printer {
             ListProgress::Started { incremental: false, direction } => {
                 let act = if direction == Direction::Sent { "building" } else { "receiving" };
                 self.write(format!("{act} file list ... ").as_bytes());
-                (self.list_open, self.list_begun) = (true, true);
+                (self.list_open, self.list_begun, self.list_counts) = (true, true, true);
                 if level > 1 && direction == Direction::Sent {
                     self.break_line();
+                    self.list_counts = true;
                     self.write(b" 0 files...\r");
                 }
             }
             ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
             ListProgress::Counted(count) if level > 1 && count % 100 == 0 => {
                 self.break_line();
+                self.list_counts = true;
                 self.write(format!(" {count} files...\r").as_bytes());
             }
             ListProgress::Counted(_) => {}
             ListProgress::Complete(count) if level > 1 => {
-                self.list_open = false;
+                (self.list_open, self.list_counts) = (false, false);
                 let files = if count == 1 { "file" } else { "files" };
                 self.write(format!("{count} {files} to consider\n").as_bytes());
             }
             ListProgress::Complete(_) => {
                 if std::mem::take(&mut self.list_begun) {
-                    self.list_open = false;
+                    (self.list_open, self.list_counts) = (false, false);
                     self.write(b"done\n");
                 }
             }

@@ -211,6 +211,7 @@ pub const MORE: &[&str] = &[
     "-a --mkpath ENDS:s/,deep/er/d",
     "-a --insecure-links ENDS:s/,foreign/new",
     "-a --write-devices ENDS:s/kinds/object.o,d/kinds/null",
+    "-a -T nosuch",
     "-a -e /bin/false",
     "-a --rsync-path=/bin/false",
     "-avv --numeric-ids",

@@ -45,6 +45,12 @@ impl Setup {
         protocol < 30 && options.checksum_choice.is_none()
     }
 
+    /// Whether the seed goes before the data of a block with MD5; before protocol 30 it does, though
+    /// nothing was agreed on (seen).
+    pub(crate) fn seeds_blocks_first(&self) -> bool {
+        self.compat.checksum_seed_fix() || self.protocol < 30
+    }
+
     /// The kind of the digests in the lists, where there are any that tell people something.
     pub(crate) fn readable_list_digests(&self, options: &TransferOptions) -> Option<ChecksumKind> {
         (options.update.checksum && !self.seeds_files).then_some(self.list_checksum)

@@ -4,6 +4,7 @@
 use std::io;
 use std::rc::Rc;
 
+use driftless_fs::xattr::Of;
 use driftless_proto::item::ItemFlags;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
@@ -107,7 +108,11 @@ impl Session<'_> {
                 };
             let level = match same {
                 false => Level::Exists,
-                true if self.likeness.lacking(entry, &meta).is_empty() => Level::Everything,
+                true if self.likeness.lacking(entry, &meta).is_empty()
+                    && self.extras_in(entry, &folder, Of::Entry(leaf_of(name)), &meta) == 0 =>
+                {
+                    Level::Everything
+                }
                 true => Level::Content,
             };
             if best.as_ref().is_none_or(|(_, _, known)| level > *known) {

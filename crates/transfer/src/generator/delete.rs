@@ -381,10 +381,14 @@ impl Session<'_> {
 
     /// Removes something that is no directory and in the way of one.
     pub(crate) fn remove_other(&mut self, name: &[u8]) -> bool {
+        let keeps = self.options.write.backup.is_some();
         if self.is_dry() {
+            if keeps {
+                self.tell_backup(name);
+            }
             return true;
         }
-        if self.options.write.backup.is_some() {
+        if keeps {
             return self.move_to_backup(name);
         }
         let removed = self

@@ -257,7 +257,11 @@ impl Session<'_> {
 
     /// Opens the directories for temporaries, backups, partial files and alternates.
     fn open_others(&mut self, destination: &mut Destination) -> Result<(), PushError> {
-        let base = PathBuf::from(OsStr::from_bytes(&destination.shown));
+        // Who only lists does not go there.
+        let base = match self.lists_only() {
+            true => absolute(b"."),
+            false => PathBuf::from(OsStr::from_bytes(&destination.shown)),
+        };
         let below = |dir: &[u8]| base.join(OsStr::from_bytes(dir));
         if let Some(dir) = &self.options.temp_dir {
             let opened = self.open_other(&below(dir));

@@ -133,13 +133,23 @@ impl Session<'_> {
             return 0;
         }
         let Some((folder, of)) = self.place_of(name) else { return 0 };
-        let of = of.as_deref().map_or(Of::Dir, Of::Entry);
+        self.extras_in(entry, &folder, of.as_deref().map_or(Of::Dir, Of::Entry), present)
+    }
+
+    /// Likewise, of an object in any directory.
+    pub(super) fn extras_in(
+        &self,
+        entry: &Entry,
+        folder: &Folder,
+        of: Of<'_>,
+        present: &Meta,
+    ) -> u16 {
         let mut flags = 0;
         let acls = entry.acl.is_some() && present.kind != Kind::Symlink;
-        if acls && self.acls_differ(entry, &folder, of, Some(present.mode)) {
+        if acls && self.acls_differ(entry, folder, of, Some(present.mode)) {
             flags |= ItemFlags::REPORT_ACL;
         }
-        if entry.xattrs.is_some() && self.xattrs_differ(entry, &folder, of) {
+        if entry.xattrs.is_some() && self.xattrs_differ(entry, folder, of) {
             flags |= ItemFlags::REPORT_XATTR;
         }
         flags

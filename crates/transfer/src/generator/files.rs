@@ -88,7 +88,7 @@ impl Session<'_> {
             match self.take_from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
                 Some(found) if found.settled && self.compares_alternates() => {
                     // Nothing is here that others could be linked to: each is compared.
-                    self.give_up_group(number, at);
+                    self.settle_member(number, at, entry);
                     self.acknowledge(ndx);
                     return Ok(());
                 }
@@ -297,7 +297,7 @@ impl Session<'_> {
                     // Its time becomes that of the transfer.
                     flags |= ItemFlags::REPORT_TIME;
                 }
-                if self.options.update.checksum {
+                if self.options.update.checksum && !redo {
                     flags |= ItemFlags::REPORT_CHANGE;
                 }
             }

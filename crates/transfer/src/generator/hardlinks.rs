@@ -38,6 +38,8 @@ struct Group {
     /// Members that are listed and whose turn has not come.
     ahead: u32,
     waiting: Vec<Waiting>,
+    /// Members that are not here because an alternate directory has them (`--compare-dest`).
+    settled: Vec<Waiting>,
     /// A member acts for the group.
     busy: bool,
     /// A member that is in place.
@@ -109,7 +111,8 @@ impl Session<'_> {
             group.busy = true;
             return Membership::Acts;
         }
-        let waiting = Waiting { list: number, at, early: group.done.is_none() && !group.busy };
+        let early = group.done.is_none() && !group.busy;
+        let waiting = Waiting { list: number, at, early, settled: false };
         if group.done.is_some() {
             self.linkable.push_back(waiting);
         } else {
@@ -133,6 +136,19 @@ impl Session<'_> {
         if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
             group.done = Some(name);
             self.linkable.extend(group.waiting.drain(..));
+            self.linkable.extend(group.settled.drain(..));
+        }
+    }
+
+    /// A member need not be here; where another one comes all the same, it is linked to that (seen).
+    pub(crate) fn settle_member(&mut self, number: usize, at: usize, entry: &Entry) {
+        if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
+            group.busy = false;
+            // Who waits does so for the last one.
+            if group.ahead == 0 && group.done.is_none() {
+                self.linkable.extend(group.waiting.pop());
+            }
+            group.settled.push(Waiting { list: number, at, early: false, settled: true });
         }
     }
 
@@ -181,7 +197,9 @@ impl Session<'_> {
         let ndx = list.ndx(waiting.at);
         self.link_to(entry, ndx, &done, waiting.early);
         self.acknowledge(ndx);
-        self.finish_item(waiting.list);
+        if !waiting.settled {
+            self.finish_item(waiting.list);
+        }
         Ok(())
     }
 

@@ -61,7 +61,7 @@ impl Session<'_> {
     pub(crate) fn go_on_summing(&mut self) {
         let Some(mut summing) = self.summing.take() else { return };
         let (strong, seed) = (self.strong(), self.setup.seed);
-        let seed_first = self.setup.compat.checksum_seed_fix();
+        let seed_first = self.setup.seeds_blocks_first();
         let layout = summing.layout;
         let head = head_of(&layout);
         let Some(first) = layout.range(summing.next) else { return };

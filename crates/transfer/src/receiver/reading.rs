@@ -224,6 +224,9 @@ impl Session<'_> {
                         }
                     }
                     entries.push(entry);
+                    if entries.len().is_multiple_of(100) && self.lists.entry_count == 0 {
+                        self.report.listing(ListProgress::Counted(entries.len() as u64));
+                    }
                 }
                 Ok(ListItem::End { io_error }) => break Some(io_error),
                 Err(Decode::Incomplete) => break None,
@@ -285,9 +288,6 @@ impl Session<'_> {
             .add(entries, directory, chain.is_some().then_some(kept))
             .map_err(|bad| self.bad_list(&bad))?;
         self.note_hard_links(number)?;
-        if self.options.talk.info.flist >= 2 {
-            self.report.listing(ListProgress::Counted(self.lists.entry_count));
-        }
         if self.lists_incremental() {
             return Ok(());
         }
@@ -354,7 +354,9 @@ impl Session<'_> {
 
     /// The end of a list tells of errors at the source: the lists before it were complete.
     fn add_list_error(&mut self, bits: u32) {
-        if bits & 1 != 0 && self.ending.io_error & 1 == 0 && self.lists_incremental() {
+        // With hard links the original looks ahead before it does anything.
+        let goes_ahead = self.lists_incremental() && !self.options.hard_links;
+        if bits & 1 != 0 && self.ending.io_error & 1 == 0 && goes_ahead {
             self.unsound_from = self.lists.next_first();
         }
         self.add_io_error(bits);

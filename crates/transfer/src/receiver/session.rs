@@ -98,6 +98,8 @@ pub(crate) struct Waiting {
     pub(crate) at: usize,
     /// Its turn came before the other one was in place.
     pub(crate) early: bool,
+    /// It needs nothing unless another one is transferred after all, and no list waits for it.
+    pub(crate) settled: bool,
 }
 
 pub(crate) struct Session<'a> {

@@ -109,7 +109,7 @@ impl Answerer {
             kind: setup.checksum,
             strong: strong(setup.checksum),
             seed: setup.seed,
-            seed_first: setup.compat.checksum_seed_fix(),
+            seed_first: setup.seeds_blocks_first(),
             seeds_files: setup.seeds_files,
             shows_blocks: setup.compression == Compression::Zlib,
         }
