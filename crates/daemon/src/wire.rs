@@ -23,6 +23,9 @@ pub(crate) enum WireError {
 /// Most bytes of one value.
 const MAX_INPUT_LEN: usize = 4 << 20;
 
+/// Room for what one read may bring, at least.
+const READ_SIZE: usize = 8192;
+
 /// Longest wait between two looks at the clock.
 const GLANCE: Duration = Duration::from_secs(3600);
 
@@ -74,14 +77,12 @@ impl Wire {
                 limit,
             }));
         }
-        let mut buffer = [0; 8192];
         loop {
-            match self.stream()?.read(&mut buffer) {
+            self.input.reserve(READ_SIZE);
+            let Some(stream) = &self.stream else { return Err(WireError::Closed) };
+            match stream.read_on(&mut self.input) {
                 Ok(0) => return Err(WireError::Closed),
-                Ok(len) => {
-                    self.input.extend_from_slice(&buffer[..len]);
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_gone(&error) => return Err(WireError::Closed),

@@ -28,8 +28,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest wait for the peer's end of a session that we gave up.
 const ABANDON_LIMIT: Duration = Duration::from_secs(2);
 
-/// Bytes asked of the socket at once.
-const READ_SIZE: usize = 64 * 1024;
+/// Room for what one read may bring, at least.
+const READ_SIZE: usize = 128 * 1024;
 
 /// What one read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,6 @@ pub(crate) struct Link {
     pub(crate) output: Mux,
     /// Read and not yet taken.
     pub(crate) input: Vec<u8>,
-    /// Where reads end up at first.
-    scratch: Box<[u8]>,
     /// The peer closed its side, or the connection broke.
     ended: bool,
     rate: Option<Rate>,
@@ -89,8 +87,7 @@ impl Link {
         Self {
             stream,
             output: Mux::new(),
-            input: Vec::with_capacity(16 * 1024),
-            scratch: vec![0; READ_SIZE].into(),
+            input: Vec::new(),
             ended: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
             record: None,
@@ -271,16 +268,16 @@ impl Link {
             }
             self.keep_alive();
             self.write_some()?;
+            self.check(cancelled)?;
+            // Much comes without a wait in between.
+            if let Some(received) = self.read_some()? {
+                return Ok(received);
+            }
             let mut interests = PollFlags::IN;
             if self.pending() > 0 {
                 interests |= PollFlags::OUT;
             }
-            let ready = self.wait(interests, cancelled)?;
-            if ready.contains(PollFlags::IN)
-                && let Some(received) = self.read_some()?
-            {
-                return Ok(received);
-            }
+            self.wait(interests, cancelled)?;
         }
     }
 
@@ -347,21 +344,25 @@ impl Link {
         self.read_some()
     }
 
+    /// Whether the session may go on, at the time that it returns.
+    fn check(&self, cancelled: &dyn Fn() -> bool) -> Result<Instant, PushError> {
+        if cancelled() {
+            return Err(PushError::Cancelled);
+        }
+        let now = Instant::now();
+        let is_late = self.deadline.is_some_and(|at| at <= now);
+        if is_late || self.timeout.is_some_and(|limit| now - self.last_progress >= limit) {
+            return Err(PushError::Timeout { phase: self.phase });
+        }
+        Ok(now)
+    }
+
     fn wait(
         &mut self,
         interests: PollFlags,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<PollFlags, PushError> {
-        if cancelled() {
-            return Err(PushError::Cancelled);
-        }
-        let now = Instant::now();
-        if self.deadline.is_some_and(|at| at <= now) {
-            return Err(PushError::Timeout { phase: self.phase });
-        }
-        if self.timeout.is_some_and(|limit| now - self.last_progress >= limit) {
-            return Err(PushError::Timeout { phase: self.phase });
-        }
+        let now = self.check(cancelled)?;
         let mut wait = CANCEL_POLL;
         if let Some(rate) = &mut self.rate
             && interests.contains(PollFlags::OUT)
@@ -422,16 +423,19 @@ impl Link {
 
     /// Reads what is there; `None` when nothing is.
     fn read_some(&mut self) -> Result<Option<Received>, PushError> {
-        match self.stream.read(&mut self.scratch) {
+        self.input.reserve(READ_SIZE);
+        match self.stream.read_on(&mut self.input) {
             Ok(0) => {
                 self.ended = true;
                 Ok(Some(Received::End))
             }
             Ok(len) => {
-                self.input.extend_from_slice(&self.scratch[..len]);
                 self.bytes_received += len as u64;
                 self.last_progress = Instant::now();
-                self.stream.acknowledge();
+                // A peer that sends much does not wait for it.
+                if len < READ_SIZE {
+                    self.stream.acknowledge();
+                }
                 Ok(Some(Received::Bytes))
             }
             Err(error) if is_broken(&error) => {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use socket2::{SockRef, Socket};
@@ -73,15 +74,15 @@ impl Stream {
         self.writer.as_ref().unwrap_or(&self.reader).as_fd()
     }
 
-    /// Reads what is there.
+    /// Reads what is there, as far as `buffer` has room behind what it holds.
     ///
     /// # Errors
     /// `WouldBlock` when nothing is.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read_on(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         if self.blocks && self.wait(PollFlags::IN, Duration::ZERO)?.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(rustix::io::read(&self.reader, buffer)?)
+        Ok(rustix::io::read(&self.reader, spare_capacity(buffer))?)
     }
 
     /// Writes what there is room for.
