@@ -11,8 +11,8 @@ use driftless_proto::sums::{SumHead, put_block};
 
 use crate::receiver::Session;
 
-/// Bytes that are summed at once.
-const PIECE: usize = 1024 * 1024;
+/// Bytes that are summed at once: they stay in the processor's cache in between.
+const PIECE: usize = 128 * 1024;
 
 /// A basis whose sums are being written.
 pub(crate) struct Summing {
@@ -73,16 +73,16 @@ impl Session<'_> {
             true => end,
             false => first.start + whole.max(1) * u64::from(layout.block_len()),
         };
-        room.clear();
         room.resize((end - first.start) as usize, 0);
         let mut filled = 0;
         while filled < room.len() {
-            // Where the file ends early, the sums of zeros match nothing that matters.
             match summing.file.read_at(first.start + filled as u64, &mut room[filled..]) {
                 Ok(0) | Err(_) => break,
                 Ok(count) => filled += count,
             }
         }
+        // Where the file ends early, the sums of zeros match nothing that matters.
+        room[filled..].fill(0);
         let next = &mut summing.next;
         self.wire.link.output.append(|out| {
             for block in room.chunks(layout.block_len() as usize) {
@@ -91,7 +91,6 @@ impl Session<'_> {
                 *next += 1;
             }
         });
-        room.clear();
         self.room = room;
         if summing.next < layout.count() {
             self.summing = Some(summing);
