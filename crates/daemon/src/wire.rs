@@ -79,7 +79,7 @@ impl Wire {
         }
         loop {
             self.input.reserve(READ_SIZE);
-            let stream = self.stream.as_ref().ok_or(WireError::Closed)?;
+            let Some(stream) = &self.stream else { return Err(WireError::Closed) };
             match stream.read_on(&mut self.input) {
                 Ok(0) => return Err(WireError::Closed),
                 Ok(_) => return Ok(()),

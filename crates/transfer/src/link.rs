@@ -271,16 +271,16 @@ impl Link {
             }
             self.keep_alive();
             self.write_some()?;
+            self.check(cancelled)?;
+            // Much comes without a wait in between.
+            if let Some(received) = self.read_some()? {
+                return Ok(received);
+            }
             let mut interests = PollFlags::IN;
             if self.pending() > 0 {
                 interests |= PollFlags::OUT;
             }
-            let ready = self.wait(interests, cancelled)?;
-            if ready.contains(PollFlags::IN)
-                && let Some(received) = self.read_some()?
-            {
-                return Ok(received);
-            }
+            self.wait(interests, cancelled)?;
         }
     }
 
@@ -355,21 +355,25 @@ impl Link {
         self.read_some()
     }
 
+    /// Whether the session may go on, at the time that it returns.
+    fn check(&self, cancelled: &dyn Fn() -> bool) -> Result<Instant, PushError> {
+        if cancelled() {
+            return Err(PushError::Cancelled);
+        }
+        let now = Instant::now();
+        let is_late = self.deadline.is_some_and(|at| at <= now);
+        if is_late || self.timeout.is_some_and(|limit| now - self.last_progress >= limit) {
+            return Err(PushError::Timeout { phase: self.phase });
+        }
+        Ok(now)
+    }
+
     fn wait(
         &mut self,
         interests: PollFlags,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<PollFlags, PushError> {
-        if cancelled() {
-            return Err(PushError::Cancelled);
-        }
-        let now = Instant::now();
-        if self.deadline.is_some_and(|at| at <= now) {
-            return Err(PushError::Timeout { phase: self.phase });
-        }
-        if self.timeout.is_some_and(|limit| now - self.last_progress >= limit) {
-            return Err(PushError::Timeout { phase: self.phase });
-        }
+        let now = self.check(cancelled)?;
         let mut wait = CANCEL_POLL;
         if let Some(rate) = &mut self.rate
             && interests.contains(PollFlags::OUT)

@@ -232,7 +232,8 @@ impl Session<'_> {
         let Some(entry) = answer.list.entries.get(answer.pending.at) else {
             return Incoming::new(Target::Nowhere, *layout, self.file_sum(), Vec::new());
         };
-        let room = std::mem::take(&mut self.room);
+        let mut room = std::mem::take(&mut self.room);
+        room.clear();
         let target = match answer.purpose {
             Purpose::File => self.open_target(entry, &answer.pending).unwrap_or(Target::Nowhere),
             Purpose::Record | Purpose::Nothing => Target::Nowhere,

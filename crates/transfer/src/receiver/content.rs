@@ -14,8 +14,8 @@ use driftless_fs::{NewFile, SourceFile};
 
 use crate::handover::Handed;
 
-/// Bytes that are collected before they are written.
-const BUFFER_LEN: usize = 256 * 1024;
+/// Bytes that are collected before they are written: they stay in the processor's cache until then.
+const BUFFER_LEN: usize = 128 * 1024;
 
 /// Zeros of this length, aligned to it, become a hole.
 const HOLE: usize = 4096;
@@ -281,7 +281,9 @@ impl Basis {
     fn read(&mut self, start: u64, len: usize) -> Option<&[u8]> {
         let window_end = self.window_start + self.window.len() as u64;
         if start < self.window_start || start + len as u64 > window_end || self.is_target {
-            let wanted = if self.is_target { len } else { len.max(BUFFER_LEN) };
+            let rest = self.file.opened().size.saturating_sub(start);
+            let most = usize::try_from(rest).unwrap_or(BUFFER_LEN).min(BUFFER_LEN);
+            let wanted = if self.is_target { len } else { len.max(most) };
             self.window.resize(wanted, 0);
             self.window_start = start;
             let mut filled = 0;

@@ -14,8 +14,11 @@ use driftless_fs::SourceFile;
 use crate::driver::Content;
 use crate::handover::Handed;
 
-/// Bytes read at once.
-const CHUNK_LEN: usize = 256 * 1024;
+/// Bytes read at once: they stay in the processor's cache until they are sent.
+const CHUNK_LEN: usize = 128 * 1024;
+
+/// Longest content that is handed over in memory.
+const IN_MEMORY_LEN: u64 = 256 * 1024;
 
 thread_local! {
     /// The buffer of the last content, for the next one.
@@ -89,7 +92,7 @@ impl Content for Reading {
 
     fn hand_over(&mut self) -> io::Result<Option<Handed>> {
         let Opened::File(file) = &self.file else { return Ok(None) };
-        if self.len > CHUNK_LEN as u64 {
+        if self.len > IN_MEMORY_LEN {
             return Ok(Some(Handed::File(Arc::clone(file), self.len)));
         }
         let mut bytes = Vec::new();
