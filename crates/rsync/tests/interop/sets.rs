@@ -212,6 +212,7 @@ pub const MORE: &[&str] = &[
     "-a --insecure-links ENDS:s/,foreign/new",
     "-a --write-devices ENDS:s/kinds/object.o,d/kinds/null",
     "-a -T nosuch",
+    "-av --delay-updates",
     "-a -e /bin/false",
     "-a --rsync-path=/bin/false",
     "-avv --numeric-ids",

@@ -263,6 +263,20 @@ impl Session<'_> {
             false => PathBuf::from(OsStr::from_bytes(&destination.shown)),
         };
         let below = |dir: &[u8]| base.join(OsStr::from_bytes(dir));
+        if let Some(alternates) = &self.options.update.alternates {
+            let option = alternates.kind.option();
+            for dir in &alternates.dirs {
+                let opened = self.open_other(&below(dir));
+                if opened.is_err() {
+                    let path = below(dir);
+                    let start = format!("{option} arg does not exist: ");
+                    let text = [start.as_bytes(), path.as_os_str().as_bytes()].concat();
+                    self.say(Level::Warning, text);
+                }
+                let folders = opened.ok().map(|root| Folders::new(root, Follow::Nothing));
+                destination.alternates.push(folders);
+            }
+        }
         if let Some(dir) = &self.options.temp_dir {
             let opened = self.open_other(&below(dir));
             destination.temp_dir = Some(opened.map_err(|FsError::Open { path, source }| {
@@ -292,20 +306,6 @@ impl Session<'_> {
                 return Err(PushError::Fatal { text, exit: 1 });
             }
             destination.backup = Some(path);
-        }
-        if let Some(alternates) = &self.options.update.alternates {
-            let option = alternates.kind.option();
-            for dir in &alternates.dirs {
-                let opened = self.open_other(&below(dir));
-                if opened.is_err() {
-                    let path = below(dir);
-                    let start = format!("{option} arg does not exist: ");
-                    let text = [start.as_bytes(), path.as_os_str().as_bytes()].concat();
-                    self.say(Level::Warning, text);
-                }
-                let folders = opened.ok().map(|root| Folders::new(root, Follow::Nothing));
-                destination.alternates.push(folders);
-            }
         }
         Ok(())
     }
