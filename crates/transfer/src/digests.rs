@@ -2,12 +2,12 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use driftless_delta::FileSum;
 use driftless_fs::SourceFile;
 use driftless_proto::setup::ChecksumKind;
 
+use crate::beside::both;
 use crate::sender::answer::strong;
 
 /// Bytes read at once.
@@ -56,17 +56,12 @@ pub(crate) fn of_all<T: Sync>(
             done.push((at, open(file).and_then(|file| of(&file, kind, &mut room)).ok()));
         }
     };
-    let done = match len >= PARALLEL_LEN && files.len() > 1 {
-        false => work(),
-        true => thread::scope(|scope| {
-            let second = scope.spawn(work);
-            let mut done = work();
-            done.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            done
-        }),
+    let (first, second) = match len >= PARALLEL_LEN && files.len() > 1 {
+        false => (work(), Vec::new()),
+        true => both(work, work),
     };
     let mut digests = vec![None; files.len()];
-    for (at, digest) in done {
+    for (at, digest) in first.into_iter().chain(second) {
         digests[at] = digest;
     }
     digests

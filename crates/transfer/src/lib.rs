@@ -9,6 +9,7 @@
 //! Nothing here parses a command line, prints or exits; texts of the peer go to the [`Driver`].
 
 mod attempt;
+mod beside;
 mod charset;
 pub mod chmod;
 pub mod connect;

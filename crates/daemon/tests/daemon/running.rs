@@ -6,8 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use driftless_testkit::peer::free_port;
-use driftless_testkit::plant::executable;
-use rustix::process::{Pid, Signal, kill_process};
+use driftless_testkit::plant::{executable, noise};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::pair::{Daemon, Pair, plant, program, soon};
 
@@ -291,4 +291,40 @@ fn metrics_are_told_over_http_where_the_operator_says() {
     drop(silent);
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_session_whose_user_may_have_no_more_threads_does_all_by_itself() {
+    let conf = "[w]\npath = @ROOT@/w\nuid = 65534\ngid = 65534\nread only = no\nuse chroot = no\n";
+    let daemon = Daemon::ours(conf, |root| {
+        for (tree, salt) in [("src", 0), ("w", 1)] {
+            fs::create_dir(root.join(tree)).unwrap();
+            // As long as what two threads share.
+            fs::write(root.join(tree).join("long"), noise(salt, 9 << 20)).unwrap();
+            for file in 0..3 {
+                let content = noise(file + salt, 1 << 20);
+                fs::write(root.join(tree).join(format!("f{file}")), content).unwrap();
+            }
+        }
+        for gone in ["w/gone1/deep", "w/gone2/deep"] {
+            fs::create_dir_all(root.join(gone)).unwrap();
+        }
+        let nobody = Command::new("chown").args(["-R", "65534:65534"]).arg(root.join("w")).status();
+        assert!(nobody.unwrap().success());
+    });
+    let pid = Pid::from_raw(daemon.child.id() as i32).unwrap();
+    prlimit(Some(pid), Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+    let done = daemon.client(&["-rc", "--delete", "src/", "@URL@/w/"]);
+    assert_eq!((done.code, done.err), (0, vec![]));
+    let names = |tree: &str| {
+        let all = fs::read_dir(daemon.path(tree)).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut all: Vec<_> = all.collect();
+        all.sort();
+        all
+    };
+    assert_eq!(names("w"), names("src"));
+    for name in names("src") {
+        let read = |tree: &str| fs::read(daemon.path(tree).join(&name)).unwrap();
+        assert!(read("w") == read("src"), "{name:?}");
+    }
 }

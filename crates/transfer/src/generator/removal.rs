@@ -4,12 +4,12 @@
 //! removed it. What does not is left to [`Session::delete`], which knows what to say.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use driftless_fs::Folder;
 use driftless_tree::Kind;
 
 use super::delete::{join, last_first};
+use crate::beside::both;
 use crate::error::PushError;
 use crate::receiver::Session;
 use crate::receiver::lists::leaf_of;
@@ -74,14 +74,9 @@ fn remove(folder: &Folder, names: &[(Vec<u8>, Kind)]) -> Vec<Removed> {
             done.push((at, removed));
         }
     };
-    let done = thread::scope(|scope| {
-        let second = scope.spawn(work);
-        let mut done = work();
-        done.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        done
-    });
+    let (first, second) = both(work, work);
     let mut all = vec![Removed::new(); names.len()];
-    for (at, removed) in done {
+    for (at, removed) in first.into_iter().chain(second) {
         all[at] = removed;
     }
     all

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 use std::rc::Rc;
-use std::thread;
 
 use driftless_delta::layout::{MAX_BLOCK_LEN, strong_len};
 use driftless_delta::rolling::Rolling;
@@ -11,6 +10,7 @@ use driftless_delta::{Layout, Strong};
 use driftless_fs::SourceFile;
 use driftless_proto::sums::{SumHead, put_block};
 
+use crate::beside::both;
 use crate::receiver::Session;
 
 /// Bytes that are read at once: they stay in the processor's cache while they are summed.
@@ -140,16 +140,13 @@ impl Work<'_> {
     /// As [`Work::put`], the second half by another thread.
     fn put_by_two(&self, blocks: Range<u32>, room: &mut Vec<u8>, out: &mut Vec<u8>) {
         let middle = blocks.start + (blocks.end - blocks.start) / 2;
-        thread::scope(|scope| {
-            let second = scope.spawn(|| {
-                let mut sums = Vec::new();
-                self.put(middle..blocks.end, &mut Vec::new(), &mut sums);
-                sums
-            });
-            self.put(blocks.start..middle, room, out);
-            let sums = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            out.extend_from_slice(&sums);
-        });
+        let second = || {
+            let mut sums = Vec::new();
+            self.put(middle..blocks.end, &mut Vec::new(), &mut sums);
+            sums
+        };
+        let ((), sums) = both(|| self.put(blocks.start..middle, room, out), second);
+        out.extend_from_slice(&sums);
     }
 }
 
