@@ -31,6 +31,9 @@ const ABANDON_LIMIT: Duration = Duration::from_secs(2);
 /// Room for what one read may bring, at least.
 const READ_SIZE: usize = 128 * 1024;
 
+/// The same during the handshake: a session that waits there has no large buffer.
+const HANDSHAKE_READ_SIZE: usize = 4 * 1024;
+
 /// What one read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
@@ -53,6 +56,7 @@ pub(crate) struct Link {
     pub(crate) output: Mux,
     /// Read and not yet taken.
     pub(crate) input: Vec<u8>,
+    read_size: usize,
     /// The peer closed its side, or the connection broke.
     ended: bool,
     /// It did so without having read all that was sent to it.
@@ -90,6 +94,7 @@ impl Link {
             stream,
             output: Mux::new(),
             input: Vec::new(),
+            read_size: HANDSHAKE_READ_SIZE,
             ended: false,
             reset: false,
             rate: bwlimit.map(|limit| Rate::new(limit, now)),
@@ -111,6 +116,7 @@ impl Link {
     /// The handshake is over: from now on only silence ends the session, and we break ours.
     pub(crate) fn start_frames(&mut self) {
         self.framed = true;
+        self.read_size = READ_SIZE;
         self.deadline = None;
         self.phase = "during the transfer";
     }
@@ -434,7 +440,7 @@ impl Link {
 
     /// Reads what is there; `None` when nothing is.
     fn read_some(&mut self) -> Result<Option<Received>, PushError> {
-        self.input.reserve(READ_SIZE);
+        self.input.reserve(self.read_size);
         match self.stream.read_on(&mut self.input) {
             Ok(0) => {
                 self.ended = true;
