@@ -57,6 +57,12 @@ fn group(text: &[u8]) -> Option<u32> {
     Group::from_name(text).ok().flatten().map(|group| group.gid.as_raw())
 }
 
+/// Has the system's library read what it needs to find users and groups. Copies of this process
+/// need not.
+pub(crate) fn prepare_lookups() {
+    let _ = (user(b"root"), group(b"root"));
+}
+
 impl Ids {
     /// Of the values of `uid` and `gid`, empty where nothing was said.
     pub(crate) fn find(uid: &[u8], gid: &[u8]) -> Result<Self, BadIds> {

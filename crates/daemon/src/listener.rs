@@ -41,6 +41,7 @@ use crate::door::{Door, Step};
 use crate::greet::{listing, opening};
 use crate::hosts;
 use crate::http;
+use crate::identity;
 use crate::log::{Log, Weight};
 use crate::names::Names;
 use crate::peer::{Peer, UNKNOWN, find_name};
@@ -147,6 +148,7 @@ impl Listener {
         log: Log,
         zone: TimeZone,
     ) -> io::Result<Self> {
+        identity::prepare_lookups();
         let (signals, wake) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
