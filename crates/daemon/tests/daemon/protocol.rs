@@ -95,6 +95,28 @@ fn sums_outside_their_range_end_a_pull() {
 }
 
 #[test]
+fn blocks_that_all_seem_to_match_hold_nobody_up() {
+    let daemon = Daemon::ours(OPEN, |root| {
+        fs::create_dir(root.join("w")).unwrap();
+        fs::write(root.join("w/same"), vec![b'x'; 300_000]).unwrap();
+    });
+    // The rolling sum of each 700 bytes of it, with a digest that none of them has. Each place of the
+    // file would be compared with each block.
+    let (block_len, count) = (700u32, 200_000u32);
+    let sum = u32::from(b'x') * block_len;
+    let weighted = u32::from(b'x') * (block_len * (block_len + 1) / 2);
+    let rolling = (sum & 0xffff) | weighted << 16;
+    let head = SumHead { count, block_len, strong_len: 16, remainder: 0 };
+    let mut script = pull().answer(1, CONTENT).head(head);
+    for number in 0..u128::from(count) {
+        script = script.raw(&rolling.to_le_bytes()).raw(&number.to_le_bytes());
+    }
+    // All of it is read and sent; then the client is missed.
+    let (text, code) = log_of(&daemon, &[agreed(PULL), framed(&script.data)].concat());
+    assert!(code == 12 && text.contains("send same"), "{text}");
+}
+
+#[test]
 fn numbers_of_nothing_end_a_pull() {
     let place = Place::new();
     for script in [
