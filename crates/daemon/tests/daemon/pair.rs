@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use driftless_testkit::compare::{CompareOptions, differences};
 use driftless_testkit::peer::{free_port, write_private};
-use driftless_testkit::plant::set_mtime;
+use driftless_testkit::plant::age;
 use driftless_testkit::wait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
@@ -495,10 +495,7 @@ pub fn plant(root: &Path) {
     fs::write(root.join("src/d/two"), "22\n").unwrap();
     fs::write(root.join("src/x.key"), "k\n").unwrap();
     std::os::unix::fs::symlink("one", root.join("src/l")).unwrap();
-    // What is changed later has another time for certain, in whole seconds, too.
-    for dir in ["m/sub/deep", "m/sub", "m", "w/sub/deep", "w/sub", "w", "src/d", "src"] {
-        set_mtime(&root.join(dir), 1_600_000_000, 0);
-    }
+    ["m", "w", "src"].iter().for_each(|tree| age(&root.join(tree)));
     write_private(&root.join("secrets"), "alice:secret\nbob:builder\n@root:team\nroot:toor\n");
     write_private(&root.join("pw"), "secret\n");
     write_private(&root.join("pw-bob"), "builder\n");

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use driftless_testkit::peer::write_private;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use driftless_testkit::plant::age;
 
 use crate::pair::{Daemon, Pair};
 
@@ -230,16 +230,6 @@ fn plant(root: &Path, modules: impl Iterator<Item = usize>) {
     write_private(&root.join("pw"), "secret\n");
     write_private(&root.join("pw-bob"), "builder\n");
     write_private(&root.join("pw-bad"), "wrong\n");
-}
-
-/// Both daemons' trees are of the same time.
-fn age(path: &Path) {
-    let then = Timespec { tv_sec: 1_700_000_000, tv_nsec: 0 };
-    let times = Timestamps { last_access: then, last_modification: then };
-    if path.symlink_metadata().unwrap().is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| age(&entry.unwrap().path()));
-    }
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 /// A client that has a place in a module, which wants its password; `None` where there is none.

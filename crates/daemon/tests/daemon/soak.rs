@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use driftless_testkit::compare::{CompareOptions, differences};
-use driftless_testkit::plant::{forest, noise, set_mtime};
+use driftless_testkit::plant::{age, forest, noise};
 
 use crate::attacker::{PULL, PUSH, Script, agreed, connect_from, framed, opening};
 use crate::pair::{Daemon, program, soon};
@@ -55,14 +55,6 @@ fn plant(root: &Path) {
     ["w/data", "src"].iter().for_each(|dir| age(&root.join(dir)));
     driftless_testkit::peer::write_private(&root.join("secrets"), "alice:secret\n");
     driftless_testkit::peer::write_private(&root.join("pw"), "secret\n");
-}
-
-/// Times in whole seconds, long before anything is copied: rsync takes those of one second for equal.
-fn age(path: &Path) {
-    if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| age(&entry.unwrap().path()));
-    }
-    set_mtime(path, 1_600_000_000, 0);
 }
 
 /// What each sort of client did.

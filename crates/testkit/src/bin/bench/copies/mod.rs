@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftless_testkit::compare::{CompareOptions, differences};
+use driftless_testkit::plant;
 
 use ends::{Cast, Ends, Way};
 use measure::Spent;
@@ -85,7 +86,7 @@ fn measure_row(row: &Row, choice: &Choice<'_>) {
     std::fs::create_dir(folder.path().join("m")).expect("the folder is ours");
     let ends = Ends::new(choice.driftless, folder.path(), &folder.path().join("m"));
     (row.prepare)(&place);
-    trees::age(&place.source());
+    plant::age(&place.source());
     (row.then)(&place);
     for &way in row.ways {
         let mut outcomes: BTreeMap<Cast, Vec<Outcome>> = BTreeMap::new();

@@ -107,17 +107,6 @@ pub fn text(path: &Path, mib: usize) {
     }
 }
 
-/// Makes a tree look as if it had been left alone for long: a copy made within the same second as
-/// its source keeps times that differ by less.
-pub fn age(path: &Path) {
-    if path.is_dir() {
-        for entry in fs::read_dir(path).expect("the tree was made") {
-            age(&entry.expect("the tree was made").path());
-        }
-    }
-    plant::set_mtime(path, 1_400_000_000, 0);
-}
-
 /// Removes what is there.
 pub fn remove(path: &Path) {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
