@@ -127,6 +127,25 @@ impl Session<'_> {
         self.likeness.differences(entry, present) | self.extra_differences(entry, name, present)
     }
 
+    /// Likewise, of a file or special whose content stays: when they are told of, its ACL is set, and
+    /// with it what that says of the mode (seen), except in a dry run.
+    pub(crate) fn differences_of_kept(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        present: &Meta,
+    ) -> u16 {
+        let flags = self.differences(entry, name, present);
+        let is_set = flags & ItemFlags::REPORT_ACL != 0
+            && !self.is_dry()
+            && !self.options.metadata.fake_super;
+        let mode = self.likeness.mode(entry, Some(present));
+        match is_set && (mode ^ present.mode) & 0o7000 == 0 {
+            true => flags & !ItemFlags::REPORT_PERMS,
+            false => flags,
+        }
+    }
+
     /// In what its ACLs and extended attributes differ.
     pub(crate) fn extra_differences(&mut self, entry: &Entry, name: &[u8], present: &Meta) -> u16 {
         if entry.acl.is_none() && entry.xattrs.is_none() {
@@ -171,6 +190,14 @@ impl Session<'_> {
                 let folder = self.folder(parent_of(name)).ok().cloned()?;
                 Some((folder, Some(leaf_of(name).to_vec())))
             }
+        }
+    }
+
+    /// What is at a name now, the root included.
+    pub(crate) fn meta_at(&mut self, name: &[u8]) -> Option<Meta> {
+        match self.place_of(name)? {
+            (folder, Some(leaf)) => folder.lstat(&leaf).ok(),
+            (folder, None) => folder.meta().ok(),
         }
     }
 

@@ -226,7 +226,7 @@ impl Session<'_> {
 
     /// A file whose content stays gets the attributes it lacks.
     fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
-        let flags = self.differences(entry, name, present);
+        let flags = self.differences_of_kept(entry, name, present);
         self.tell(entry, ndx, flags, None);
         self.report_equal(entry, flags);
         if self.options.update.checksum {
@@ -236,17 +236,19 @@ impl Session<'_> {
         self.correct(entry, name, present);
     }
 
-    /// Sets the time of content that is the entry's, to the nanosecond.
+    /// Sets the time of an object that is as the entry says, to the nanosecond.
     pub(crate) fn correct_time(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
-        let keeps = self.likeness.keeps_times(Kind::File);
+        let keeps = self.likeness.keeps_times(present.kind);
         if !keeps || present.mtime == entry.mtime || self.is_dry() {
             return;
         }
         let time = Attributes { mtime: Some(entry.mtime), ..Attributes::default() };
-        if let Ok(folder) = self.folder(parent_of(name)) {
-            // What cannot be set is told of by the attributes that follow.
-            let _ = folder.set_attributes(leaf_of(name), present.kind, &time);
-        }
+        // What cannot be set is told of by the attributes that follow.
+        let _ = match self.place_of(name) {
+            Some((folder, Some(leaf))) => folder.set_attributes(&leaf, present.kind, &time),
+            Some((folder, None)) => folder.set_own_attributes(&time),
+            None => Ok(()),
+        };
     }
 
     /// Sets what an existing object lacks.

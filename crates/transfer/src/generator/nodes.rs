@@ -105,7 +105,7 @@ impl Session<'_> {
         let stays = alike.is_some_and(|present| present.kind == kind)
             && self.folder(parent_of(&name)).is_ok_and(|folder| same(folder, leaf_of(&name)));
         if let Some(present) = alike.as_ref().filter(|_| stays) {
-            let flags = self.differences(entry, &name, present);
+            let flags = self.differences_of_kept(entry, &name, present);
             self.tell(entry, ndx, flags, None);
             self.report_equal(entry, flags);
             self.correct(entry, &name, present);

@@ -1,0 +1,51 @@
+//! Small trees on which one thing is decided, with the real program and with ours: what is said,
+//! how it ends and what is left, to the nanosecond.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use driftless_testkit::compare::{CompareOptions, differences};
+
+use crate::side_by_side::{Bench, Cast};
+
+/// Runs a shell script in the folder that the trees are in.
+fn script(root: &Path, text: &str) {
+    let done = Command::new("bash").args(["-ec", text]).current_dir(root).status().unwrap();
+    assert!(done.success(), "{text}");
+}
+
+/// Runs `rsync` with these words on `s/` and `d`, which the script makes.
+#[track_caller]
+fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
+    let bench = Bench::new(|root| script(root, trees));
+    let words: Vec<String> = words.split_whitespace().chain(ends).map(str::to_owned).collect();
+    let mut found = bench.compare(cast, &words);
+    let options = CompareOptions { hard_links: true, xattrs: true, ..CompareOptions::default() };
+    let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join("d"));
+    if fs::exists(&theirs).unwrap() {
+        found.extend(differences(&theirs, &ours, &options).unwrap());
+    }
+    assert!(found.is_empty(), "rsync {}\n{}", words.join(" "), found.join("\n"));
+}
+
+#[test]
+fn what_gets_attributes_gets_its_time_to_the_nanosecond() {
+    let trees = "mkdir -p s/sub d/sub; echo f | tee s/f > d/f; ln -s x s/l; ln -s x d/l
+        mkfifo s/p d/p; setfattr -h -n trusted.test -v value s s/sub s/f s/l s/p
+        touch -hd @1000000000 s/* s; touch -hd @1000000000.5 d/* d";
+    for words in ["-aiX", "-aiX --no-t", "-aiXO", "-aiXJ", "-aniX", "-aiX --protocol=29"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn the_mode_that_an_acl_says_is_told_of_with_it() {
+    let trees = "mkdir -p s/sub d/sub; echo f | tee s/f > d/f; mkfifo s/p d/p; chmod 707 s/*
+        setfacl -m u:7:rx s/sub s/f s/p; touch -d @1000000000 s/* s d/* d";
+    for words in ["-aiA", "-aniA"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(&format!("{trees}; chmod u+s s/f"), words, Cast::Client, ["s/", "d"]);
+    }
+    check(&format!("{trees}; rm ?/p"), "-aiA -M--fake-super", Cast::Client, ["s/", "d"]);
+}
