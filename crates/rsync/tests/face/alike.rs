@@ -49,3 +49,27 @@ fn the_mode_that_an_acl_says_is_told_of_with_it() {
     }
     check(&format!("{trees}; rm ?/p"), "-aiA -M--fake-super", Cast::Client, ["s/", "d"]);
 }
+
+/// One file of three names, of which some are in an alternate directory, and the first here.
+#[test]
+fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
+    for (alternates, here) in [
+        ("cp -p s/a alt/a; ln alt/a alt/b; ln alt/a alt/c", "true"),
+        ("cp -p s/a alt/a; ln alt/a alt/b; ln alt/a alt/c", "cp -p s/a d/a"),
+        ("cp -p s/b alt/b; cp -p s/c alt/c", "cp -p s/a d/a"),
+        ("cp -p s/b alt/b; chmod 777 alt/b", "cp -p s/a d/a"),
+        ("echo differs > alt/b", "cp -p s/a d/a"),
+        ("cp -p s/a alt/a", "true"),
+    ] {
+        let trees = format!(
+            "mkdir s d alt; echo content > s/a; ln s/a s/b; ln s/a s/c
+            touch -d @1000000000 s/a; {alternates}; {here}; touch -d @1000000000 s d alt"
+        );
+        for words in ["-aHi", "-aHii", "-aHnii", "-aHvv"] {
+            for kind in ["copy", "link"] {
+                let words = format!("{words} --{kind}-dest=../alt");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+            }
+        }
+    }
+}

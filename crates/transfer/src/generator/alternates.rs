@@ -36,7 +36,7 @@ pub(crate) enum NodeFound {
 
 /// How much a file in an alternate directory is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
+pub(super) enum Level {
     /// It has the name.
     Exists,
     /// It has the content.
@@ -76,6 +76,9 @@ impl Session<'_> {
                 self.copy_alternate(entry, name, ndx, &found, before, displaces)
             }
         };
+        if found.settled && level == Level::Everything && kind == AlternateKind::Copy {
+            self.report_equal(entry, 0);
+        }
         Some(found)
     }
 
@@ -85,7 +88,18 @@ impl Session<'_> {
         alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Compare)
     }
 
-    fn best_alternate(&mut self, entry: &Entry, name: &[u8]) -> Option<(u8, Meta, Level)> {
+    /// Whether what is made here is a copy of what an alternate directory has (`--copy-dest`).
+    pub(super) fn copies_alternates(&self) -> bool {
+        let alternates = self.options.update.alternates.as_ref();
+        alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Copy)
+    }
+
+    /// What the alternate directories have of a regular file.
+    pub(super) fn best_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+    ) -> Option<(u8, Meta, Level)> {
         let count = self.destination.as_ref()?.alternates.len();
         let mut best: Option<(u8, Meta, Level)> = None;
         for at in 0..count {

@@ -13,10 +13,11 @@ use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::{Kind, Meta};
 
 use crate::error::PushError;
+use crate::generator::alternates::Level;
 use crate::generator::files::Pass;
 use crate::options::Itemize;
 use crate::receiver::lists::{List, leaf_of, parent_of};
-use crate::receiver::{Session, Waiting};
+use crate::receiver::{Session, Turn, Waiting};
 
 /// What an entry's group means for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +112,12 @@ impl Session<'_> {
             group.busy = true;
             return Membership::Acts;
         }
-        let early = group.done.is_none() && !group.busy;
-        let waiting = Waiting { list: number, at, early, settled: false };
+        let turn = match (&group.done, group.busy) {
+            (Some(_), _) => Turn::Late,
+            (None, true) => Turn::Meanwhile,
+            (None, false) => Turn::Early,
+        };
+        let waiting = Waiting { list: number, at, turn, settled: false };
         if group.done.is_some() {
             self.linkable.push_back(waiting);
         } else {
@@ -148,7 +153,8 @@ impl Session<'_> {
             if group.ahead == 0 && group.done.is_none() {
                 self.linkable.extend(group.waiting.pop());
             }
-            group.settled.push(Waiting { list: number, at, early: false, settled: true });
+            let turn = Turn::Meanwhile;
+            group.settled.push(Waiting { list: number, at, turn, settled: true });
         }
     }
 
@@ -195,7 +201,7 @@ impl Session<'_> {
             };
         };
         let ndx = list.ndx(waiting.at);
-        self.link_to(entry, ndx, &done, waiting.early);
+        self.link_to(entry, ndx, &done, waiting.turn);
         self.acknowledge(ndx);
         if !waiting.settled {
             self.finish_item(waiting.list);
@@ -203,9 +209,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8], early: bool) {
+    fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8], turn: Turn) {
         // It went at its turn, unless it is kept.
-        let is_gone = early && self.options.write.backup.is_none();
+        let is_gone = turn == Turn::Early && self.options.write.backup.is_none();
         let name: &[u8] = &entry.name;
         let before = self.look(name).ok().flatten();
         let there = self.look(done).ok().flatten();
@@ -226,11 +232,21 @@ impl Session<'_> {
         let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
         let taken_from = group.and_then(|group| group.taken_from);
         let is_linked_there = before.is_none()
+            && !self.copies_alternates()
             && taken_from.is_some()
             && alternate.is_some_and(|(_, meta)| Some(inode(&meta)) == taken_from);
         match &before {
             // It is another name of the same file in the alternate directory, too.
             None if is_linked_there => {}
+            // Whose turn comes when the file is there is compared with what it would be a copy of.
+            None if turn == Turn::Late && self.copies_alternates() => {
+                flags |= match self.best_alternate(entry, name) {
+                    Some((_, meta, level)) if level > Level::Exists => {
+                        self.likeness.differences(entry, &meta)
+                    }
+                    _ => ItemFlags::IS_NEW,
+                };
+            }
             // What is replaced is compared as if it were of the entry's kind, unless it was found
             // to be of another one before the file was there (seen).
             Some(present)

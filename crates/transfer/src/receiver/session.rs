@@ -91,13 +91,23 @@ pub(crate) struct Pending {
     pub(crate) redo: bool,
 }
 
+/// When the turn of a member of a hard-link group came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Before one acted for its group.
+    Early,
+    /// While one did.
+    Meanwhile,
+    /// When one was in place.
+    Late,
+}
+
 /// Something to say about an entry that waited for another one.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) list: usize,
     pub(crate) at: usize,
-    /// Its turn came before the other one was in place.
-    pub(crate) early: bool,
+    pub(crate) turn: Turn,
     /// It needs nothing unless another one is transferred after all, and no list waits for it.
     pub(crate) settled: bool,
 }
