@@ -73,3 +73,14 @@ fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
         }
     }
 }
+
+#[test]
+fn an_error_at_the_source_is_told_of_where_nothing_could_be_deleted() {
+    let trees = "mkdir -p s/sub; ln -s nothing s/l; echo f > s/sub/f";
+    for here in ["true", "mkdir d", "mkdir -p d/s/sub; touch -d @1000000000 d/s d/s/sub"] {
+        for when in ["during", "delay", "after", "before"] {
+            let words = format!("-aiRL --delete-{when}");
+            check(&format!("{trees}; {here}"), &words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}

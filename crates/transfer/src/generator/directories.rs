@@ -170,10 +170,7 @@ impl Session<'_> {
             self.dress_directory(directory, new, before.as_ref(), implied);
             self.set_acls(entry, &entry.name);
         }
-        if !new {
-            self.delete_in(directory, list)?;
-        }
-        Ok(())
+        self.delete_in(directory, list)
     }
 
     /// Whether a directory that is missing is made as by `mkdir`: `--no-implied-dirs`.
