@@ -92,3 +92,37 @@ fn an_error_at_the_source_is_told_of_where_nothing_could_be_deleted() {
         }
     }
 }
+
+/// Something gives way to a file, to a name of one, or to nothing, and is kept or not.
+#[test]
+fn what_gives_way_is_kept_unless_it_is_named_as_what_was_kept() {
+    let names = |name: &str| {
+        format!(
+            "mkdir s d alt; echo content > s/{name}; touch -d @1000000000 s/{name}; ln -s x d/{name}
+            mkfifo d/pipe; echo n > s/pipe; touch -d @1000000000 s/pipe s d"
+        )
+    };
+    for name in ["f", "f~"] {
+        let trees = names(name);
+        for (alternate, kind) in
+            [("true", "link"), ("cp -p s/* alt", "compare"), ("cp -p s/* alt", "link")]
+        {
+            let trees = format!("{trees}; {alternate}; touch -d @1000000000 alt");
+            check(&trees, &format!("-aib --{kind}-dest=../alt"), Cast::Client, ["s/", "d"]);
+        }
+        check(&trees, "-aib --inplace", Cast::Client, ["s/", "d"]);
+        check(&trees, "-aib --delay-updates", Cast::Client, ["s/", "d"]);
+    }
+    // The first name waits for its file, and is told of as new.
+    let linked = "mkdir s d; echo content > s/a; ln s/a s/b; ln -s x d/a; ln -s x d/b
+        touch -d @1000000000 s/a s d";
+    check(linked, "-aib -H", Cast::Client, ["s/", "d"]);
+}
+
+#[test]
+fn the_folder_for_what_is_kept_is_named() {
+    let trees = "mkdir s d; echo new > s/f; echo older > d/f; touch -d @1000000000 s/f s d";
+    for words in ["-ab --backup-dir=../kept/", "-anb --backup-dir=kept", "-ab --backup-dir=../s"] {
+        check(trees, &format!("{words} --info=backup"), Cast::Client, ["s/", "d"]);
+    }
+}

@@ -67,7 +67,7 @@ impl Session<'_> {
         found.settled = match (level, kind) {
             (Level::Exists, _) => false,
             (Level::Everything, AlternateKind::Compare) => {
-                self.leave_to_alternate(entry, name, ndx, before.is_some() || displaces)
+                self.leave_to_alternate(entry, name, ndx, before, displaces)
             }
             (Level::Everything, AlternateKind::Link) => {
                 self.link_alternate(entry, name, ndx, &found, before, displaces)
@@ -187,8 +187,19 @@ impl Session<'_> {
     }
 
     /// `--compare-dest`: the destination needs no copy of its own.
-    fn leave_to_alternate(&mut self, entry: &Entry, name: &[u8], ndx: u32, is_there: bool) -> bool {
-        if is_there && !self.is_dry() {
+    fn leave_to_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &Rc<[u8]>,
+        ndx: u32,
+        before: Option<&Meta>,
+        displaces: bool,
+    ) -> bool {
+        // Of a file the original keeps nothing.
+        let keeps = displaces && self.options.write.backup.is_some() && !self.is_backup_name(name);
+        if keeps && !self.is_dry() {
+            self.move_to_backup(name);
+        } else if (before.is_some() || displaces) && !self.is_dry() {
             let removed = self
                 .folder_to_change(parent_of(name))
                 .and_then(|folder| folder.remove_file(leaf_of(name)));
@@ -226,10 +237,9 @@ impl Session<'_> {
     }
 
     fn put_alternate_link(&mut self, name: &Rc<[u8]>, dir: u8, replaces: bool) -> io::Result<()> {
-        // Of a file that is replaced by a link the original keeps nothing, of other things it does
-        // not tell that it does.
+        // Of a file that is replaced by a link the original keeps nothing.
         let is_file = self.look(name)?.is_some_and(|present| present.kind == Kind::File);
-        if replaces && !is_file && !self.back_up_quietly(name) {
+        if replaces && !is_file && !self.back_up_for_file(name) {
             return Err(io::Error::other("the old version cannot be backed up"));
         }
         let from = self.alternate_folder(usize::from(dir), parent_of(name))?;
@@ -256,7 +266,7 @@ impl Session<'_> {
     ) -> bool {
         let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
         if !self.is_dry() {
-            if (before.is_some() || displaces) && !self.back_up(name) {
+            if (before.is_some() || displaces) && !self.back_up_for_file(name) {
                 return false;
             }
             let copied =

@@ -210,8 +210,8 @@ impl Session<'_> {
     }
 
     fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8], turn: Turn) {
-        // It went at its turn, unless it is kept.
-        let is_gone = turn == Turn::Early && self.options.write.backup.is_none();
+        // What was of another kind went at its turn.
+        let is_gone = turn == Turn::Early;
         let name: &[u8] = &entry.name;
         let before = self.look(name).ok().flatten();
         let there = self.look(done).ok().flatten();
@@ -262,7 +262,7 @@ impl Session<'_> {
             _ => flags |= ItemFlags::IS_NEW,
         }
         if !self.is_dry()
-            && let Err(error) = self.put_link(name, done, before.is_some())
+            && let Err(error) = self.put_link(name, done, before.is_some(), turn)
         {
             return self.generator_failed("link", name, &error);
         }
@@ -276,8 +276,13 @@ impl Session<'_> {
         }
     }
 
-    fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool) -> io::Result<()> {
-        if replaces && !self.back_up(&name.into()) {
+    fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool, turn: Turn) -> io::Result<()> {
+        let is_kept = match turn {
+            _ if !replaces => true,
+            Turn::Early => self.back_up_for_file(&name.into()),
+            _ => self.back_up(&name.into()),
+        };
+        if !is_kept {
             return Err(io::Error::other("the old version cannot be backed up"));
         }
         let from = self.folder(parent_of(done))?.clone();
