@@ -126,3 +126,14 @@ fn the_folder_for_what_is_kept_is_named() {
         check(trees, &format!("{words} --info=backup"), Cast::Client, ["s/", "d"]);
     }
 }
+
+/// What is not here because an alternate directory has it is nothing to link to, a copy is.
+#[test]
+fn names_of_one_file_are_linked_to_a_copy_of_an_alternate() {
+    let trees = "mkdir s d alt; echo content > s/a; ln s/a s/b; touch -d @1000000000 s/a
+        cp -p s/a alt; chmod 700 alt/a; echo older and longer > d/b
+        touch -d @1000000000 s d alt";
+    for words in ["-aHi --compare-dest=../alt", "-aHi --append-verify --compare-dest=../alt"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}

@@ -21,6 +21,8 @@ pub(crate) struct Alternate {
     pub(crate) meta: Meta,
     /// Nothing is left to be done for the entry.
     pub(crate) settled: bool,
+    /// And nothing is at its place here (`--compare-dest`).
+    pub(crate) stays_there: bool,
 }
 
 /// What an alternate directory has of something without content.
@@ -60,7 +62,7 @@ impl Session<'_> {
             return None;
         }
         let (dir, meta, level) = self.best_alternate(entry, name)?;
-        let mut found = Alternate { dir, meta, settled: false };
+        let mut found = Alternate { dir, meta, settled: false, stays_there: false };
         if before.is_some() && level < Level::Everything {
             return None;
         }
@@ -79,13 +81,8 @@ impl Session<'_> {
         if found.settled && level == Level::Everything && kind == AlternateKind::Copy {
             self.report_equal(entry, 0);
         }
+        found.stays_there = level == Level::Everything && kind == AlternateKind::Compare;
         Some(found)
-    }
-
-    /// Whether what an alternate directory has is not to be here (`--compare-dest`).
-    pub(crate) fn compares_alternates(&self) -> bool {
-        let alternates = self.options.update.alternates.as_ref();
-        alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Compare)
     }
 
     /// Whether what is made here is a copy of what an alternate directory has (`--copy-dest`).

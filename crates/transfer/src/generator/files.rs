@@ -86,7 +86,7 @@ impl Session<'_> {
         let mut basis_meta = before;
         if !redo && self.options.update.alternates.is_some() {
             match self.take_from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
-                Some(found) if found.settled && self.compares_alternates() => {
+                Some(found) if found.settled && found.stays_there => {
                     // Nothing is here that others could be linked to: each is compared.
                     self.settle_member(number, at, entry);
                     self.acknowledge(ndx);
