@@ -22,6 +22,7 @@ fn script(root: &Path, text: &str) {
 #[track_caller]
 fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
     let bench = Bench::new(|root| script(root, trees));
+    let ends = ends.iter().flat_map(|end| end.split(' '));
     let words: Vec<String> = words.split_whitespace().chain(ends).map(str::to_owned).collect();
     let mut found = bench.compare(cast, &words);
     let options = CompareOptions {
@@ -136,4 +137,28 @@ fn names_of_one_file_are_linked_to_a_copy_of_an_alternate() {
     for words in ["-aHi --compare-dest=../alt", "-aHi --append-verify --compare-dest=../alt"] {
         check(trees, words, Cast::Client, ["s/", "d"]);
     }
+}
+
+/// The order in which names are given decides how often those above them are listed.
+#[test]
+fn names_that_are_listed_twice_are_counted_and_named() {
+    let trees = |names: &str| {
+        format!(
+            "mkdir -p s/a/c/d s/b d; touch s/a/1 s/a/2 s/a/c/1 s/a/c/d/1 s/b/1 s/top
+            printf '{names}' > list"
+        )
+    };
+    for names in [
+        "a/1\\nb/1\\na/2\\n",
+        "a/c/1\\na/1\\na/c/d/1\\n",
+        "a/1\\na\\nb/1\\na/c\\n",
+        "a/c/\\na/c/1\\na/1\\na/c/1\\n",
+        "./a/1\\nb/./1\\na/1\\n",
+    ] {
+        for words in ["-avv --stats", "-avv --stats --protocol=29", "-ar --stats"] {
+            let words = format!("{words} --files-from=list");
+            check(&trees(names), &words, Cast::Client, ["s", "d"]);
+        }
+    }
+    check(&trees(""), "-rvv --no-i-r", Cast::Client, ["s/a s/./a s/top s/b", "d"]);
 }

@@ -166,6 +166,8 @@ pub(crate) struct Session<'a> {
     pub(crate) finished: bool,
     pub(crate) ending: Ending,
     pub(crate) counts: Counts,
+    /// Texts about lists that came before it was known where to.
+    pub(crate) held_back: Vec<Vec<u8>>,
     /// The peer's last text that says why it may end.
     pub(crate) last_error: Vec<u8>,
     pub(crate) last_progress: Instant,
@@ -239,6 +241,7 @@ impl<'a> Session<'a> {
             finished: false,
             ending: Ending { protocol: setup.protocol, ..Ending::default() },
             counts: Counts::default(),
+            held_back: Vec::new(),
             last_error: Vec::new(),
             last_progress: Instant::now(),
             setup,
@@ -391,6 +394,9 @@ impl<'a> Session<'a> {
             return Ok(self.receive.server);
         }
         self.report.listing(ListProgress::Complete(self.lists.entry_count));
+        for text in std::mem::take(&mut self.held_back) {
+            self.say(Level::Info, text);
+        }
         self.find_destination()?;
         self.start_deletions()?;
         if self.options.talk.debug.deltasum >= 1 || self.options.talk.verbosity >= 2 {
