@@ -162,3 +162,41 @@ fn names_that_are_listed_twice_are_counted_and_named() {
     }
     check(&trees(""), "-rvv --no-i-r", Cast::Client, ["s/a s/./a s/top s/b", "d"]);
 }
+
+#[test]
+fn a_dry_run_tells_what_would_keep_a_directory() {
+    let trees = "mkdir -p s d/a/b/c; echo k > d/a/b/c/kept; echo x > d/a/x";
+    for trees in
+        [trees.to_owned(), format!("{trees}; mkdir s/a; touch -d @1000000000 s/a/1 s/a d/a")]
+    {
+        for words in ["-ain --delete", "-ain --delete --max-delete=1"] {
+            check(&trees, &format!("{words} --exclude=kept"), Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn directories_on_the_way_stay_as_they_are() {
+    let trees = "mkdir -p s/k d/k; echo f > s/k/f; echo k/f > list; chmod 700 d/k
+        touch -d @1000000000 s/k/f s/k d/k d";
+    for words in ["--usermap=0:7", "--chmod=D711", "-A"] {
+        let words = format!("-ai {words} --files-from=list --no-implied-dirs");
+        check(trees, &words, Cast::Client, ["s", "d"]);
+    }
+}
+
+/// What gave way to nothing but a directory is kept by the same rule.
+#[test]
+fn a_file_named_as_a_backup_goes_for_a_directory() {
+    for kind in ["echo h > d/f~", "ln -s h d/f~", "mkfifo d/f~"] {
+        let trees = format!("mkdir -p s/f~ d; {kind}; touch -d @1000000000 s/f~ s d");
+        check(&trees, "-aib", Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn a_file_that_comes_again_has_the_access_time_of_writing() {
+    let trees = "mkdir s d; head -c 9000 /dev/zero > s/f; head -c 5000 /dev/zero | tr '\\0' x > d/f
+        touch -d @1000000000 s/f s d; touch -d @900000000 d/f; touch -a -d @1000000007 s/f";
+    check(trees, "-aiU --append-verify", Cast::Client, ["s/", "d"]);
+}

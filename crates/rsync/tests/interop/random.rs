@@ -43,7 +43,8 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let given = |start: &str| all.iter().any(|word| word.starts_with(start));
         let removes = given("--remove-source-files");
         // In a dry run the original fails to copy attributes to directories that are not there.
-        let copies = given("--copy-dest") && has('X') && has('n');
+        let is_alternate = |word: &String| word.contains("-dest=");
+        let copies = all.iter().any(is_alternate) && has('X') && has('n');
         if verbosity(&all) < 3 && !(removes && has('L')) && !copies {
             words = all;
         }

@@ -268,8 +268,8 @@ impl Session<'_> {
             emptied &= match kind {
                 _ if self.is_protected(name, &child, kind, true)? => false,
                 Kind::Dir => {
-                    self.empty_directory(&child)?;
-                    self.delete_emptied(&child)
+                    let is_empty = self.empty_directory(&child)?;
+                    self.delete_emptied(&child) && is_empty
                 }
                 _ => self.delete_leaf(&child, kind),
             };
@@ -391,7 +391,7 @@ impl Session<'_> {
 
     /// Removes something that is no directory and in the way of one.
     pub(crate) fn remove_other(&mut self, name: &[u8]) -> bool {
-        let keeps = self.options.write.backup.is_some();
+        let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
         if self.is_dry() {
             if keeps {
                 self.tell_backup(name);

@@ -211,12 +211,16 @@ impl Session<'_> {
 
     fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8], turn: Turn) {
         // What was of another kind went at its turn.
-        let is_gone = turn == Turn::Early;
+        let is_gone = turn == Turn::Early && !self.is_dry();
         let name: &[u8] = &entry.name;
         let before = self.look(name).ok().flatten();
         let there = self.look(done).ok().flatten();
-        let inode = |meta: &Meta| (meta.dev, meta.ino);
-        if before.is_some() && before.as_ref().map(inode) == there.as_ref().map(inode) {
+        let inode = |meta: Meta| (meta.dev, meta.ino);
+        let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
+        let taken_from = group.and_then(|group| group.taken_from);
+        // In a dry run the other one is not yet what it was taken from.
+        let parts = self.is_dry() && taken_from.is_some_and(|from| before.map(inode) != Some(from));
+        if before.is_some() && before.map(inode) == there.map(inode) && !parts {
             // The other names' turn has corrected it, except in a dry run.
             let differs = before.map_or(0, |present| self.likeness.differences(entry, &present));
             self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE | differs, Some(b""));
@@ -229,12 +233,10 @@ impl Session<'_> {
         }
         let mut flags = ItemFlags::LOCAL_CHANGE;
         let alternate = entry.kind().and_then(|kind| self.in_alternates(name, kind));
-        let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
-        let taken_from = group.and_then(|group| group.taken_from);
         let is_linked_there = before.is_none()
             && !self.copies_alternates()
             && taken_from.is_some()
-            && alternate.is_some_and(|(_, meta)| Some(inode(&meta)) == taken_from);
+            && alternate.is_some_and(|(_, meta)| Some(inode(meta)) == taken_from);
         match &before {
             // It is another name of the same file in the alternate directory, too.
             None if is_linked_there => {}

@@ -198,7 +198,7 @@ impl Session<'_> {
         copy.place(folder, leaf_of(name))
     }
 
-    /// `is_right`: else its time stays that of the writing, which tells that it is not the source's.
+    /// `is_right`: else its times stay those of the writing, which tells that it is not the source's.
     fn settle_in_place(
         &mut self,
         entry: &Entry,
@@ -220,6 +220,7 @@ impl Session<'_> {
         }
         let keeps_time = is_right && self.likeness.keeps_times(Kind::File);
         wanted.mtime = keeps_time.then_some(entry.mtime);
+        wanted.atime = wanted.atime.filter(|_| is_right);
         let folder = self.folder(parent_of(&name))?.clone();
         self.apply(&name, &wanted, |attributes| {
             folder.set_attributes(leaf_of(&name), Kind::File, attributes)
