@@ -200,3 +200,35 @@ fn a_file_that_comes_again_has_the_access_time_of_writing() {
         touch -d @1000000000 s/f s d; touch -d @900000000 d/f; touch -a -d @1000000007 s/f";
     check(trees, "-aiU --append-verify", Cast::Client, ["s/", "d"]);
 }
+
+/// To what an alternate directory has, as to what is here, only what is missing is appended.
+#[test]
+fn a_longer_alternate_is_appended_to() {
+    let trees = "mkdir s d alt; echo content > s/f; touch -d @1000000000 s/f s d";
+    for alternate in ["echo longer than that", "echo same is", "echo sh"] {
+        for words in ["-ai --append --link-dest=../alt", "-aiI --append-verify --copy-dest=../alt"]
+        {
+            let trees = format!("{trees}; {alternate} > alt/f; touch -d @900000000 alt/f");
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn links_that_an_alternate_has_stay_at_the_source() {
+    let trees = "mkdir s d alt; ln -s x s/l; mkfifo s/p; touch -hd @1000000000 s/* s
+        cp -a s/. alt; touch -d @1000000000 d";
+    for kind in ["link", "compare", "copy"] {
+        let words = format!("-ai --remove-source-files --{kind}-dest=../alt");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn attributes_that_nothing_here_keeps_go() {
+    let trees = "mkdir s d; echo a | tee s/f > d/f; touch -d @1000000000 s/f d/f s d
+        setfattr -n user.rsync.%stat -v '100600 7,9 0:0' d/f";
+    for words in ["-aiX", "-aiXX", "-aiX --protocol=30"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}

@@ -81,7 +81,7 @@ fn said(way: Way, cast: Cast, words: &[String], expected: &Trace, found: &Trace)
     // What comes from two processes over two pipes arrives in any order, and which file is to be
     // sent again is found out while others go over.
     let says_all = words.iter().any(|word| {
-        ["vv", "name2", "backup", "append-verify"].iter().any(|part| word.contains(part))
+        ["vv", "name2", "backup", "append-verify", "remove"].iter().any(|part| word.contains(part))
     });
     // Hard links are told by their mark, which a format may lack.
     let says_all = says_all
@@ -139,7 +139,9 @@ impl Said {
         let lines = without_steps(trace.out.lines(), of_all);
         let (mut messages, mut items): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| is_message(line));
-        let mut errors: Vec<String> = trace.err.lines().map(without_count).collect();
+        // An error ends a line that tells of progress, or comes after it.
+        let lines = trace.err.lines().filter(|line| !line.is_empty());
+        let mut errors: Vec<String> = lines.map(without_count).collect();
         // A name is linked when the content of another one has come.
         let is_link = |line: &mut String| line.starts_with("hf") || line.contains(" => ");
         errors.extend(items.extract_if(.., is_link).map(without_alternate));

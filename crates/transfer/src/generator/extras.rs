@@ -204,7 +204,7 @@ impl Session<'_> {
     fn xattrs_differ(&self, entry: &Entry, folder: &Folder, of: Of<'_>) -> bool {
         let wanted = self.wanted_xattrs(entry);
         let Ok(names) = folder.xattr_names(of) else { return !wanted.is_empty() };
-        let names: Vec<Vec<u8>> = names.into_iter().filter(|name| self.is_ours(name)).collect();
+        let names: Vec<Vec<u8>> = names.into_iter().filter(|name| self.is_compared(name)).collect();
         names.len() != wanted.len()
             || wanted.iter().any(|(_, name, value)| {
                 let present = folder.xattr(of, name).ok().flatten();
@@ -224,6 +224,13 @@ impl Session<'_> {
             .map(|(number, (name, value))| (number, here(name), value))
             .filter(|(_, name, _)| self.is_ours(name))
             .collect()
+    }
+
+    /// Whether an attribute that is here goes where the entry has none: those that keep what a file
+    /// system does not, too, unless this side keeps them (seen).
+    fn is_compared(&self, name: &[u8]) -> bool {
+        self.is_ours(name)
+            || !self.options.metadata.fake_super && name.starts_with(stored::OWN_NAMES)
     }
 
     /// Whether attributes that have this name here are copied.
@@ -268,7 +275,7 @@ impl Session<'_> {
         let wanted = self.wanted_xattrs(entry);
         for present in folder.xattr_names(of).unwrap_or_default() {
             let known = wanted.iter().any(|(_, name, _)| **name == *present);
-            if self.is_ours(&present) && !known {
+            if self.is_compared(&present) && !known {
                 result = result.and(folder.remove_xattr(of, &present));
             }
         }

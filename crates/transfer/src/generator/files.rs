@@ -120,9 +120,14 @@ impl Session<'_> {
         {
             (basis, basis_meta) = (choice, Some(meta));
         }
+        // What an alternate directory has counts as what is here (seen).
+        let appended_to = match basis {
+            BasisChoice::Alternate(_) => basis_meta.as_ref(),
+            _ => before.as_ref(),
+        };
         if self.options.write.append != Append::Off
             && !redo
-            && before.as_ref().is_some_and(|before| before.size >= entry.size)
+            && appended_to.is_some_and(|present| present.size >= entry.size)
         {
             self.give_up_group(number, at);
             return Ok(());

@@ -128,9 +128,9 @@ impl Session<'_> {
                 .is_ok_and(|folder| same(&folder, leaf_of(&name)))
         {
             match self.node_from_alternate(entry, &name, ndx, *dir, meta) {
+                // It stays at the source (seen).
                 NodeFound::Settled => {
-                    self.complete_group(number, at);
-                    return self.acknowledge(ndx);
+                    return self.complete_group(number, at);
                 }
                 NodeFound::Equal => flags = ItemFlags::LOCAL_CHANGE,
                 NodeFound::Different => {}
