@@ -7,7 +7,7 @@ use std::process::Command;
 
 use driftless_testkit::compare::{CompareOptions, differences};
 
-use crate::side_by_side::{Bench, Cast};
+use crate::side_by_side::{Bench, Cast, ours};
 
 /// Nothing that a tree is made of is younger, and nothing that a run touches is older.
 const LONG_AGO: i64 = 1_500_000_000;
@@ -201,16 +201,24 @@ fn a_file_that_comes_again_has_the_access_time_of_writing() {
     check(trees, "-aiU --append-verify", Cast::Client, ["s/", "d"]);
 }
 
-/// To what an alternate directory has, as to what is here, only what is missing is appended.
+/// The original leaves another file.
 #[test]
-fn a_longer_alternate_is_appended_to() {
-    let trees = "mkdir s d alt; echo content > s/f; touch -d @1000000000 s/f s d";
-    for alternate in ["echo longer than that", "echo same is", "echo sh"] {
-        for words in ["-ai --append --link-dest=../alt", "-aiI --append-verify --copy-dest=../alt"]
-        {
-            let trees = format!("{trees}; {alternate} > alt/f; touch -d @900000000 alt/f");
-            check(&trees, words, Cast::Client, ["s/", "d"]);
-        }
+fn a_file_that_resembles_another_one_is_not_appended_to_that() {
+    for words in [
+        "-aiy --append",
+        "-aiI --append --link-dest=../alt",
+        "-aiI --append-verify --copy-dest=../alt",
+    ] {
+        let bench = Bench::new(|root| {
+            let trees = "mkdir s d alt; seq 2000 > s/f.1; seq 1000 | tee d/f.2 > alt/f.1";
+            script(root, &format!("{trees}; touch -d @1000000000 s/f.1 s d"));
+        });
+        let here = bench.copy("ours");
+        let words = words.split(' ').chain(["s/", "d"]);
+        let done = Command::new(ours()).args(words).current_dir(&here).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let [from, to] = ["s/f.1", "d/f.1"].map(|name| fs::read(here.join(name)).unwrap());
+        assert!(from == to, "{done:?}");
     }
 }
 
@@ -230,5 +238,16 @@ fn attributes_that_nothing_here_keeps_go() {
         setfattr -n user.rsync.%stat -v '100600 7,9 0:0' d/f";
     for words in ["-aiX", "-aiXX", "-aiX --protocol=30"] {
         check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn links_that_are_followed_for_safety_are_named() {
+    let trees = "mkdir -p s/k d; echo x > x; ln -s ../../x s/k/u; ln -s ../x s/a; ln -s k s/l";
+    for words in ["-rlv", "-rl --info=symsafe", "-rlnv --protocol=30", "-rLv"] {
+        let words = format!("{words} --copy-unsafe-links");
+        for from in ["s/", "s", "s/a s/k"] {
+            check(trees, &words, Cast::Client, [from, "d"]);
+        }
     }
 }

@@ -50,7 +50,9 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         // It cannot copy to a folder that is reached by way of a parent.
         let writes = given("--inplace") || given("--append");
         let fails = given("--backup-dir=../") && writes;
-        if verbosity(&all) < 3 && !(removes && has('L')) && !copies && !keeps && !fails {
+        // What it appends to something else than what is here is not the source's file.
+        let spoils = given("--append") && (all.iter().any(is_alternate) || has('y'));
+        if verbosity(&all) < 3 && !(removes && has('L')) && !copies && !keeps && !fails && !spoils {
             words = all;
         }
     }

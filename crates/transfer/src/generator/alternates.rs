@@ -165,7 +165,12 @@ impl Session<'_> {
         dir: u8,
         meta: &Meta,
     ) -> NodeFound {
-        if !self.likeness.lacking(entry, meta).is_empty() {
+        let mut lacking = self.likeness.lacking(entry, meta);
+        if meta.kind == Kind::Symlink {
+            // It moves when the link is read.
+            lacking.atime = None;
+        }
+        if !lacking.is_empty() {
             return NodeFound::Different;
         }
         match self.options.update.alternates.as_ref().map(|alternates| alternates.kind) {

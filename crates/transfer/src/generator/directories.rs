@@ -157,7 +157,10 @@ impl Session<'_> {
             Some(before) => self.differences(entry, &entry.name, before),
             None => match self.in_alternates(&entry.name, Kind::Dir) {
                 Some((_, like)) => {
-                    self.likeness.differences(entry, &like) | ItemFlags::LOCAL_CHANGE
+                    let differs = self.likeness.differences(entry, &like);
+                    let late = differs != 0 && !self.likeness.keeps_times(Kind::Dir);
+                    let time = if late { ItemFlags::REPORT_TIME } else { 0 };
+                    differs | ItemFlags::LOCAL_CHANGE | time
                 }
                 None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE | self.extras_of_new(entry),
             },

@@ -120,14 +120,9 @@ impl Session<'_> {
         {
             (basis, basis_meta) = (choice, Some(meta));
         }
-        // What an alternate directory has counts as what is here (seen).
-        let appended_to = match basis {
-            BasisChoice::Alternate(_) => basis_meta.as_ref(),
-            _ => before.as_ref(),
-        };
         if self.options.write.append != Append::Off
             && !redo
-            && appended_to.is_some_and(|present| present.size >= entry.size)
+            && before.as_ref().is_some_and(|before| before.size >= entry.size)
         {
             self.give_up_group(number, at);
             return Ok(());
@@ -311,11 +306,14 @@ impl Session<'_> {
         }
         let whole = self.sends_whole();
         let appends = self.options.write.append != Append::Off && !redo;
+        // Beyond the end of another basis there is only a part of what is missing.
+        let is_own = matches!(basis, BasisChoice::Destination | BasisChoice::Partial);
         let mut layout = Layout::EMPTY;
         let mut file = None;
         if self.requests_content()
             && let Some(meta) = &basis_meta
             && (!whole && !self.receive.recorded || appends)
+            && (is_own || !appends)
             && meta.size > 0
         {
             match self.open_basis(entry, &basis) {
