@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use driftless_proto::auth::{Digest, respond};
 use driftless_proto::int::put_vstring;
 use driftless_proto::mux::{Tag, put_frame};
 use driftless_testkit::wait;
@@ -61,6 +63,29 @@ pub fn framed(data: &[u8]) -> Vec<u8> {
         put_frame(&mut out, Tag::Data, piece);
     }
     out
+}
+
+/// Asks for a module as somebody; returns all that the daemon says, up to its closing the connection or
+/// letting the client in. Each comes from another address: failures from one make the next ones slow.
+pub fn log_in(daemon: &Daemon, module: &str, user: &str, password: &str) -> String {
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let last = LAST.fetch_add(1, Ordering::Relaxed) % 250 + 2;
+    let mut stream = connect_from(daemon, last);
+    stream.write_all(format!("@RSYNCD: 32.0 sha256\n{module}\n").as_bytes()).unwrap();
+    let mut heard = String::new();
+    let mut byte = [0];
+    while !heard.ends_with("@RSYNCD: OK\n") && stream.read(&mut byte).is_ok_and(|count| count == 1)
+    {
+        heard.push(char::from(byte[0]));
+        let line = heard.lines().last().unwrap_or_default();
+        if let Some(challenge) = line.strip_prefix("@RSYNCD: AUTHREQD ")
+            && byte[0] == b'\n'
+        {
+            let response = respond(Digest::Sha256, password.as_bytes(), challenge.as_bytes(), 32);
+            stream.write_all(format!("{user} {response}\n").as_bytes()).unwrap();
+        }
+    }
+    heard
 }
 
 /// Says all of it, and hears the daemon out. Returns what it said.
