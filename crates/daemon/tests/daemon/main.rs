@@ -4,6 +4,7 @@ mod access;
 mod attacker;
 mod book;
 mod confined;
+mod content;
 mod crowds;
 mod flood;
 mod hidden;
