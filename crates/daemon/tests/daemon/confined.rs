@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Component, Path};
 
-use crate::pair::{Daemon, plant};
+use crate::attacker::{Script, push_in_turn};
+use crate::pair::{Daemon, Pair, plant};
 
 const OPEN: &str = "\
 uid = root
@@ -89,6 +90,9 @@ fn no_option_leads_a_push_out_of_the_module() {
                 &["-a", "--inplace", "src/", &to],
                 &["-aK", "src/", &to],
                 &["-aR", "src/one", &to],
+                &["-as", "src/", &to],
+                &["-as", "--mkpath", "src/", &new],
+                &["-as", "-I", "-b", &backup, "src/", &into],
                 &["-a", "-I", "-b", &backup, "src/", &into],
                 &["-a", "-I", &temp, "src/", &into],
                 &["-a", "-I", &partial, "src/", &into],
@@ -120,6 +124,10 @@ fn no_option_leads_a_pull_out_of_the_module() {
             &["-a", "out/s*"],
             &["-a", "*/secret"],
             &["-a", "--files-from=:/out/dir/deep", ""],
+            &["-as", "out/secret"],
+            &["-as", "../outside/"],
+            &["-as", "in/../../outside/secret"],
+            &["-as", "--files-from=:/out/dir/deep", ""],
             &["-aL", "--exclude-from=x", ""],
             &["-aL", "-f. out/secret", ""],
             &["-aL", "-f: ../outside/secret", ""],
@@ -150,4 +158,59 @@ fn links_inside_are_followed_and_a_module_may_trust_all_links() {
     assert!(daemon.path("w/sub/one").exists());
     assert_eq!(daemon.client(&["-a", "@URL@/insecure/out/secret", "got/"]).code, 0);
     assert_eq!(fs::read(daemon.path("got/secret")).unwrap(), b"secret\n");
+}
+
+/// Link texts that lead out, or might where a part of them is a link.
+const LEADING_OUT: [&[u8]; 9] = [
+    b"/etc/passwd",
+    b"..",
+    b"../outside/secret",
+    b"in/../../outside/secret",
+    b"in/..",
+    b"in/../a.txt",
+    b"./in/../../outside",
+    b"deep/../../../outside",
+    b"a//../../outside",
+];
+
+/// Pushes them, and one that stays inside behind them.
+fn push_links(daemon: &Daemon) {
+    let mut script = Script::new().dir(b".");
+    for (at, target) in LEADING_OUT.iter().enumerate() {
+        script = script.link(format!("l{at}").as_bytes(), target);
+    }
+    let script = script.link(b"safe", b"sub/b.txt").end().answer(9_999, 0x8000);
+    let args = ["--server", "-ltre.LsfxCIvu", "--safe-links", ".", "w/"];
+    push_in_turn(daemon, &args, &script);
+}
+
+#[test]
+fn links_that_may_lead_out_are_not_made_where_only_safe_ones_are() {
+    let daemon = Daemon::ours(&OPEN.replace("use chroot = no", "use chroot = yes"), plant);
+    push_links(&daemon);
+    assert!(daemon.path("w/safe").is_symlink());
+    for (at, target) in LEADING_OUT.iter().enumerate() {
+        let made = daemon.path(&format!("w/l{at}")).read_link();
+        assert!(made.is_err(), "{}: {made:?}", target.escape_ascii());
+    }
+}
+
+#[test]
+fn links_lead_into_the_module_where_nothing_else_keeps_them_there() {
+    let conf = "uid = root\ngid = root\nuse chroot = no\nmunge symlinks = no\n\
+                [w]\npath = @ROOT@/w\nread only = no\n";
+    let pair = Pair::start(conf, plant);
+    let made = |daemon: &Daemon| {
+        push_links(daemon);
+        assert!(daemon.path("w/safe").is_symlink());
+        let link = |at| fs::read_link(daemon.path(&format!("w/l{at}"))).ok();
+        (0..LEADING_OUT.len()).map(link).collect::<Vec<_>>()
+    };
+    let (ours, stock) = (made(&pair.ours), made(&pair.stock));
+    assert_eq!(ours, stock);
+    for target in ours.iter().flatten() {
+        let leads_out =
+            target.is_absolute() || target.components().any(|part| part == Component::ParentDir);
+        assert!(!leads_out, "{}", target.display());
+    }
 }

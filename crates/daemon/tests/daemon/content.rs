@@ -105,7 +105,7 @@ fn compressed_tokens_name_no_block_that_is_not_there() {
             vec![0x80, 0x81, 0],
             vec![0xff, 0xff, 0xff, 0],
             vec![0xc0, 0, 0, 0],
-            [vec![0xff, 0xff, 0xff].repeat(1_000), vec![0]].concat(),
+            [[0xff; 3].repeat(1_000), vec![0]].concat(),
             // No token at all, and no compressed data.
             vec![0x01],
             vec![0x3f, 0xff, 0xff, 0xff, 0xff, 0xff],

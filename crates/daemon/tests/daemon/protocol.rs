@@ -2,13 +2,16 @@
 //! outside the module is touched.
 
 use std::fs;
+use std::process::Command;
 
 use driftless_proto::int::{put_int, put_varint, put_varlong};
 use driftless_proto::mux::{Tag, put_frame};
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::sums::SumHead;
 
-use crate::attacker::{FILE, PULL, PUSH, Script, agreed, framed, log_of, opening, say, snapshot};
+use crate::attacker::{
+    FILE, PULL, PUSH, Script, agreed, framed, log_of, opening, push_in_turn, say, snapshot,
+};
 use crate::pair::{Daemon, plant};
 
 const OPEN: &str = "\
@@ -87,11 +90,19 @@ fn sums_outside_their_range_end_a_pull() {
     ] {
         place.check(PULL, &pull().answer(2, CONTENT).head(head), 2);
     }
-    // More than anybody has memory for.
+    // More than anybody has memory for, and no client raises what there is.
     let head = SumHead { count: i32::MAX as u32, block_len: 131_072, strong_len: 16, remainder: 0 };
     let script = pull().answer(2, CONTENT).head(head);
-    let (text, code) = log_of(&place.daemon, &[agreed(PULL), framed(&script.data)].concat());
-    assert!(code == 22 && text.contains("exceeded --max-alloc"), "{text}");
+    let raising = ["--server", "--sender", "--max-alloc=4T", "-ltre.LsfxCIvu", ".", "w/"];
+    for args in [PULL, &raising] {
+        let (text, code) = log_of(&place.daemon, &[agreed(args), framed(&script.data)].concat());
+        assert!(code == 22 && text.contains("exceeded --max-alloc"), "{text}");
+    }
+    for args in [PULL, PUSH] {
+        let args = [&args[..args.len() - 2], &["--max-alloc=0", ".", "w/"]].concat();
+        let (text, code) = log_of(&place.daemon, &[agreed(&args), framed(&script.data)].concat());
+        assert!(code == 4 && text.contains("max-alloc must be greater than zero"), "{text}");
+    }
 }
 
 #[test]
@@ -254,6 +265,54 @@ fn attributes_that_no_sender_has_end_a_push() {
 }
 
 #[test]
+fn groups_of_hard_links_that_nobody_announced_end_a_push() {
+    let place = Place::new();
+    let member = |bits: i32, name: &[u8], number: Option<i32>| {
+        let mut script = Script::new().dir(b".").file(b"alone", 1);
+        put_varint(&mut script.data, bits);
+        script = script.raw(&[name.len() as u8]).raw(name);
+        number.iter().for_each(|number| put_varint(&mut script.data, *number));
+        put_varlong(&mut script.data, 3, 3);
+        put_varlong(&mut script.data, 1_600_000_000, 4);
+        put_int(&mut script.data, FILE as i32);
+        script.raw(&[0; 64])
+    };
+    let linked = &["--server", "-ltrHe.LsfxCIvu", ".", "w/"];
+    // The flags of a member and of a first one; the latter is of no list without -H.
+    let (follows, first) = (0x204, 0x1204);
+    place.check(PUSH, &member(first, b"x", None), 2);
+    place.check(PUSH, &member(follows, b"x", Some(1)), 2);
+    // The root, a file without a group, itself, what comes later, and nothing.
+    for number in [0, 1, 2, 3, 9_999, i32::MAX, -1, i32::MIN] {
+        place.check(linked, &member(follows, b"x", Some(number)), 2);
+    }
+}
+
+#[test]
+fn attributes_that_are_not_set_leave_the_others_as_they_are() {
+    let place = Place::new();
+    let mut script = Script::new().dir(b".").raw(&[0, 0]).file(b"f", 0);
+    let names = [&b"user.z"[..], b"rsync.%stat", b"user.rsync.%aacl", b"nowhere.x", b"user.a", b""];
+    for number in [0, names.len() as i32] {
+        put_varint(&mut script.data, number);
+    }
+    for (at, name) in names.iter().enumerate() {
+        put_varint(&mut script.data, name.len() as i32 + 1);
+        put_varint(&mut script.data, 1);
+        script = script.raw(name).raw(&[0, b'0' + at as u8]);
+    }
+    let script = script.end().answer(1, CONTENT).head(SumHead::default()).raw(&[0; 4]);
+    // MD5 of nothing.
+    let script = script.raw(&0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e_u128.to_be_bytes());
+    push_in_turn(&place.daemon, &["--server", "-ltrXe.LsfxCIvu", ".", "w/"], &script);
+    let file = place.daemon.path("w/f");
+    let shown = Command::new("getfattr").args(["-d", "-m", "-"]).arg(file).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let set: Vec<&str> = shown.lines().filter(|line| line.contains('=')).collect();
+    assert_eq!(set, ["user.a=\"4\"", "user.z=\"0\""]);
+}
+
+#[test]
 fn times_beyond_all_calendars_are_logged_and_listed() {
     let place = Place::new();
     let mut script = Script::new().dir(b".");
@@ -287,6 +346,8 @@ fn arguments_may_be_as_many_as_there_is_room_for() {
     };
     assert!(answered(&behind(&ask(&["w/a.txt"; 15_995]))));
     assert!(!answered(&behind(&ask(&["w/a.txt"; 15_996]))));
+    // Backslashes at the end of a path have nothing behind them.
+    assert!(answered(&behind(&ask(&["w/\\", "w/a.txt\\", "w/*\\", "w/[\\", "\\"]))));
     let longest = format!("w/{}", "x".repeat(5_117));
     assert!(answered(&behind(&ask(&[&longest]))));
     assert!(!answered(&behind(&ask(&[&format!("{longest}x")]))));

@@ -2,6 +2,7 @@
 //! takes it for more than that.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 
 use driftless_testkit::kernel::has_mount_namespaces;
 use driftless_testkit::peer::write_private;
@@ -104,5 +105,41 @@ fn what_is_asked_for_reaches_a_program_as_it_is() {
         assert_eq!(seen, expected);
         fs::remove_file(daemon.path("seen")).unwrap();
         assert!(!daemon.path("planted").exists(), "{path}");
+    }
+}
+
+#[test]
+fn a_program_that_converts_names_is_asked_one_thing_and_makes_nobody_the_superuser() {
+    let convert = |answer: &str| {
+        format!(
+            "{W}name converter = while read -r line; do echo \"$line\" >> @ROOT@/asked; {answer}; done\n"
+        )
+    };
+    let daemon = Daemon::ours(W, |root| {
+        plant(root);
+        chown(root.join("src/one"), Some(33), Some(33)).unwrap();
+    });
+    let asked = || fs::read_to_string(daemon.path("asked")).unwrap_or_default();
+    let owner = || {
+        let made = daemon.path("w/up/one").metadata().unwrap();
+        fs::remove_dir_all(daemon.path("w/up")).unwrap();
+        (made.uid(), made.gid())
+    };
+    daemon.configure(&convert("echo 0"));
+    for map in ["--usermap=*:x\nusr root", "--groupmap=*:x\ngrp root", "--usermap=*:x\x7f"] {
+        let outcome = daemon.client(&["-a", "--numeric-ids", map, "src/", "@URL@/w/up/"]);
+        assert!(outcome.err.iter().any(|line| line.starts_with("Unknown --")), "{outcome:?}");
+        assert_eq!(owner(), (33, 33), "{map:?}");
+        assert_eq!(asked(), "", "{map:?}");
+    }
+    for answer in ["echo", "echo -1", "echo 0x0", "echo ' 0'", "echo 0 0", "exit", "echo root"] {
+        daemon.configure(&convert(answer));
+        // The client says that 33 is www-data, and then that all are to be ann's.
+        for map in [&["-a"][..], &["-a", "--chown=ann:ann"]] {
+            daemon.client(&[map, &["src/", "@URL@/w/up/"]].concat());
+            assert_eq!(owner(), (33, 33), "{answer} {map:?}");
+            assert!(asked().starts_with("usr "), "{}", asked());
+            fs::remove_file(daemon.path("asked")).unwrap();
+        }
     }
 }
