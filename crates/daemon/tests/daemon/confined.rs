@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 
+use driftless_testkit::plant::set_mtime;
+
 use crate::attacker::{Script, push_in_turn};
 use crate::pair::{Daemon, Pair, plant};
 
@@ -145,6 +147,43 @@ fn no_option_leads_a_pull_out_of_the_module() {
             assert!(!holds_secret(&daemon.path(&out)), "{all:?}");
             let said = [outcome.out, outcome.err].concat().concat();
             assert!(!said.contains("secret too"), "{all:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn no_link_of_an_alternate_directory_gives_content_to_a_file() {
+    let daemon = planted();
+    fs::create_dir_all(daemon.path("w/alt")).unwrap();
+    fs::create_dir_all(daemon.path("guess")).unwrap();
+    for (name, target) in [("secret", "../../outside/secret"), ("deep", "../../outside/dir/deep")] {
+        let target = daemon.path("w/alt").join(target);
+        symlink(&target, daemon.path("w/alt").join(name)).unwrap();
+        let len = fs::read(&target).unwrap().len();
+        // What a client can guess.
+        let guess = daemon.path("guess").join(name);
+        fs::write(&guess, "?".repeat(len)).unwrap();
+        for file in [&target, &guess] {
+            set_mtime(file, 1_600_000_000, 0);
+        }
+    }
+    for option in ["--copy-dest", "--link-dest", "--compare-dest"] {
+        for dir in ["/alt", "../alt", "/out", "../../outside"] {
+            let option = format!("{option}={dir}");
+            for form in ["-a", "-aK", "-ac", "-ay"] {
+                for module in ["w", "plain"] {
+                    let to = format!("@URL@/{module}/t/");
+                    let words = [form, "--no-whole-file", &option, "guess/", &to];
+                    let outcome = daemon.client(&words);
+                    assert_eq!(outcome.code, 0, "{words:?} {outcome:?}");
+                    for name in ["secret", "deep"] {
+                        let made = daemon.path("w/t").join(name);
+                        let text = fs::read_to_string(&made).unwrap();
+                        assert!(text.starts_with('?'), "{words:?}: {text}");
+                        fs::remove_file(&made).unwrap();
+                    }
+                }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod batches;
 mod coverage;
 mod daemons;
 mod environment;
+mod hosts;
 mod iconv;
 mod options;
 mod planted;
