@@ -243,6 +243,29 @@ pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, Rlimit { current, ..known })?)
 }
 
+/// Bounds the time that this process may compute; 0 leaves it as it is. What goes beyond ends the
+/// process.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn limit_cpu(secs: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    if secs == 0 {
+        return Ok(());
+    }
+    let known = getrlimit(Resource::Cpu);
+    let current = Some(known.maximum.map_or(secs, |most| most.min(secs)));
+    Ok(setrlimit(Resource::Cpu, Rlimit { current, ..known })?)
+}
+
+/// How a session ended that a signal ended.
+pub(crate) fn ending(signal: i32) -> String {
+    match signal == rustix::process::Signal::XCPU.as_raw() {
+        true => "used up its CPU time (session cpu seconds)".to_owned(),
+        false => format!("ended by signal {signal}"),
+    }
+}
+
 /// What names of users and character sets are read from.
 const NAME_SERVICE: &[&str] = &[
     "/etc/passwd",

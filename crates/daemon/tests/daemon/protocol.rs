@@ -249,6 +249,8 @@ fn attributes_that_no_sender_has_end_a_push() {
         (&[2], b""),
         (&[0, 1, 4_097, 1], b""),
         (&[0, 1, 6, i32::MAX], b""),
+        // Longer than a module takes.
+        (&[0, 1, 7, (64 << 20) + 1], b"user.x\0"),
         (&[0, 1, 6, -1], b""),
         // A name without its end, and one with two.
         (&[0, 1, 6, 1], b"user.xv"),
@@ -256,6 +258,10 @@ fn attributes_that_no_sender_has_end_a_push() {
     ] {
         place.check(xattrs, &with_extras(numbers, rest).raw(&[0; 64]), 11);
     }
+    // The longest value that there may be is taken; then the client is missed.
+    let longest = with_extras(&[0, 1, 7, 64 << 20], b"user.x\0").raw(&[0; 16]).end();
+    let (text, code) = log_of(&place.daemon, &[agreed(xattrs), framed(&longest.data)].concat());
+    assert!(code == 12 && !text.contains("protocol error"), "{text}");
     let acls = &["--server", "-ltrAe.LsfxCIvu", ".", "w/"];
     for (numbers, rest) in
         [(&[0][..], &b"\x10\xe0\x01\0\x01"[..]), (&[0], b"\xff"), (&[9], b""), (&[0], b"\x01\x08")]
