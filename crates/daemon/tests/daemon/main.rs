@@ -1,6 +1,7 @@
 //! The daemon, side by side with the real one, under the real client.
 
 mod access;
+mod advisories;
 mod attacker;
 mod book;
 mod confined;
