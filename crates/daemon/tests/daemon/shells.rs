@@ -89,6 +89,38 @@ fn no_host_s_name_commands_a_shell() {
 }
 
 #[test]
+fn no_module_s_name_or_path_commands_a_shell() {
+    // Within a name there are no slashes: what is made is made where the daemon was started.
+    let name = "it's $(touch planted); touch planted #";
+    let daemon = Daemon::ours("", |root| {
+        plant(root);
+        fs::create_dir(root.join(name)).unwrap();
+    });
+    let module = |name: &str, path: &str| {
+        format!("uid = root\ngid = root\nuse chroot = no\n[{name}]\npath = @ROOT@/{path}\n")
+    };
+    for (name, path, variable) in
+        [(name, "w", "RSYNC_MODULE_NAME"), ("w", name, "RSYNC_MODULE_PATH")]
+    {
+        for hook in HOOKS {
+            let line = format!("{hook} = echo %{variable}% >> @ROOT@/seen");
+            daemon.configure(&format!("{}{line}\n", module(name, path)));
+            let said = log_in(&daemon, name, "", "");
+            assert!(!said.contains("@RSYNCD: OK"), "{hook}: {said}");
+            daemon.logs(&format!("%{variable}% holds a shell metacharacter"));
+        }
+        // What stands in the environment is no part of the command.
+        let line = format!("early exec = printf '%s\\n' \"${variable}\" > @ROOT@/seen");
+        daemon.configure(&format!("{}{line}\n", module(name, path)));
+        assert!(log_in(&daemon, name, "", "").ends_with("@RSYNCD: OK\n"));
+        let seen = fs::read_to_string(daemon.path("seen")).unwrap();
+        assert!(seen.ends_with("it's $(touch planted); touch planted #\n"), "{seen}");
+        fs::remove_file(daemon.path("seen")).unwrap();
+    }
+    assert!(!std::path::Path::new("planted").exists());
+}
+
+#[test]
 fn what_is_asked_for_reaches_a_program_as_it_is() {
     let see = "printf '%s|' %RSYNC_REQUEST% \"$RSYNC_REQUEST\" \"$RSYNC_ARG2\" \"$RSYNC_ARG5\" \
                >> @ROOT@/seen; exit 1";
