@@ -157,10 +157,20 @@ pub fn log_while(daemon: &Daemon, act: impl FnOnce()) -> (String, i32) {
         let text = fs::read(&log).unwrap();
         let text = String::from_utf8_lossy(&text[before..]).into_owned();
         let line = text.lines().find(|line| line.contains("] rsync error: "))?;
-        let (_, code) = line.rsplit_once("(code ").unwrap();
-        let code = code.split(')').next().unwrap().parse().ok()?;
+        // Not all of the line may be there yet.
+        let (_, code) = line.rsplit_once("(code ")?;
+        let code = code.split_once(')')?.0.parse().ok()?;
         Some((text, code))
     })
+}
+
+/// The rolling sum of a block below 128. Protocol reference, "Sums".
+pub fn rolling(text: &[u8]) -> u32 {
+    let (sum, weighted) = text.iter().fold((0u32, 0u32), |(sum, weighted), byte| {
+        let sum = sum.wrapping_add(u32::from(*byte));
+        (sum, weighted.wrapping_add(sum))
+    });
+    (sum & 0xffff) | weighted << 16
 }
 
 /// All that a tree holds, with all attributes that somebody might change.

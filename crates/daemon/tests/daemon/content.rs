@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use driftless_proto::sums::SumHead;
 
-use crate::attacker::{Script, data_of, log_while, push_in_turn};
+use crate::attacker::{Script, data_of, log_while, push_in_turn, rolling};
 use crate::pair::{Daemon, plant};
 
 const OPEN: &str = "\
@@ -26,14 +26,6 @@ const TEXT: &[u8] = b"hello\n";
 /// MD5 of it behind a seed of 1, and by itself.
 const SEEDED: u128 = 0x4ff4_4dee_588b_83d5_26eb_6fab_093f_708c;
 const WHOLE: u128 = 0xb194_6ac9_2492_d234_7c62_35b4_d261_1184;
-
-fn rolling(text: &[u8]) -> u32 {
-    let (sum, weighted) = text.iter().fold((0u32, 0u32), |(sum, weighted), byte| {
-        let sum = sum + u32::from(*byte);
-        (sum, weighted + sum)
-    });
-    (sum & 0xffff) | weighted << 16
-}
 
 #[test]
 fn a_sum_is_compared_as_far_as_it_was_sent_and_no_further() {
