@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 
+use driftless_proto::sums::SumHead;
 use driftless_testkit::plant::set_mtime;
 
-use crate::attacker::{Script, push_in_turn};
+use crate::attacker::{Script, agreed, framed, log_of, push_in_turn, snapshot};
 use crate::pair::{Daemon, Pair, plant};
 
 const OPEN: &str = "\
@@ -197,6 +198,57 @@ fn links_inside_are_followed_and_a_module_may_trust_all_links() {
     assert!(daemon.path("w/sub/one").exists());
     assert_eq!(daemon.client(&["-a", "@URL@/insecure/out/secret", "got/"]).code, 0);
     assert_eq!(fs::read(daemon.path("got/secret")).unwrap(), b"secret\n");
+}
+
+#[test]
+fn nothing_is_pushed_through_a_link_of_the_same_session() {
+    // Links are made as they are sent.
+    let daemon = Daemon::ours(
+        &OPEN.replace("use chroot = no", "use chroot = no\nmunge symlinks = no"),
+        |root| {
+            plant(root);
+            fs::create_dir_all(root.join("outside/d")).unwrap();
+            fs::write(root.join("outside/canary"), "canary").unwrap();
+        },
+    );
+    let before = snapshot(&daemon.path("outside"));
+    let target = b"../outside";
+    let start = || Script::new().dir(b".").link(b"l", target);
+    let text = SumHead::default();
+    for (what, script) in [
+        ("files", start().file(b"l/canary", 3).file(b"l/new", 3).end()),
+        ("directories", start().dir(b"l/d").file(b"l/d/new", 3).dir(b"l/e").end()),
+        ("a directory", start().dir(b"l").file(b"l/new", 3).end()),
+        ("a link", Script::new().dir(b".").dir(b"l").file(b"l/new", 3).link(b"l", target).end()),
+        ("links", start().link(b"l/m", b"x").file(b"l/m/new", 3).end()),
+    ] {
+        for more in [
+            &[][..],
+            &["--inplace"],
+            &["--keep-dirlinks"],
+            &["--relative"],
+            &["--delete"],
+            &["--mkpath"],
+            &["--temp-dir=l"],
+            &["--partial-dir=l"],
+            &["--backup", "--backup-dir=l"],
+            &["--copy-dest=l"],
+            &["--delay-updates"],
+        ] {
+            let args = [&["--server", "-ltre.LsfxCIvu"][..], more, &[".", "w/"]].concat();
+            for number in [2, 3] {
+                let content = Script::new().raw(&script.data).answer(number, 0x8000).head(text);
+                let content = content.literal(b"abc").raw(&[0; 20]);
+                let (log, code) = log_of(&daemon, &[agreed(&args), framed(&content.data)].concat());
+                assert!(code != 0, "{what} {more:?}: {log}");
+            }
+            let _ = fs::remove_dir_all(daemon.path("w/l"));
+            let _ = fs::remove_file(daemon.path("w/l"));
+        }
+        assert_eq!(snapshot(&daemon.path("outside")), before, "{what}");
+    }
+    let log = fs::read_to_string(daemon.path("log")).unwrap();
+    assert!(!log.contains("panicked") && !log.contains("ended by signal"), "{log}");
 }
 
 /// Link texts that lead out, or might where a part of them is a link.

@@ -104,6 +104,11 @@ fn a_user_without_a_secret_is_refused_at_once() {
         pair.ours.rests();
     }
     fs::write(pair.ours.path("s"), "bob:x\nalice:secret").unwrap();
+    // Whom no line of the file can be about, though all of them may log in.
+    for user in ["", "*", "a*", "alice\0", "\0alice", "alice:", "Alice", &"x".repeat(5_200)] {
+        let said = log_in(&pair.ours, "m", user, "secret");
+        assert!(said.contains("AUTHREQD") && !said.ends_with(IN), "{user:?}: {said}");
+    }
     assert!(log_in(&pair.ours, "m", "alice", "secret").ends_with(IN));
 }
 
