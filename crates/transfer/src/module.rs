@@ -56,10 +56,12 @@ impl ModuleTerms {
     /// # Errors
     /// A rule is none.
     pub fn new(name: &[u8], root: &[u8], rules: Rules) -> Result<Self, PushError> {
-        let bad = |error: driftless_filter::RuleError| PushError::Rules(error.to_string());
         let filter = match rules.is_empty() {
             true => None,
-            false => Some(Chain::root(Arc::new(rules), Side::Sender, &mut NoFiles).map_err(bad)?),
+            false => Some(
+                Chain::root(Arc::new(rules), Side::Sender, &mut NoFiles)
+                    .map_err(PushError::Rules)?,
+            ),
         };
         Ok(Self {
             name: name.to_vec(),
