@@ -15,4 +15,5 @@ mod server_args;
 mod side_by_side;
 mod stock;
 mod stored;
+mod traffic;
 mod usage;

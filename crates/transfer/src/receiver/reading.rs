@@ -362,9 +362,11 @@ impl Session<'_> {
 
     fn take_stats(&mut self, stats: &Stats) {
         self.stats_seen = true;
+        let bytes = |count: i64| u64::try_from(count).unwrap_or(0);
+        self.told_traffic = Some((bytes(stats.read_bytes), bytes(stats.written_bytes)));
         let millis = |ms: i64| std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         let statistics = &mut self.ending.statistics;
-        statistics.total_size = u64::try_from(stats.total_size).unwrap_or(0);
+        statistics.total_size = bytes(stats.total_size);
         statistics.list_build = millis(stats.list_build_ms);
         statistics.list_transfer = millis(stats.list_transfer_ms);
     }

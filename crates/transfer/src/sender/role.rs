@@ -111,8 +111,10 @@ impl Told {
         statistics.literal_bytes = outcome.literal_bytes;
         statistics.matched_bytes = outcome.matched_bytes;
         statistics.match_count = outcome.match_count;
-        statistics.bytes_sent = link.bytes_sent;
-        statistics.bytes_received = link.bytes_received;
+        (statistics.bytes_sent, statistics.bytes_received) = match outcome.bytes_received {
+            0 => (link.bytes_sent, link.bytes_received),
+            received => (outcome.bytes_sent, received),
+        };
         statistics.created.get_or_insert_default();
         if protocol >= 31 {
             statistics.deleted =

@@ -21,15 +21,9 @@ use crate::error::PushError;
 use crate::module;
 use crate::report::{Direction, ListProgress};
 use crate::sender::ids::Ids;
-use crate::sender::lists::FileList;
+use crate::sender::lists::{EXCHANGE_INTERVAL, FileList};
 use crate::sender::scan::state::{Found, Shared, State};
 use crate::sender::session::{Session, Step};
-
-/// Entries that the peer must know beyond the list it works on.
-const MIN_AHEAD: usize = 1000;
-
-/// Entries that are sent ahead while there is nothing else to do.
-const MAX_AHEAD: usize = 10_000;
 
 /// An entry and the number of its origin.
 pub(super) type Seed = (Entry, u32);
@@ -130,19 +124,23 @@ impl<'a> Walk<'a> {
         }
         loop {
             // A duty, not a habit: the peer may serve nothing before it knows so many entries.
-            while !session.lists_complete && session.lists.ahead() < MIN_AHEAD {
+            while !session.lists_complete && session.lists.are_too_few() {
                 self.send_next(session)?;
                 session.relieve()?;
             }
             match session.step()? {
                 Step::Handled => session.relieve()?,
                 Step::Finished => return Ok(()),
-                Step::Starved if session.lists_complete || session.lists.ahead() >= MAX_AHEAD => {
+                Step::Starved if session.lists_complete || session.lists.are_enough() => {
                     session.wait()?;
                 }
                 Step::Starved => {
                     session.exchange()?;
-                    self.send_next(session)?;
+                    let enough = session.lists.ahead() + EXCHANGE_INTERVAL;
+                    while !session.lists_complete && session.lists.ahead() < enough {
+                        self.send_next(session)?;
+                        session.relieve()?;
+                    }
                 }
             }
         }
