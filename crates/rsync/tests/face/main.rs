@@ -6,6 +6,7 @@ mod batches;
 mod coverage;
 mod daemons;
 mod environment;
+mod hosts;
 mod iconv;
 mod options;
 mod planted;

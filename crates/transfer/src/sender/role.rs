@@ -293,14 +293,14 @@ fn own_rules(
     request: &Request,
     parse: &ParseOptions,
 ) -> Result<Rules, PushError> {
-    let bad = |error: driftless_filter::RuleError| PushError::Rules(error.to_string());
     let mut files = files_of(options, request);
-    let rules = Rules::parse(&request.rules, parse, &mut files).map_err(bad)?;
+    let rules = Rules::parse(&request.rules, parse, &mut files).map_err(PushError::Rules)?;
     if options.delete.when.is_some()
         || options.delete.excluded
         || options.selection.prune_empty_dirs
     {
-        let texts = rules.wire_texts(parse.protocol, options.delete.excluded).map_err(bad)?;
+        let texts =
+            rules.wire_texts(parse.protocol, options.delete.excluded).map_err(PushError::Rules)?;
         session.link.output.append(|out| {
             for text in &texts {
                 filterlist::put_rule(out, text);
@@ -330,7 +330,7 @@ fn received_rules(
         given.push(Given::CvsExclude);
     }
     let mut files = files_of(options, request);
-    Rules::parse(&given, parse, &mut files).map_err(|error| PushError::Rules(error.to_string()))
+    Rules::parse(&given, parse, &mut files).map_err(PushError::Rules)
 }
 
 /// The names of `--files-from`, from wherever they come.

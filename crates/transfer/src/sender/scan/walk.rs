@@ -174,7 +174,7 @@ impl<'a> Walk<'a> {
             state.fail("readdir", &path, &error);
             return Ok(());
         }
-        let chain = state.filters.enter(rules, name).map_err(bad_rules)?;
+        let chain = state.filters.enter(rules, name).map_err(PushError::Rules)?;
         let recursive = state.options.selection.recursive;
         let mut path = Vec::new();
         let first = list.len();
@@ -435,8 +435,4 @@ impl<'a> Walk<'a> {
             state.overall.total_bytes += entry.size;
         }
     }
-}
-
-pub(super) fn bad_rules(error: driftless_filter::RuleError) -> PushError {
-    PushError::Rules(error.to_string())
 }
