@@ -10,6 +10,8 @@ use std::ops::Range;
 pub const MIN_BLOCK_LEN: u32 = 700;
 /// The longest legal block, in bytes.
 pub const MAX_BLOCK_LEN: u32 = 131_072;
+/// Blocks up to this length are no longer than our generator wants them, in bytes.
+const LONG_BLOCK_LEN: u32 = 8192;
 /// The fewest bytes of a strong sum that are compared.
 const MIN_STRONG_LEN: usize = 2;
 /// The most bytes of a strong sum that the generator asks to compare.
@@ -155,10 +157,12 @@ pub fn block_len(basis_len: u64) -> u32 {
     (root & !7).max(MIN_BLOCK_LEN)
 }
 
-/// The block length that our generator chooses: a quarter of [`block_len`], within the limits. Around
-/// each small edit a block travels as literal data, which soon outweighs the sums of more blocks.
+/// The block length that our generator chooses: [`block_len`] up to 8 KiB, then shorter, down to a
+/// quarter of it. Around each small edit a block travels as literal data: where blocks are long, that
+/// soon outweighs the sums of more of them.
 pub fn fine_block_len(basis_len: u64) -> u32 {
-    ((block_len(basis_len) / 4) & !7).max(MIN_BLOCK_LEN)
+    let len = block_len(basis_len);
+    len.min(LONG_BLOCK_LEN).max(len / 4 & !7)
 }
 
 /// How many bytes of a strong sum are worth comparing: enough that a wrong match in a basis of this
@@ -196,7 +200,7 @@ mod tests {
     #[test]
     fn our_blocks_are_finer_where_they_are_long() {
         for (basis_len, expected) in
-            [(0, 700), (7_000_000, 700), (100_000_000, 2496), (1 << 30, 8192), (1 << 34, 32_768)]
+            [(0, 700), (1_000_000, 1000), (100_000_000, 8192), (1 << 30, 8192), (1 << 34, 32_768)]
         {
             assert_eq!(fine_block_len(basis_len), expected, "{basis_len}");
             assert!(Layout::of_basis(basis_len, 16, false).count() <= i32::MAX as u32);
