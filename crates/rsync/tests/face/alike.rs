@@ -251,3 +251,9 @@ fn links_that_are_followed_for_safety_are_named() {
         }
     }
 }
+
+#[test]
+fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
+    let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
+    check(trees, "-aLvv --exclude=gone --exclude=f", Cast::Client, ["s/", "d"]);
+}
