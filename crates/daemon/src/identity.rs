@@ -16,6 +16,7 @@ use landlock::{
     RulesetStatus,
 };
 use nix::unistd::{Gid, Group, Uid, User};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::words;
 
@@ -233,14 +234,34 @@ pub(crate) fn drop_to(ids: &Ids) -> Result<(), Failed> {
 /// # Errors
 /// As the system says.
 pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    if bytes == 0 {
+    // Memory of its own, not what is mapped of libraries or merely reserved.
+    limit(Resource::Data, bytes)
+}
+
+/// Bounds the time that this process may compute; 0 leaves it as it is. What goes beyond ends the
+/// process.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn limit_cpu(secs: u64) -> io::Result<()> {
+    limit(Resource::Cpu, secs)
+}
+
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    if most == 0 {
         return Ok(());
     }
-    // Memory of its own, not what is mapped of libraries or merely reserved.
-    let known = getrlimit(Resource::Data);
-    let current = Some(known.maximum.map_or(bytes, |most| most.min(bytes)));
-    Ok(setrlimit(Resource::Data, Rlimit { current, ..known })?)
+    let known = getrlimit(resource);
+    let current = Some(known.maximum.map_or(most, |maximum| maximum.min(most)));
+    Ok(setrlimit(resource, Rlimit { current, ..known })?)
+}
+
+/// How a session ended that a signal ended.
+pub(crate) fn ending(signal: i32) -> String {
+    match signal == Signal::XCPU.as_raw() {
+        true => "used up its CPU time (session cpu seconds)".to_owned(),
+        false => format!("ended by signal {signal}"),
+    }
 }
 
 /// What names of users and character sets are read from.

@@ -8,8 +8,8 @@
 //! Who may enter, as whom and where a session works, and what is logged. How content is compared
 //! and moved is `driftless-transfer`'s.
 
-#[cfg(test)]
-mod any_bytes;
+#[cfg(any(test, feature = "any-bytes"))]
+pub mod any_bytes;
 mod args;
 mod auth;
 pub mod command;

@@ -264,8 +264,8 @@ impl Listener {
             self.answering.remove(&pid);
             let session = self.children.remove(&pid);
             if let (Some(Child { shown, module, .. }), Some(signal)) = (session, signal) {
-                let text =
-                    format!("session {pid} of {shown} in module {module} ended by signal {signal}");
+                let ending = identity::ending(signal);
+                let text = format!("session {pid} of {shown} in module {module} {ending}");
                 self.log.line(Weight::Error, text);
             }
             let Some((addr, waiters)) = self.names.ended(pid) else { continue };

@@ -4,8 +4,14 @@
 //! content. A block is named only after its strong sum was compared. The search prefers the block
 //! that follows the one matched last, so that matches form runs.
 //!
+//! Work is bounded, whatever sums a peer sends: windows whose rolling sum is a block's, and whose strong
+//! sum is none, may cost [`MAX_WASTE`] times the content. Beyond that blocks are missed, and what they
+//! hold is a literal.
+//!
 //! Memory is bounded by the signature, one piece, one block and [`MAX_LITERAL_LEN`]; content of any
 //! length can be fed. Where literals are cut depends on the pieces, nothing else does.
+
+use std::cell::Cell;
 
 use crate::rolling::Rolling;
 use crate::signature::{Index, Signature};
@@ -14,6 +20,12 @@ use crate::strong::Strong;
 /// The longest literal of one token, in bytes: what rsync itself sends at most (protocol reference,
 /// "Token stream").
 pub const MAX_LITERAL_LEN: usize = 32_768;
+
+/// Bytes that are digested for each byte of the content, at most.
+const MAX_WASTE: u64 = 8;
+
+/// Bytes that may be digested before that counts.
+const FREE_WASTE: u64 = 16 << 20;
 
 /// One step of a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +47,26 @@ pub struct Search<'a> {
     /// Content that was fed and is not yet covered by tokens, between calls.
     kept: Vec<u8>,
     cursor: Cursor,
+    work: Work,
+}
+
+/// How far the search has come, and what it cost, in bytes.
+#[derive(Debug, Default)]
+struct Work {
+    passed: u64,
+    digested: Cell<u64>,
+}
+
+impl Work {
+    /// Counts a digest of so many bytes. `false`: it costs too much.
+    fn affords(&self, len: usize) -> bool {
+        let cost = self.digested.get() + len as u64;
+        let is_within = cost <= FREE_WASTE.saturating_add(self.passed.saturating_mul(MAX_WASTE));
+        if is_within {
+            self.digested.set(cost);
+        }
+        is_within
+    }
 }
 
 /// Where the search stands in the bytes at hand.
@@ -64,6 +96,7 @@ impl<'a> Search<'a> {
             seed_first,
             kept: Vec::new(),
             cursor: Cursor::default(),
+            work: Work::default(),
         }
     }
 
@@ -147,6 +180,7 @@ impl<'a> Search<'a> {
                     let behind = &data[self.cursor.window..];
                     let (passed, hit) = roll(&mut sum, block_len as u32, behind, ahead, index);
                     self.cursor.window += passed;
+                    self.work.passed += passed as u64;
                     self.cursor.missed = Some(sum);
                     if self.cursor.window - self.cursor.covered == MAX_LITERAL_LEN {
                         sink(Token::Literal(&data[self.cursor.covered..self.cursor.window]));
@@ -165,6 +199,7 @@ impl<'a> Search<'a> {
                     literal(&data[self.cursor.covered..self.cursor.window], sink);
                     sink(Token::Block(block));
                     self.cursor.matched(block, block_len);
+                    self.work.passed += block_len as u64;
                 }
                 None => self.cursor.missed = Some(sum),
             }
@@ -185,7 +220,7 @@ impl<'a> Search<'a> {
             .into_iter()
             .chain(index.candidates(sum).filter(|&block| signature.rolling(block) == Some(sum)))
             .peekable();
-        same_sum.peek()?;
+        same_sum.peek().filter(|_| self.work.affords(window.len()))?;
         let digest = self.strong.block(self.seed, self.seed_first, window);
         same_sum.find(|&block| {
             signature.strong(block).is_some_and(|strong| digest.as_bytes().starts_with(strong))
@@ -225,4 +260,41 @@ fn roll(sum: &mut Rolling, len: u32, behind: &[u8], ahead: &[u8], index: &Index)
 
 fn literal(data: &[u8], sink: &mut dyn FnMut(Token<'_>)) {
     data.chunks(MAX_LITERAL_LEN).for_each(|part| sink(Token::Literal(part)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+
+    /// Searches bytes that are all alike for blocks with their rolling sum; returns the digested bytes.
+    fn digested(content: &[u8], block_len: i32, strong: &[u8]) -> u64 {
+        let layout = Layout::from_head(100, block_len, 16, 0, 16).unwrap();
+        let mut signature = Signature::with_layout(layout);
+        let rolling = Rolling::of(&content[..block_len as usize]).value();
+        (0..100).for_each(|_| signature.push(rolling, strong));
+        let mut search = Search::new(&signature, Strong::Md5, 0, true);
+        let mut out = Vec::new();
+        let mut sink = |token: Token<'_>| match token {
+            Token::Literal(bytes) => out.extend_from_slice(bytes),
+            Token::Block(_) => out.extend_from_slice(&content[..block_len as usize]),
+        };
+        content.chunks(100_000).for_each(|piece| search.feed(piece, &mut sink));
+        let digested = search.work.digested.get();
+        search.finish(&mut sink);
+        assert!(out == content);
+        digested
+    }
+
+    #[test]
+    fn sums_that_promise_blocks_which_are_none_cost_a_bounded_number_of_digests() {
+        let content = vec![b'x'; 1 << 20];
+        let most = FREE_WASTE + MAX_WASTE * content.len() as u64;
+        let cost = digested(&content, 2048, &[0x5a; 16]);
+        assert!(cost <= most && cost > most / 2, "{cost} of {most}");
+        // Where they are what they promise, each byte is digested once.
+        let right = Strong::Md5.block(0, true, &content[..2048]);
+        let cost = digested(&content, 2048, right.as_bytes());
+        assert_eq!(cost, content.len() as u64);
+    }
 }

@@ -78,6 +78,17 @@ pub enum RuleError {
     TooModern,
 }
 
+impl RuleError {
+    /// The exit code with which rsync ends for it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Syntax { .. } => 1,
+            Self::TooModern => 2,
+            Self::Open { .. } | Self::Nesting { .. } => 11,
+        }
+    }
+}
+
 /// The name of a file as messages show it: a name from an option as it is, one from a file by the
 /// place of the rule that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

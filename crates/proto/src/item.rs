@@ -162,18 +162,19 @@ impl XattrNumbers {
         Ok(number)
     }
 
-    /// Takes a number and its value; `None` at the end.
+    /// Takes a number and its value of at most `limit` bytes; `None` at the end.
     ///
     /// # Errors
-    /// As for [`XattrNumbers::take_request`], or a value above [`MAX_XATTR_VALUE_LEN`].
+    /// As for [`XattrNumbers::take_request`], or a value that is longer.
     pub fn take_value<'a>(
         &mut self,
         input: &mut &'a [u8],
+        limit: usize,
     ) -> Result<Option<(u32, &'a [u8])>, Decode> {
         let value = whole(input, |rest| {
             let Some(number) = self.peek(rest)? else { return Ok(None) };
             let len = take_varint(rest)?;
-            let fits = usize::try_from(len).ok().filter(|&len| len <= MAX_XATTR_VALUE_LEN);
+            let fits = usize::try_from(len).ok().filter(|&len| len <= limit);
             let wrong = Violation::Xattr { what: "value length", value: i64::from(len) };
             Ok(Some((number, take_bytes(rest, fits.ok_or(wrong)?)?)))
         })?;
@@ -255,7 +256,10 @@ mod tests {
         XattrNumbers::put_end(&mut out);
         assert_eq!(out[..3], [0x01, 0x64, b'L']);
         let (mut input, mut numbers) = (out.as_slice(), XattrNumbers::new());
-        assert_eq!(numbers.take_value(&mut input), Ok(Some((1, &[b'L'; 100][..]))));
-        assert_eq!(numbers.take_value(&mut input), Ok(None));
+        assert_eq!(
+            numbers.take_value(&mut input, MAX_XATTR_VALUE_LEN),
+            Ok(Some((1, &[b'L'; 100][..])))
+        );
+        assert_eq!(numbers.take_value(&mut input, MAX_XATTR_VALUE_LEN), Ok(None));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use driftless_filter::RuleError;
 use driftless_tree::path::printable;
 
 use crate::push::Outcome;
@@ -129,7 +130,7 @@ pub enum PushError {
     Usage(String),
     /// A filter rule is none, or its file cannot be read.
     #[error("{0}")]
-    Rules(String),
+    Rules(RuleError),
     /// Names cannot be converted (`--iconv`).
     #[error("iconv_open(\"{to}\", \"{from}\") failed")]
     Charset {
@@ -170,7 +171,8 @@ impl PushError {
             | Self::MaxConnections { .. } => 5,
             Self::Shell { .. } => 14,
             Self::Refused { .. } | Self::Charset { .. } => 4,
-            Self::ReadOnly | Self::Usage(_) | Self::Rules(_) => 1,
+            Self::ReadOnly | Self::Usage(_) => 1,
+            Self::Rules(error) => error.exit_code(),
             Self::Protocol { exit, .. } | Self::Fatal { exit, .. } => *exit,
             Self::Closed { .. } => 12,
             // At least that of a stream that broke off.

@@ -78,6 +78,8 @@ pub(crate) struct Link {
     last_look: Instant,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    /// Pending bytes that are not to be counted.
+    uncounted: usize,
     /// In the middle of what we are, for error texts.
     pub(crate) phase: &'static str,
 }
@@ -109,6 +111,7 @@ impl Link {
             last_look: now,
             bytes_sent: 0,
             bytes_received: 0,
+            uncounted: 0,
             phase: "during the handshake",
         }
     }
@@ -181,12 +184,19 @@ impl Link {
         self.timeout
     }
 
-    /// Bytes given out so far, written or not.
     /// Counts bytes that went another way.
     pub(crate) fn count_sent(&mut self, len: u64) {
         self.bytes_sent += len;
     }
 
+    /// Counts what is given out and taken from now on.
+    pub(crate) fn start_counting(&mut self) {
+        self.bytes_sent = 0;
+        self.uncounted = self.pending();
+        self.bytes_received = self.input.len() as u64;
+    }
+
+    /// Bytes given out so far, written or not.
     pub(crate) fn written_so_far(&self) -> u64 {
         self.bytes_sent + self.pending() as u64
     }
@@ -414,7 +424,9 @@ impl Link {
             match self.stream.write(ready) {
                 Ok(len) => {
                     self.output.written(len);
-                    self.bytes_sent += len as u64;
+                    let uncounted = len.min(self.uncounted);
+                    self.uncounted -= uncounted;
+                    self.bytes_sent += (len - uncounted) as u64;
                     self.last_write = now;
                     self.last_progress = if sign_of_life { self.last_progress } else { now };
                     if let Some(rate) = &mut self.rate {

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use driftless_filter::{Chain, ReadFile, Rules, Side};
 use driftless_fs::{NameService, Owners};
+use driftless_proto::item;
 
 use crate::chmod::Chmod;
 use crate::error::PushError;
+
+/// The longest value of an extended attribute that a module takes, in bytes.
+const MAX_XATTR_VALUE_LEN: usize = 64 << 20;
 
 /// The terms of a module.
 #[derive(Debug, Clone)]
@@ -27,7 +31,14 @@ pub struct ModuleTerms {
     /// Owners keep their numbers: names that arrive do not count, and none are told. The lists of
     /// names are there all the same, since the peer knows nothing of it.
     pub numeric_ids: bool,
+    /// The most entries that a client may list in the session; `None`: as many as there is memory for.
+    pub max_files: Option<u64>,
     filter: Option<Chain>,
+}
+
+/// The longest value of an extended attribute that a session takes, by the module it is in.
+pub(crate) fn max_xattr_value_len(module: Option<&ModuleTerms>) -> usize {
+    module.map_or(item::MAX_XATTR_VALUE_LEN, |_| MAX_XATTR_VALUE_LEN)
 }
 
 /// The rules of a module are in its configuration.
@@ -45,10 +56,12 @@ impl ModuleTerms {
     /// # Errors
     /// A rule is none.
     pub fn new(name: &[u8], root: &[u8], rules: Rules) -> Result<Self, PushError> {
-        let bad = |error: driftless_filter::RuleError| PushError::Rules(error.to_string());
         let filter = match rules.is_empty() {
             true => None,
-            false => Some(Chain::root(Arc::new(rules), Side::Sender, &mut NoFiles).map_err(bad)?),
+            false => Some(
+                Chain::root(Arc::new(rules), Side::Sender, &mut NoFiles)
+                    .map_err(PushError::Rules)?,
+            ),
         };
         Ok(Self {
             name: name.to_vec(),
@@ -58,6 +71,7 @@ impl ModuleTerms {
             ignores_nonreadable: false,
             names: None,
             numeric_ids: false,
+            max_files: None,
             filter,
         })
     }

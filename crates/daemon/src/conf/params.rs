@@ -92,6 +92,7 @@ params! {
     Port "port" | "rsync port" global Int Int(0);
     ProxyProtocol "proxy protocol" global Bool B(false);
     ProxyProtocolHosts "proxy protocol hosts" global Text Nothing;
+    SessionCpuSeconds "session cpu seconds" global Int Int(0);
     SessionMemoryMib "session memory mib" global Int Int(2048);
     SocketOptions "socket options" global Text Nothing;
 
@@ -120,6 +121,7 @@ params! {
     LogFile "log file" module Text Nothing;
     LogFormat "log format" module Text T("%o %h [%a] %m (%u) %f %l");
     MaxConnections "max connections" module Int Int(0);
+    MaxFiles "max files" module Int Int(0);
     MaxVerbosity "max verbosity" module Int Int(1);
     MungeSymlinks "munge symlinks" module Tri Unset;
     Name "name" module Text Nothing;

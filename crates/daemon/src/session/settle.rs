@@ -115,6 +115,7 @@ impl<'h> Session<'_, 'h> {
         terms.sanitizes_links = !munges && !place.is_root();
         terms.numeric_ids =
             module.tri(Key::NumericIds).unwrap_or(place.chroot && converter.is_none());
+        terms.max_files = u64::try_from(module.int(Key::MaxFiles)).ok().filter(|most| *most > 0);
         terms.ignores_nonreadable = module.flag(Key::IgnoreNonreadable);
         self.confine(&ids, &place, &root, &here, insecure)?;
         let settled = Settled {
@@ -227,7 +228,10 @@ impl<'h> Session<'_, 'h> {
         let mut variables = variables.clone();
         let code = match status & 0x7f {
             0 => status >> 8 & 0xff,
-            _ => -1,
+            signal => {
+                self.error(format!("the session {}", identity::ending(signal)));
+                -1
+            }
         };
         variables.set("RSYNC_EXIT_STATUS", code.to_string());
         variables.set("RSYNC_RAW_STATUS", status.to_string());
@@ -242,6 +246,10 @@ impl<'h> Session<'_, 'h> {
         let mib = u64::try_from(self.host.config.globals().int(Key::SessionMemoryMib)).unwrap_or(0);
         if let Err(error) = identity::limit_memory(mib << 20) {
             self.error(format!("the session's memory cannot be limited: {}", system_text(&error)));
+        }
+        let secs = self.host.config.globals().int(Key::SessionCpuSeconds);
+        if let Err(error) = identity::limit_cpu(u64::try_from(secs).unwrap_or(0)) {
+            self.error(format!("the session's CPU cannot be limited: {}", system_text(&error)));
         }
         if self.keeper.is_some() {
             // The listener knows that one alone: where it is ended, so is this one.

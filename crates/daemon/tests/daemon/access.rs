@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use crate::attacker::say;
 use crate::pair::{Daemon, Pair, plant, soon};
 
 const M: &str = "[m]\npath = @ROOT@/m\nuid = root\ngid = root\nuse chroot = no\n";
@@ -240,6 +241,35 @@ fn a_proxy_says_who_calls_only_if_it_is_trusted() {
     pair.ours.logs("proxy protocol rejected from untrusted peer localhost (127.0.0.1)");
     pair.configure(&conf(""));
     assert_eq!(pair.same_answer(format!("{header}@RSYNCD: 31.0\n#list\n").as_bytes()), "");
+}
+
+#[test]
+fn a_proxy_s_binary_header_is_as_long_as_it_says() {
+    let conf = "proxy protocol = yes\nproxy protocol hosts = 127.0.0.1\nreverse lookup = no\n";
+    let daemon = Daemon::ours(&format!("{conf}{M}hosts allow = 10.1.1.1\n"), plant);
+    let said = |len: u16, body: &[u8]| {
+        let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
+        bytes.extend(len.to_be_bytes());
+        bytes.extend(body);
+        bytes.extend(b"@RSYNCD: 31.0\nm\n");
+        String::from_utf8_lossy(&say(&daemon, &bytes)).into_owned()
+    };
+    let client = b"\x0a\x01\x01\x01\x0a\0\0\x01\x10\0\x03\x69";
+    assert!(said(12, client).contains("@RSYNCD: OK"));
+    assert!(said(0xffff, &[&client[..], &[0; 0xffff - 12]].concat()).contains("@RSYNCD: OK"));
+    for (len, body) in [
+        (0, &client[..]),
+        (11, client),
+        (13, client),
+        (0x7fff, client),
+        (0x8000, client),
+        (0xffff, client),
+        (0xfff4, client),
+    ] {
+        let said = said(len, body);
+        assert!(!said.contains("@RSYNCD: OK"), "{len}: {said}");
+    }
+    assert!(!daemon.log().iter().any(|line| line.contains("panicked")));
 }
 
 #[test]

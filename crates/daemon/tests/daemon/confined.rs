@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Component, Path};
 
-use crate::pair::{Daemon, plant};
+use driftless_proto::sums::SumHead;
+use driftless_testkit::plant::set_mtime;
+
+use crate::attacker::{Script, agreed, framed, log_of, push_in_turn, snapshot};
+use crate::pair::{Daemon, Pair, plant};
 
 const OPEN: &str = "\
 uid = root
@@ -89,6 +93,9 @@ fn no_option_leads_a_push_out_of_the_module() {
                 &["-a", "--inplace", "src/", &to],
                 &["-aK", "src/", &to],
                 &["-aR", "src/one", &to],
+                &["-as", "src/", &to],
+                &["-as", "--mkpath", "src/", &new],
+                &["-as", "-I", "-b", &backup, "src/", &into],
                 &["-a", "-I", "-b", &backup, "src/", &into],
                 &["-a", "-I", &temp, "src/", &into],
                 &["-a", "-I", &partial, "src/", &into],
@@ -120,6 +127,10 @@ fn no_option_leads_a_pull_out_of_the_module() {
             &["-a", "out/s*"],
             &["-a", "*/secret"],
             &["-a", "--files-from=:/out/dir/deep", ""],
+            &["-as", "out/secret"],
+            &["-as", "../outside/"],
+            &["-as", "in/../../outside/secret"],
+            &["-as", "--files-from=:/out/dir/deep", ""],
             &["-aL", "--exclude-from=x", ""],
             &["-aL", "-f. out/secret", ""],
             &["-aL", "-f: ../outside/secret", ""],
@@ -142,6 +153,43 @@ fn no_option_leads_a_pull_out_of_the_module() {
 }
 
 #[test]
+fn no_link_of_an_alternate_directory_gives_content_to_a_file() {
+    let daemon = planted();
+    fs::create_dir_all(daemon.path("w/alt")).unwrap();
+    fs::create_dir_all(daemon.path("guess")).unwrap();
+    for (name, target) in [("secret", "../../outside/secret"), ("deep", "../../outside/dir/deep")] {
+        let target = daemon.path("w/alt").join(target);
+        symlink(&target, daemon.path("w/alt").join(name)).unwrap();
+        let len = fs::read(&target).unwrap().len();
+        // What a client can guess.
+        let guess = daemon.path("guess").join(name);
+        fs::write(&guess, "?".repeat(len)).unwrap();
+        for file in [&target, &guess] {
+            set_mtime(file, 1_600_000_000, 0);
+        }
+    }
+    for option in ["--copy-dest", "--link-dest", "--compare-dest"] {
+        for dir in ["/alt", "../alt", "/out", "../../outside"] {
+            let option = format!("{option}={dir}");
+            for form in ["-a", "-aK", "-ac", "-ay"] {
+                for module in ["w", "plain"] {
+                    let to = format!("@URL@/{module}/t/");
+                    let words = [form, "--no-whole-file", &option, "guess/", &to];
+                    let outcome = daemon.client(&words);
+                    assert_eq!(outcome.code, 0, "{words:?} {outcome:?}");
+                    for name in ["secret", "deep"] {
+                        let made = daemon.path("w/t").join(name);
+                        let text = fs::read_to_string(&made).unwrap();
+                        assert!(text.starts_with('?'), "{words:?}: {text}");
+                        fs::remove_file(&made).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn links_inside_are_followed_and_a_module_may_trust_all_links() {
     let daemon = planted();
     assert_eq!(daemon.client(&["-a", "@URL@/w/in/b.txt", "got/"]).code, 0);
@@ -150,4 +198,110 @@ fn links_inside_are_followed_and_a_module_may_trust_all_links() {
     assert!(daemon.path("w/sub/one").exists());
     assert_eq!(daemon.client(&["-a", "@URL@/insecure/out/secret", "got/"]).code, 0);
     assert_eq!(fs::read(daemon.path("got/secret")).unwrap(), b"secret\n");
+}
+
+#[test]
+fn nothing_is_pushed_through_a_link_of_the_same_session() {
+    // Links are made as they are sent.
+    let daemon = Daemon::ours(
+        &OPEN.replace("use chroot = no", "use chroot = no\nmunge symlinks = no"),
+        |root| {
+            plant(root);
+            fs::create_dir_all(root.join("outside/d")).unwrap();
+            fs::write(root.join("outside/canary"), "canary").unwrap();
+        },
+    );
+    let before = snapshot(&daemon.path("outside"));
+    let target = b"../outside";
+    let start = || Script::new().dir(b".").link(b"l", target);
+    let text = SumHead::default();
+    for (what, script) in [
+        ("files", start().file(b"l/canary", 3).file(b"l/new", 3).end()),
+        ("directories", start().dir(b"l/d").file(b"l/d/new", 3).dir(b"l/e").end()),
+        ("a directory", start().dir(b"l").file(b"l/new", 3).end()),
+        ("a link", Script::new().dir(b".").dir(b"l").file(b"l/new", 3).link(b"l", target).end()),
+        ("links", start().link(b"l/m", b"x").file(b"l/m/new", 3).end()),
+    ] {
+        for more in [
+            &[][..],
+            &["--inplace"],
+            &["--keep-dirlinks"],
+            &["--relative"],
+            &["--delete"],
+            &["--mkpath"],
+            &["--temp-dir=l"],
+            &["--partial-dir=l"],
+            &["--backup", "--backup-dir=l"],
+            &["--copy-dest=l"],
+            &["--delay-updates"],
+        ] {
+            let args = [&["--server", "-ltre.LsfxCIvu"][..], more, &[".", "w/"]].concat();
+            for number in [2, 3] {
+                let content = Script::new().raw(&script.data).answer(number, 0x8000).head(text);
+                let content = content.literal(b"abc").raw(&[0; 20]);
+                let (log, code) = log_of(&daemon, &[agreed(&args), framed(&content.data)].concat());
+                assert!(code != 0, "{what} {more:?}: {log}");
+            }
+            let _ = fs::remove_dir_all(daemon.path("w/l"));
+            let _ = fs::remove_file(daemon.path("w/l"));
+        }
+        assert_eq!(snapshot(&daemon.path("outside")), before, "{what}");
+    }
+    let log = fs::read_to_string(daemon.path("log")).unwrap();
+    assert!(!log.contains("panicked") && !log.contains("ended by signal"), "{log}");
+}
+
+/// Link texts that lead out, or might where a part of them is a link.
+const LEADING_OUT: [&[u8]; 9] = [
+    b"/etc/passwd",
+    b"..",
+    b"../outside/secret",
+    b"in/../../outside/secret",
+    b"in/..",
+    b"in/../a.txt",
+    b"./in/../../outside",
+    b"deep/../../../outside",
+    b"a//../../outside",
+];
+
+/// Pushes them, and one that stays inside behind them.
+fn push_links(daemon: &Daemon) {
+    let mut script = Script::new().dir(b".");
+    for (at, target) in LEADING_OUT.iter().enumerate() {
+        script = script.link(format!("l{at}").as_bytes(), target);
+    }
+    let script = script.link(b"safe", b"sub/b.txt").end().answer(9_999, 0x8000);
+    let args = ["--server", "-ltre.LsfxCIvu", "--safe-links", ".", "w/"];
+    push_in_turn(daemon, &args, &script);
+}
+
+#[test]
+fn links_that_may_lead_out_are_not_made_where_only_safe_ones_are() {
+    let daemon = Daemon::ours(&OPEN.replace("use chroot = no", "use chroot = yes"), plant);
+    push_links(&daemon);
+    assert!(daemon.path("w/safe").is_symlink());
+    for (at, target) in LEADING_OUT.iter().enumerate() {
+        let made = daemon.path(&format!("w/l{at}")).read_link();
+        assert!(made.is_err(), "{}: {made:?}", target.escape_ascii());
+    }
+}
+
+#[test]
+fn links_lead_into_the_module_where_nothing_else_keeps_them_there() {
+    let conf = "uid = root\ngid = root\nuse chroot = no\nmunge symlinks = no\n\
+                [w]\npath = @ROOT@/w\nread only = no\n";
+    let pair = Pair::start(conf, plant);
+    let made = |daemon: &Daemon| {
+        push_links(daemon);
+        assert!(daemon.path("w/safe").is_symlink());
+        let link = |at| fs::read_link(daemon.path(&format!("w/l{at}"))).ok();
+        (0..LEADING_OUT.len()).map(link).collect::<Vec<_>>()
+    };
+    let (ours, stock) = (made(&pair.ours), made(&pair.stock));
+    assert_eq!(ours, stock);
+    for target in ours.iter().flatten() {
+        let leads_out =
+            target.is_absolute() || target.components().any(|part| part == Component::ParentDir);
+        assert!(!leads_out, "{}", target.display());
+    }
 }

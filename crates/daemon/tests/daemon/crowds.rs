@@ -1,11 +1,12 @@
 //! How many sessions there are, and how much one of them may use up.
 
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use driftless_proto::int::{put_int, put_varint, put_varlong};
 
-use crate::attacker::{PUSH, Script, agreed, connect_from, framed, opening};
+use crate::attacker::{PUSH, Script, agreed, connect_from, framed, log_of, opening};
 use crate::pair::{Daemon, plant, soon};
 
 const OPEN: &str = "\
@@ -143,4 +144,55 @@ pub fn a_session_that_eats_memory_ends_and_no_other_one_notices() {
     neighbour.write_all(&framed(&Script::new().dir(b".").end().data)).unwrap();
     let mut heard = [0; 1];
     neighbour.read_exact(&mut heard).unwrap();
+}
+
+#[test]
+pub fn a_session_that_computes_for_too_long_ends() {
+    for module in ["w", "after"] {
+        let daemon = Daemon::ours(&format!("session cpu seconds = 1\n{OPEN}"), |root| {
+            plant(root);
+            // A digest of it takes much longer than that.
+            File::create(root.join("w/sub/huge")).unwrap().set_len(1 << 40).unwrap();
+        });
+        let url = format!("@URL@/{module}/sub/");
+        assert_eq!(daemon.client(&["-rc", &url, "got/"]).code, 12);
+        daemon.logs("used up its CPU time (session cpu seconds)");
+        let url = format!("@URL@/{module}/a.txt");
+        assert_eq!(daemon.client(&["-rc", &url, "got/"]).code, 0);
+    }
+}
+
+#[test]
+pub fn a_list_of_more_than_a_module_takes_is_refused() {
+    let daemon = Daemon::ours(OPEN, |root| {
+        plant(root);
+        for dir in ["a", "b", "c"] {
+            fs::create_dir(root.join("src").join(dir)).unwrap();
+            (0..10).for_each(|at| fs::write(root.join(format!("src/{dir}/{at}")), "x").unwrap());
+        }
+    });
+    let push = |form: &str| {
+        let _ = fs::remove_dir_all(daemon.path("w/up"));
+        daemon.client(&["-r", form, "src/", "@URL@/w/up/"])
+    };
+    // The root, what `plant` makes, and three directories with ten files.
+    let all = 1 + 5 + 3 * 11;
+    for (most, is_taken) in [(0, true), (all, true), (all - 1, false), (5, false), (-1, true)] {
+        daemon.configure(&format!("max files = {most}\n{OPEN}"));
+        for form in ["--inc-recursive", "--no-inc-recursive"] {
+            let outcome = push(form);
+            assert_eq!(outcome.code == 0, is_taken, "{most} {form} {outcome:?}");
+            if !is_taken {
+                daemon.logs(&format!("the file list has more than {most} entries"));
+                assert!(outcome.err.iter().any(|line| line.contains("too many")), "{outcome:?}");
+            }
+        }
+    }
+    // A client that lists them and says nothing else.
+    daemon.configure(&format!("max files = 3\n{OPEN}"));
+    let list = Script::new().dir(b".").file(b"a", 1).file(b"b", 1).file(b"c", 1).end();
+    let (text, code) = log_of(&daemon, &[agreed(PUSH), framed(&list.data)].concat());
+    assert!(code == 4 && text.contains("more than 3 entries"), "{text}");
+    // Who pulls lists nothing.
+    assert_eq!(daemon.client(&["-a", "@URL@/w/", "got/"]).code, 0);
 }

@@ -1,6 +1,7 @@
 //! What a module's rules hide is neither read, used nor changed, by whatever way a client names it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use driftless_testkit::plant::set_mtime;
 
@@ -97,6 +98,87 @@ fn no_hidden_file_is_used_up_or_written_over() {
     assert_eq!(outcome.code, 23);
     assert_eq!(fs::read_to_string(daemon.path("w/pub/x.key")).unwrap(), SECRET);
     assert_eq!(fs::read_to_string(daemon.path("w/pub/x")).unwrap(), "old");
+}
+
+/// Names of one file each. Hidden is the first of a group, one in its middle, the last, one in a
+/// directory, or all.
+const GROUPS: [&[&str]; 6] = [
+    &["a.key", "b", "c"],
+    &["e", "f.key", "g"],
+    &["h", "i", "j.key"],
+    &["k", "kk", "shut/k"],
+    &["m", "n", "o/p.key", "o/q", "shut/r"],
+    &["s.key", "shut/t", "u.key"],
+];
+
+#[test]
+fn groups_of_hard_links_stay_whole_where_some_are_hidden_or_deleted() {
+    let daemon = Daemon::ours(&HIDING.replace("*.key", "*.key /up/shut/"), |root| {
+        plant(root);
+        for dir in ["src/o", "src/shut"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        for names in GROUPS {
+            let all: Vec<_> = names.iter().map(|name| root.join("src").join(name)).collect();
+            fs::write(&all[0], names[0]).unwrap();
+            all[1..].iter().for_each(|name| fs::hard_link(&all[0], name).unwrap());
+        }
+    });
+    for when in ["--delete-before", "--delete", "--delete-delay", "--delete-after"] {
+        for form in ["--inc-recursive", "--no-inc-recursive"] {
+            // In the way: a directory that is not to be emptied, and names of one other file.
+            fs::create_dir_all(daemon.path("w/up/b")).unwrap();
+            fs::write(daemon.path("w/up/b/old.key"), SECRET).unwrap();
+            fs::write(daemon.path("w/up/e"), "old").unwrap();
+            for name in ["y", "z"] {
+                fs::hard_link(daemon.path("w/up/e"), daemon.path("w/up").join(name)).unwrap();
+            }
+            let outcome = daemon.client(&["-aH", "--force", when, form, "src/", "@URL@/w/up/"]);
+            assert_eq!(outcome.code, 23, "{when} {form} {outcome:?}");
+            let found = |name: &str| {
+                let file = daemon.path("w/up").join(name);
+                file.metadata().ok().filter(|meta| meta.is_file()).map(|meta| meta.ino())
+            };
+            for names in GROUPS {
+                let is_hidden = |name: &&str| name.ends_with(".key") || name.starts_with("shut");
+                let (hidden, shown): (Vec<&str>, Vec<&str>) =
+                    names.iter().partition(|name| is_hidden(name));
+                assert!(hidden.iter().all(|name| found(name).is_none()), "{names:?}");
+                let mut inodes: Vec<_> =
+                    shown.iter().filter(|name| **name != "b").map(|name| found(name)).collect();
+                inodes.dedup();
+                assert!(
+                    inodes.len() <= 1 && inodes.first() != Some(&None),
+                    "{names:?} {outcome:?}"
+                );
+            }
+            assert!(found("y").is_none() && found("z").is_none());
+            assert_eq!(fs::read_to_string(daemon.path("w/up/b/old.key")).unwrap(), SECRET);
+            // What is hidden is not deleted either.
+            fs::remove_dir_all(daemon.path("w/up")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn rules_in_files_are_told_by_their_place_and_read_to_a_depth() {
+    let daemon = place();
+    fs::write(daemon.path("w/bad.rules"), SECRET).unwrap();
+    fs::write(daemon.path("w/loop.rules"), ". loop.rules\n").unwrap();
+    fs::create_dir(daemon.path("empty")).unwrap();
+    for (rule, what, code) in [
+        (": bad.rules", "bad.rules line 1>", 1),
+        (": loop.rules", "include depth limit (32) exceeded", 11),
+        (":n loop.rules", "include depth limit (32) exceeded", 11),
+    ] {
+        for words in [&["@URL@/w/"][..], &["--delete", "empty/", "@URL@/w/"]] {
+            let outcome = daemon.client(&[&["-r", "-f", rule], words].concat());
+            let said = [outcome.out, outcome.err].concat().concat();
+            assert!(outcome.code == code && said.contains(what), "{rule} {words:?}: {said}");
+            assert!(!said.contains("secret"), "{rule} {words:?}: {said}");
+        }
+    }
+    assert!(daemon.path("w/a.txt").exists());
 }
 
 #[test]

@@ -4,6 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use driftless_proto::args::put_secluded;
+use driftless_proto::sums::SumHead;
+use driftless_testkit::plant::noise;
+
+use crate::attacker::{Script, framed};
 use crate::pair::{Daemon, plant, soon};
 
 const OPEN: &str = "\
@@ -145,6 +150,100 @@ fn clients_smuggle_no_option_past_the_module() {
     }
     assert!(!daemon.path("stolen").exists());
     serves(&daemon);
+}
+
+#[test]
+fn arguments_behind_the_first_ones_are_looked_at_alike() {
+    let daemon = Daemon::ours(OPEN, |root| {
+        plant(root);
+        std::fs::create_dir(root.join("outside")).unwrap();
+        std::fs::write(root.join("outside/greeting"), "hello\n").unwrap();
+        std::os::unix::fs::symlink("../outside", root.join("w/out")).unwrap();
+    });
+    let stolen = daemon.path("stolen").display().to_string();
+    let log = format!("--log-file={stolen}");
+    let outside = daemon.path("outside/").display().to_string();
+    let says_hello = |words: &[&str]| {
+        let mut stream = enter(&daemon, &["--server", "--sender", "-s"]);
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let mut said = Vec::new();
+        put_secluded(&mut said, words);
+        said.extend_from_slice(b"\x03md5");
+        // No rules, and the content of what is listed first.
+        let mut script = Script::new().raw(&[0; 4]);
+        for number in [1, 2] {
+            script = script.answer(number, 0x8000).head(SumHead::default());
+        }
+        said.extend(framed(&script.data));
+        stream.write_all(&said).unwrap();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        heard.windows(5).any(|part| part == b"hello")
+    };
+    let start = ["--server", "--sender", "-re.LsfxCIvu"];
+    assert!(says_hello(&[&start[..], &[".", "w/"]].concat()));
+    for more in [
+        &[".", "w/../outside/"][..],
+        &[".", "w/out/"],
+        &[".", "w/sub/../../outside/"],
+        &[".", &outside],
+        &["-L", ".", "w/out/"],
+        &["--insecure-links", ".", "w/"],
+        &["--max-alloc=0", ".", "w/"],
+        &["--daemon", ".", "w/"],
+        &[&log, ".", "w/"],
+    ] {
+        assert!(!says_hello(&[&start[..], more].concat()), "{more:?}");
+    }
+    assert!(!std::path::Path::new(&stolen).exists());
+    serves(&daemon);
+}
+
+#[test]
+fn no_client_makes_more_threads_than_a_few() {
+    let long = 64 << 20;
+    let daemon = Daemon::ours(&format!("{OPEN}[x]\npath = @ROOT@/w\n"), |root| {
+        plant(root);
+        std::fs::write(root.join("w/sub/long"), noise(1, long)).unwrap();
+    });
+    let children = || {
+        let path = format!("/proc/{0}/task/{0}/children", daemon.child.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for option in ["--compress-threads=1000", "--zt=1000", "--zt=2147483647", "--zt=8"] {
+        let args = ["--server", "--sender", "-ltrze.LsfxCIvu", "--compress-choice=zstd", option];
+        let mut stream = enter(&daemon, &[&args[..], &[".", "w/sub/"]].concat());
+        stream.write_all(b"\x03md5").unwrap();
+        let script = Script::new().raw(&[0; 4]).answer(2, 0x8000).head(SumHead::default());
+        stream.write_all(&framed(&script.data)).unwrap();
+        // Some of it comes; the rest waits, since nobody reads it.
+        let mut room = vec![0; 1 << 20];
+        stream.read_exact(&mut room).unwrap();
+        let threads = soon("the session is found", || {
+            let [session] = children().try_into().ok()?;
+            let tasks = std::fs::read_dir(format!("/proc/{session}/task")).ok()?;
+            Some(tasks.count())
+        });
+        assert!(threads > 1, "{option} makes none");
+        assert!(threads <= 10, "{option}: {threads} threads");
+        drop(stream);
+        soon("the session ends", || children().is_empty().then_some(()));
+    }
+    for refused in ["compress-threads", "zt", "compress", "compress*"] {
+        daemon.configure(&format!("{OPEN}refuse options = {refused}\n"));
+        for option in ["--compress-threads=2", "--zt=2"] {
+            let args = ["--server", "--sender", "-re.LsfxCIvu", option, ".", "w/"];
+            let mut stream = enter(&daemon, &args);
+            stream.write_all(b"\x03md5").unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut heard = Vec::new();
+            let _ = stream.read_to_end(&mut heard);
+            let heard = String::from_utf8_lossy(&heard).into_owned();
+            assert!(heard.contains("is configured to refuse"), "{refused} {option}: {heard}");
+        }
+    }
 }
 
 #[test]

@@ -153,12 +153,14 @@ static ROWS: &[Row] = &[
 ];
 
 /// Parameters that the real daemon does not have, and the tests that need them.
-static OWN: [(&str, fn()); 3] = [
+static OWN: [(&str, fn()); 5] = [
+    ("max files", crowds::a_list_of_more_than_a_module_takes_is_refused),
     ("max sessions", crowds::sessions_at_work_keep_their_place_and_more_are_refused),
     (
         "max sessions per address",
         crowds::clients_that_stall_make_room_for_those_that_come_after_them,
     ),
+    ("session cpu seconds", crowds::a_session_that_computes_for_too_long_ends),
     ("session memory mib", crowds::a_session_that_eats_memory_ends_and_no_other_one_notices),
 ];
 

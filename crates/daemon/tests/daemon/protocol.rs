@@ -2,13 +2,19 @@
 //! outside the module is touched.
 
 use std::fs;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::process::Command;
 
 use driftless_proto::int::{put_int, put_varint, put_varlong};
 use driftless_proto::mux::{Tag, put_frame};
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::sums::SumHead;
 
-use crate::attacker::{FILE, PULL, PUSH, Script, agreed, framed, log_of, opening, say, snapshot};
+use crate::attacker::{
+    FILE, PULL, PUSH, Script, agreed, connect_from, framed, log_of, opening, push_in_turn, rolling,
+    say, snapshot,
+};
 use crate::pair::{Daemon, plant};
 
 const OPEN: &str = "\
@@ -87,33 +93,47 @@ fn sums_outside_their_range_end_a_pull() {
     ] {
         place.check(PULL, &pull().answer(2, CONTENT).head(head), 2);
     }
-    // More than anybody has memory for.
+    // More than anybody has memory for, and no client raises what there is.
     let head = SumHead { count: i32::MAX as u32, block_len: 131_072, strong_len: 16, remainder: 0 };
     let script = pull().answer(2, CONTENT).head(head);
-    let (text, code) = log_of(&place.daemon, &[agreed(PULL), framed(&script.data)].concat());
-    assert!(code == 22 && text.contains("exceeded --max-alloc"), "{text}");
+    let raising = ["--server", "--sender", "--max-alloc=4T", "-ltre.LsfxCIvu", ".", "w/"];
+    for args in [PULL, &raising] {
+        let (text, code) = log_of(&place.daemon, &[agreed(args), framed(&script.data)].concat());
+        assert!(code == 22 && text.contains("exceeded --max-alloc"), "{text}");
+    }
+    for args in [PULL, PUSH] {
+        let args = [&args[..args.len() - 2], &["--max-alloc=0", ".", "w/"]].concat();
+        let (text, code) = log_of(&place.daemon, &[agreed(&args), framed(&script.data)].concat());
+        assert!(code == 4 && text.contains("max-alloc must be greater than zero"), "{text}");
+    }
 }
 
 #[test]
 fn blocks_that_all_seem_to_match_hold_nobody_up() {
     let daemon = Daemon::ours(OPEN, |root| {
         fs::create_dir(root.join("w")).unwrap();
-        fs::write(root.join("w/same"), vec![b'x'; 300_000]).unwrap();
+        fs::write(root.join("w/same"), vec![b'x'; 3_000_000]).unwrap();
     });
-    // The rolling sum of each 700 bytes of it, with a digest that none of them has. Each place of the
-    // file would be compared with each block.
-    let (block_len, count) = (700u32, 200_000u32);
-    let sum = u32::from(b'x') * block_len;
-    let weighted = u32::from(b'x') * (block_len * (block_len + 1) / 2);
-    let rolling = (sum & 0xffff) | weighted << 16;
-    let head = SumHead { count, block_len, strong_len: 16, remainder: 0 };
-    let mut script = pull().answer(1, CONTENT).head(head);
-    for number in 0..u128::from(count) {
-        script = script.raw(&rolling.to_le_bytes()).raw(&number.to_le_bytes());
+    // The rolling sum of so many bytes of it, with a digest that none of them has. Each place of the
+    // file would be compared with each block, or a long block digested at each place.
+    for (block_len, count) in [(700u32, 200_000u32), (131_072, 20)] {
+        let rolling = rolling(&vec![b'x'; block_len as usize]);
+        let head = SumHead { count, block_len, strong_len: 16, remainder: 0 };
+        let mut script = pull().answer(1, CONTENT).head(head);
+        for number in 0..u128::from(count) {
+            script = script.raw(&rolling.to_le_bytes()).raw(&number.to_le_bytes());
+        }
+        let mut stream = connect_from(&daemon, 1);
+        let mut heard = stream.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| io::copy(&mut heard, &mut io::sink()));
+            stream.write_all(&[agreed(PULL), framed(&script.data)].concat()).unwrap();
+            daemon.logs("send same");
+            stream.shutdown(Shutdown::Both).unwrap();
+        });
+        daemon.rests();
+        fs::write(daemon.path("log"), "").unwrap();
     }
-    // All of it is read and sent; then the client is missed.
-    let (text, code) = log_of(&daemon, &[agreed(PULL), framed(&script.data)].concat());
-    assert!(code == 12 && text.contains("send same"), "{text}");
 }
 
 #[test]
@@ -238,6 +258,8 @@ fn attributes_that_no_sender_has_end_a_push() {
         (&[2], b""),
         (&[0, 1, 4_097, 1], b""),
         (&[0, 1, 6, i32::MAX], b""),
+        // Longer than a module takes.
+        (&[0, 1, 7, (64 << 20) + 1], b"user.x\0"),
         (&[0, 1, 6, -1], b""),
         // A name without its end, and one with two.
         (&[0, 1, 6, 1], b"user.xv"),
@@ -245,12 +267,64 @@ fn attributes_that_no_sender_has_end_a_push() {
     ] {
         place.check(xattrs, &with_extras(numbers, rest).raw(&[0; 64]), 11);
     }
+    // The longest value that there may be is taken; then the client is missed.
+    let longest = with_extras(&[0, 1, 7, 64 << 20], b"user.x\0").raw(&[0; 16]).end();
+    let (text, code) = log_of(&place.daemon, &[agreed(xattrs), framed(&longest.data)].concat());
+    assert!(code == 12 && !text.contains("protocol error"), "{text}");
     let acls = &["--server", "-ltrAe.LsfxCIvu", ".", "w/"];
     for (numbers, rest) in
         [(&[0][..], &b"\x10\xe0\x01\0\x01"[..]), (&[0], b"\xff"), (&[9], b""), (&[0], b"\x01\x08")]
     {
         place.check(acls, &with_extras(numbers, rest).raw(&[0; 64]), 12);
     }
+}
+
+#[test]
+fn groups_of_hard_links_that_nobody_announced_end_a_push() {
+    let place = Place::new();
+    let member = |bits: i32, name: &[u8], number: Option<i32>| {
+        let mut script = Script::new().dir(b".").file(b"alone", 1);
+        put_varint(&mut script.data, bits);
+        script = script.raw(&[name.len() as u8]).raw(name);
+        number.iter().for_each(|number| put_varint(&mut script.data, *number));
+        put_varlong(&mut script.data, 3, 3);
+        put_varlong(&mut script.data, 1_600_000_000, 4);
+        put_int(&mut script.data, FILE as i32);
+        script.raw(&[0; 64])
+    };
+    let linked = &["--server", "-ltrHe.LsfxCIvu", ".", "w/"];
+    // The flags of a member and of a first one; the latter is of no list without -H.
+    let (follows, first) = (0x204, 0x1204);
+    place.check(PUSH, &member(first, b"x", None), 2);
+    place.check(PUSH, &member(follows, b"x", Some(1)), 2);
+    // The root, a file without a group, itself, what comes later, and nothing.
+    for number in [0, 1, 2, 3, 9_999, i32::MAX, -1, i32::MIN] {
+        place.check(linked, &member(follows, b"x", Some(number)), 2);
+    }
+}
+
+#[test]
+fn attributes_that_are_not_set_leave_the_others_as_they_are() {
+    let place = Place::new();
+    let mut script = Script::new().dir(b".").raw(&[0, 0]).file(b"f", 0);
+    let names = [&b"user.z"[..], b"rsync.%stat", b"user.rsync.%aacl", b"nowhere.x", b"user.a", b""];
+    for number in [0, names.len() as i32] {
+        put_varint(&mut script.data, number);
+    }
+    for (at, name) in names.iter().enumerate() {
+        put_varint(&mut script.data, name.len() as i32 + 1);
+        put_varint(&mut script.data, 1);
+        script = script.raw(name).raw(&[0, b'0' + at as u8]);
+    }
+    let script = script.end().answer(1, CONTENT).head(SumHead::default()).raw(&[0; 4]);
+    // MD5 of nothing.
+    let script = script.raw(&0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e_u128.to_be_bytes());
+    push_in_turn(&place.daemon, &["--server", "-ltrXe.LsfxCIvu", ".", "w/"], &script);
+    let file = place.daemon.path("w/f");
+    let shown = Command::new("getfattr").args(["-d", "-m", "-"]).arg(file).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let set: Vec<&str> = shown.lines().filter(|line| line.contains('=')).collect();
+    assert_eq!(set, ["user.a=\"4\"", "user.z=\"0\""]);
 }
 
 #[test]
@@ -287,6 +361,8 @@ fn arguments_may_be_as_many_as_there_is_room_for() {
     };
     assert!(answered(&behind(&ask(&["w/a.txt"; 15_995]))));
     assert!(!answered(&behind(&ask(&["w/a.txt"; 15_996]))));
+    // Backslashes at the end of a path have nothing behind them.
+    assert!(answered(&behind(&ask(&["w/\\", "w/a.txt\\", "w/*\\", "w/[\\", "\\"]))));
     let longest = format!("w/{}", "x".repeat(5_117));
     assert!(answered(&behind(&ask(&[&longest]))));
     assert!(!answered(&behind(&ask(&[&format!("{longest}x")]))));

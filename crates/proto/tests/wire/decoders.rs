@@ -4,7 +4,7 @@
 use driftless_proto::batch::BatchHeader;
 use driftless_proto::flist::{IdList, ListItem, ListOptions, ListReader, ListWriter};
 use driftless_proto::greeting::{ClientLine, Greeting, MAX_LINE_LEN, ServerLine, take_line};
-use driftless_proto::item::{Item, XattrNumbers};
+use driftless_proto::item::{Item, MAX_XATTR_VALUE_LEN, XattrNumbers};
 use driftless_proto::mux::Demux;
 use driftless_proto::ndx::{NdxReader, NdxWriter};
 use driftless_proto::setup::{self, CompatFlags, Compression};
@@ -144,7 +144,7 @@ pub fn ndx_item(input: &[u8]) {
     let mut numbers = XattrNumbers::new();
     drain(input, |input| numbers.take_request(input), drop);
     let mut numbers = XattrNumbers::new();
-    drain(input, |input| numbers.take_value(input), drop);
+    drain(input, |input| numbers.take_value(input, MAX_XATTR_VALUE_LEN), drop);
 }
 
 /// Sum heads with their blocks.

@@ -9,7 +9,7 @@ use driftless_proto::filterlist;
 use driftless_proto::flist::{IdList, ListItem, ListReader, ListWriter};
 use driftless_proto::greeting::{ClientLine, Greeting, MAX_LINE_LEN, ServerLine, take_line};
 use driftless_proto::int::{put_int, take_bytes, take_int};
-use driftless_proto::item::{Item, ItemFlags, XattrNumbers};
+use driftless_proto::item::{Item, ItemFlags, MAX_XATTR_VALUE_LEN, XattrNumbers};
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::setup::{self, ChecksumKind, CompatFlags, Compression};
 use driftless_proto::stats::{DelStats, Stats};
@@ -511,7 +511,11 @@ fn xattr_values(lane: &mut Lane) {
     let (mut reader, mut writer) = (XattrNumbers::new(), XattrNumbers::new());
     loop {
         let value = lane.value(
-            |input| Ok(reader.take_value(input)?.map(|(number, value)| (number, value.to_vec()))),
+            |input| {
+                Ok(reader
+                    .take_value(input, MAX_XATTR_VALUE_LEN)?
+                    .map(|(number, value)| (number, value.to_vec())))
+            },
             |value, out| match value {
                 Some((number, value)) => writer.put_value(out, *number, value),
                 None => XattrNumbers::put_end(out),

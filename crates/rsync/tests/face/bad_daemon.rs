@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,6 +12,7 @@ use driftless_proto::int::{put_varint, put_vstring};
 use driftless_proto::mux::{Tag, put_frame};
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::sums::SumHead;
+use driftless_testkit::peer::{Module, RsyncDaemon};
 
 use crate::side_by_side::ours;
 
@@ -195,6 +197,58 @@ fn answers_must_be_to_what_was_asked() {
         basis(b"/etc/passwd"),
     ] {
         check(&["-r"], "", b"", &framed(&script.data));
+    }
+}
+
+#[test]
+fn links_that_may_lead_out_are_not_made_where_only_safe_ones_are() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("s/deep")).unwrap();
+    let targets = [
+        "/etc/passwd",
+        "..",
+        "../outside",
+        "deep/../../outside",
+        "deep/..",
+        "deep/../safe",
+        "./deep/../../outside",
+        "a//../../outside",
+        "../s/../../outside",
+    ];
+    for (at, target) in targets.iter().enumerate() {
+        for dir in ["s", "s/deep"] {
+            symlink(target, folder.path().join(dir).join(format!("l{at}"))).unwrap();
+        }
+    }
+    symlink("deep/x", folder.path().join("s/safe")).unwrap();
+    // The real one sends them as they are.
+    let daemon =
+        RsyncDaemon::start(&[Module::book("m").anonymous().chroot().at(&folder.path().join("s"))]);
+    let url = format!("rsync://127.0.0.1:{}/m/", daemon.port());
+    let pulled = |program: &Path, to: &str| {
+        let words = ["-rl", "--safe-links", &url, to];
+        let status = Command::new(program).args(words).current_dir(folder.path()).status();
+        assert_eq!(status.unwrap().code(), Some(0));
+        let mut made = Vec::new();
+        names_in(&folder.path().join(to), "", &mut made);
+        made.sort();
+        made
+    };
+    let found = pulled(&ours(), "ours");
+    assert_eq!(found, pulled("rsync".as_ref(), "theirs"));
+    // One directory further down, two of them stay inside.
+    assert_eq!(found, ["deep", "deep/l1", "deep/l2", "safe"]);
+}
+
+#[test]
+fn a_backslash_at_the_end_of_what_is_asked_for_is_the_end() {
+    let list = |name: &[u8]| framed(&Script::new().dir(b".").file(name, 1).end().data);
+    for path in ["x\\", "x\\\\", "*\\", "[\\", "[a-\\", "kept/\\", "\\"] {
+        for words in [&["-r"][..], &["-rR"], &["-rs"], &["-r", "--old-args"]] {
+            check(words, path, b"", &list(b"other"));
+            let leaf = path.rsplit('/').next().unwrap_or_default();
+            check(words, path, b"", &list(leaf.as_bytes()));
+        }
     }
 }
 

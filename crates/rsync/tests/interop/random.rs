@@ -52,7 +52,8 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let fails = given("--backup-dir=../") && writes;
         // What it appends to something else than what is here is not the source's file.
         let spoils = given("--append") && (all.iter().any(is_alternate) || has('y'));
-        if verbosity(&all) < 3 && !(removes && has('L')) && !copies && !keeps && !fails && !spoils {
+        let varies = verbosity(&all) >= 3 || removes && has('L');
+        if !(varies || copies || keeps || fails || spoils) {
             words = all;
         }
     }

@@ -61,8 +61,6 @@ pub struct Connection {
     pub(crate) link: Link,
     child: Option<ShellChild>,
     protocol: Option<u8>,
-    /// Bytes count from the setup's end on.
-    counts_transfer: bool,
     within_process: bool,
 }
 
@@ -72,7 +70,7 @@ impl Connection {
         let deadline = options.connect_timeout.map(|limit| Instant::now() + limit);
         let silence = options.timeout.or(options.silence_limit);
         let link = Link::new(stream, deadline, silence, options.bwlimit);
-        Self { link, child, protocol: None, within_process: false, counts_transfer: false }
+        Self { link, child, protocol: None, within_process: false }
     }
 
     /// Both ends are in this process: what an old protocol has no words for holds all the same.
@@ -100,7 +98,6 @@ impl Connection {
         let mut connection = Self::new(stream, None, options);
         connection.link.input = input;
         connection.protocol = Some(protocol);
-        connection.counts_transfer = true;
         connection
     }
 
@@ -180,7 +177,7 @@ impl Connection {
         options: &TransferOptions,
         report: &mut dyn Report,
     ) -> Result<Established, PushError> {
-        let Self { mut link, child, protocol, within_process, counts_transfer } = self;
+        let Self { mut link, child, protocol, within_process } = self;
         let is_server = matches!(end, End::Server { .. });
         let agreed = match protocol {
             Some(protocol) => Ok(protocol),
@@ -194,11 +191,7 @@ impl Connection {
         });
         match agreed {
             Ok(setup) => {
-                if counts_transfer {
-                    link.flush(&|| report.cancelled())?;
-                    link.bytes_sent = 0;
-                    link.bytes_received = link.input.len() as u64;
-                }
+                link.start_counting();
                 Ok(Established { link, child, setup, is_server })
             }
             Err(error) => {

@@ -132,6 +132,16 @@ impl Session<'_> {
         Membership::Waits
     }
 
+    /// A member is not to be here, whatever becomes of the others: who waits does so for the last one.
+    pub(crate) fn leave_group(&mut self, entry: &Entry) {
+        if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
+            group.ahead = group.ahead.saturating_sub(1);
+            if group.ahead == 0 && group.done.is_none() && !group.busy {
+                self.linkable.extend(group.waiting.pop());
+            }
+        }
+    }
+
     /// A member is in place: the others can be linked to it.
     pub(crate) fn complete_group(&mut self, number: usize, at: usize) {
         if !self.options.hard_links {

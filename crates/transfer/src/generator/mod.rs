@@ -55,10 +55,11 @@ impl Session<'_> {
             }
             return Ok(());
         }
-        if self.is_blocked(list, entry) {
-            return Ok(());
-        }
-        if entry.kind() != Some(Kind::Dir) && self.is_refused(&self.name_of(entry), "file", false) {
+        let is_file = entry.kind() != Some(Kind::Dir);
+        if self.is_blocked(list, entry)
+            || is_file && self.is_refused(&self.name_of(entry), "file", false)
+        {
+            self.leave_group(entry);
             return Ok(());
         }
         if !self.has_parent(list, entry) {

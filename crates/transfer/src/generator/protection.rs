@@ -59,8 +59,7 @@ impl ReadFile for NoFiles {
 }
 
 fn fatal(error: RuleError) -> PushError {
-    let exit = if matches!(error, RuleError::Syntax { .. }) { 1 } else { 11 };
-    PushError::Fatal { text: error.to_string(), exit }
+    PushError::Fatal { text: error.to_string(), exit: error.exit_code() }
 }
 
 impl Session<'_> {

@@ -4,20 +4,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use driftless_fs::charset::Charset;
-use driftless_proto::Decode;
 use driftless_proto::flist::{IdList, ListItem};
 use driftless_proto::int::take_int;
 use driftless_proto::item::{Item, XattrNumbers};
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::{DelStats, Stats};
+use driftless_proto::{Decode, Violation};
 use driftless_tree::Kind;
-use driftless_tree::flist::{Cached, Entry};
+use driftless_tree::flist::{Cached, Entry, XattrValue};
 use driftless_tree::path::printable;
 
 use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::nodes::MUNGED;
-use crate::module::sanitized_link;
+use crate::module::{max_xattr_value_len, sanitized_link};
 use crate::receiver::answers::Answer;
 use crate::receiver::lists::{BadList, Directory, Kept, infer_content};
 use crate::receiver::session::{Session, Step};
@@ -116,8 +116,9 @@ impl Session<'_> {
     ) -> Result<Step, PushError> {
         let (ndx, _, numbers) = &mut *state;
         let ndx = *ndx;
+        let longest = max_xattr_value_len(self.receive.module.as_deref());
         let read = self.wire.try_take(|input| {
-            let value = numbers.take_value(input)?;
+            let value = numbers.take_value(input, longest)?;
             Ok(value.map(|(number, bytes)| (number, bytes.to_vec())))
         })?;
         match read {
@@ -194,6 +195,7 @@ impl Session<'_> {
                 Ok(ListItem::Entry(mut entry)) => {
                     let first = self.list_reader.first_ndx();
                     let own = first.saturating_add(entries.len() as u32);
+                    self.check_limits(&entry, entries.len())?;
                     if !self.hard_links.settle(&mut entry, own, first) {
                         let text = format!("a hard link of number {own} to no group");
                         return Err(self.wire.broken(text, 2));
@@ -250,6 +252,25 @@ impl Session<'_> {
                 Ok(Step::Starved)
             }
         }
+    }
+
+    /// Whether the module takes an entry behind so many others of its list.
+    fn check_limits(&self, entry: &Entry, before: usize) -> Result<(), PushError> {
+        let Some(module) = self.receive.module.as_deref() else { return Ok(()) };
+        let count = self.lists.entry_count + before as u64;
+        if let Some(most) = module.max_files.filter(|most| count >= *most) {
+            let text =
+                format!("the file list has more than {most} entries, which is too many here");
+            return Err(PushError::Fatal { text, exit: 4 });
+        }
+        let limit = max_xattr_value_len(Some(module));
+        let Some(Cached::Literal(attributes)) = entry.xattrs.as_deref() else { return Ok(()) };
+        let long = attributes.iter().find_map(|(_, value)| match value {
+            XattrValue::Digest { len, .. } if *len as usize > limit => Some(i64::from(*len)),
+            _ => None,
+        });
+        let violation = |value| Violation::Xattr { what: "length of a value", value };
+        long.map_or(Ok(()), |value| Err(self.wire.violated(&violation(value))))
     }
 
     fn complete_list(
@@ -369,9 +390,11 @@ impl Session<'_> {
 
     fn take_stats(&mut self, stats: &Stats) {
         self.stats_seen = true;
+        let bytes = |count: i64| u64::try_from(count).unwrap_or(0);
+        self.told_traffic = Some((bytes(stats.read_bytes), bytes(stats.written_bytes)));
         let millis = |ms: i64| std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         let statistics = &mut self.ending.statistics;
-        statistics.total_size = u64::try_from(stats.total_size).unwrap_or(0);
+        statistics.total_size = bytes(stats.total_size);
         statistics.list_build = millis(stats.list_build_ms);
         statistics.list_transfer = millis(stats.list_transfer_ms);
     }

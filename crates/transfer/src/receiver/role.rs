@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use driftless_filter::{Given, ParseOptions, ReadFile, RuleError, Rules};
+use driftless_filter::{Given, ParseOptions, ReadFile, Rules};
 use driftless_fs::operator::{self, Links};
 use driftless_proto::mux::Tag;
 use driftless_proto::{Decode, files_from, filterlist};
@@ -246,10 +246,6 @@ impl ReadFile for NoFiles {
     }
 }
 
-fn bad_rules(error: RuleError) -> PushError {
-    PushError::Rules(error.to_string())
-}
-
 fn parse_options(setup: Setup, options: &TransferOptions, request: &Request) -> ParseOptions {
     let uses_cvs = options.selection.cvs_exclude;
     let environment = |name: &str| std::env::var_os(name).map(OsStringExt::into_vec);
@@ -284,8 +280,8 @@ fn own_rules(
 ) -> Result<(Arc<Rules>, Requested), PushError> {
     let parse = parse_options(setup, options, request);
     let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles::new(options))
-        .map_err(bad_rules)?;
-    let texts = rules.wire_texts_for_sender(setup.protocol).map_err(bad_rules)?;
+        .map_err(PushError::Rules)?;
+    let texts = rules.wire_texts_for_sender(setup.protocol).map_err(PushError::Rules)?;
     let names = own_names(options)?;
     wire.link.output.append(|out| {
         for text in texts.iter().filter(|text| !text.is_empty()) {
@@ -340,7 +336,7 @@ fn unsent_rules(setup: Setup, place: &Place<'_>) -> Result<Rules, PushError> {
     let parse = parse_options(setup, options, request);
     match matches!(sender, Sender::Local(_)) && options.delete.force {
         true => Rules::parse(&request.rules, &parse, &mut OperatorFiles::new(options))
-            .map_err(bad_rules),
+            .map_err(PushError::Rules),
         false => Ok(Rules::none(&parse)),
     }
 }
@@ -370,7 +366,7 @@ fn received_rules(
             Some(text) => given.push(Given::Received(text)),
         }
     }
-    Rules::parse(&given, &parse, &mut NoFiles).map(Some).map_err(bad_rules)
+    Rules::parse(&given, &parse, &mut NoFiles).map(Some).map_err(PushError::Rules)
 }
 
 /// Takes one value, waiting for as many bytes as it needs.

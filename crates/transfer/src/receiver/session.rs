@@ -70,6 +70,13 @@ const GROUP_SIGHT: usize = 500;
 /// Entries looked at between two looks at the connection.
 const BATCH: usize = 64;
 
+/// Batches between two looks at the connection while there is little to say: each word wakes a
+/// sender that waits.
+const QUIET_BATCHES: usize = 8;
+
+/// Bytes of output that are little: a few ends of lists.
+const LITTLE: usize = 64;
+
 /// A request that was made.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -161,6 +168,8 @@ pub(crate) struct Session<'a> {
     pub(crate) sent_phase: u8,
     pub(crate) seen_phase: u8,
     pub(crate) stats_seen: bool,
+    /// Bytes that the sender has read and written, as it says.
+    pub(crate) told_traffic: Option<(u64, u64)>,
     /// The peer closed its side.
     ended: bool,
     pub(crate) finished: bool,
@@ -237,6 +246,7 @@ impl<'a> Session<'a> {
             sent_phase: 0,
             seen_phase: 0,
             stats_seen: receive.server,
+            told_traffic: None,
             ended: false,
             finished: false,
             ending: Ending { protocol: setup.protocol, ..Ending::default() },
@@ -272,6 +282,7 @@ impl<'a> Session<'a> {
 
     fn work(&mut self) -> Result<(), PushError> {
         self.wire.sort()?;
+        let mut quiet_batches = 0;
         loop {
             while self.step()? == Step::Handled {
                 if self.finished {
@@ -285,7 +296,11 @@ impl<'a> Session<'a> {
                 if self.report.cancelled() || is_late(self.options.limit.stop_at) {
                     return Err(PushError::Cancelled);
                 }
-                self.ended |= !self.wire.exchange()?;
+                quiet_batches += 1;
+                if quiet_batches >= QUIET_BATCHES || self.wire.link.output.pending_len() > LITTLE {
+                    quiet_batches = 0;
+                    self.ended |= !self.wire.exchange()?;
+                }
                 continue;
             }
             if self.finished {
@@ -341,6 +356,10 @@ impl<'a> Session<'a> {
                 break;
             }
             any = true;
+        }
+        if any {
+            // A sender that knows of it makes further lists meanwhile.
+            self.close_lists()?;
         }
         Ok(any)
     }
@@ -421,6 +440,8 @@ impl<'a> Session<'a> {
             return Ok(false);
         }
         let end = self.lists.end();
+        // The list that was looked at last may be closed by now.
+        self.cursor = self.cursor.max(self.lists.forgotten);
         while self.cursor < end {
             let number = self.cursor;
             let Some(held) = self.lists.by_number_mut(number) else { return Ok(false) };
@@ -483,8 +504,9 @@ impl<'a> Session<'a> {
         statistics.listed = self.counts.listed;
         statistics.created = Some(self.counts.created);
         statistics.deleted = (self.setup.protocol >= 31).then_some(self.counts.deleted);
-        statistics.bytes_sent = self.wire.link.bytes_sent;
-        statistics.bytes_received = self.wire.link.bytes_received;
+        let link = &self.wire.link;
+        (statistics.bytes_sent, statistics.bytes_received) =
+            self.told_traffic.unwrap_or((link.bytes_sent, link.bytes_received));
         (self.wire, self.ending, self.report)
     }
 }

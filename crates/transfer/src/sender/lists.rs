@@ -8,6 +8,19 @@ use driftless_tree::flist::Entry;
 
 use crate::driver::Listed;
 
+/// Entries that the peer must know beyond the list it works on: with hard links it serves nothing
+/// before it knows 500.
+const MIN_AHEAD: usize = 1000;
+
+/// Entries that are sent ahead while there is nothing else to do.
+const MAX_AHEAD: usize = 10_000;
+
+/// Lists that are open then at most: rsync takes some 150 KiB for each, however short it is.
+const MAX_OPEN: usize = 32;
+
+/// Entries between two looks at the connection while nothing is asked.
+pub(crate) const EXCHANGE_INTERVAL: usize = 100;
+
 /// A list that was sent, in the order that its numbers follow.
 pub(crate) struct FileList {
     /// Number of the first entry.
@@ -77,6 +90,16 @@ impl Lists {
         }
         self.firsts.push_back(list.first);
         self.open.push_back(list);
+    }
+
+    /// Whether the peer may serve nothing before it knows more.
+    pub(crate) fn are_too_few(&self) -> bool {
+        self.ahead < MIN_AHEAD
+    }
+
+    /// Whether the peer knows enough for now.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.ahead >= MAX_AHEAD || !self.are_too_few() && self.open_count() >= MAX_OPEN
     }
 
     /// Entries that the peer knows beyond the oldest open list.

@@ -111,8 +111,10 @@ impl Told {
         statistics.literal_bytes = outcome.literal_bytes;
         statistics.matched_bytes = outcome.matched_bytes;
         statistics.match_count = outcome.match_count;
-        statistics.bytes_sent = link.bytes_sent;
-        statistics.bytes_received = link.bytes_received;
+        (statistics.bytes_sent, statistics.bytes_received) = match outcome.bytes_received {
+            0 => (link.bytes_sent, link.bytes_received),
+            received => (outcome.bytes_sent, received),
+        };
         statistics.created.get_or_insert_default();
         if protocol >= 31 {
             statistics.deleted =
@@ -291,14 +293,14 @@ fn own_rules(
     request: &Request,
     parse: &ParseOptions,
 ) -> Result<Rules, PushError> {
-    let bad = |error: driftless_filter::RuleError| PushError::Rules(error.to_string());
     let mut files = files_of(options, request);
-    let rules = Rules::parse(&request.rules, parse, &mut files).map_err(bad)?;
+    let rules = Rules::parse(&request.rules, parse, &mut files).map_err(PushError::Rules)?;
     if options.delete.when.is_some()
         || options.delete.excluded
         || options.selection.prune_empty_dirs
     {
-        let texts = rules.wire_texts(parse.protocol, options.delete.excluded).map_err(bad)?;
+        let texts =
+            rules.wire_texts(parse.protocol, options.delete.excluded).map_err(PushError::Rules)?;
         session.link.output.append(|out| {
             for text in &texts {
                 filterlist::put_rule(out, text);
@@ -328,7 +330,7 @@ fn received_rules(
         given.push(Given::CvsExclude);
     }
     let mut files = files_of(options, request);
-    Rules::parse(&given, parse, &mut files).map_err(|error| PushError::Rules(error.to_string()))
+    Rules::parse(&given, parse, &mut files).map_err(PushError::Rules)
 }
 
 /// The names of `--files-from`, from wherever they come.

@@ -193,9 +193,14 @@ impl<'a> Session<'a> {
         };
         let writer = &mut self.ndx_writer;
         self.link.output.append(|out| writer.put(out, NdxValue::Done));
+        if self.phase == Phase::Goodbye {
+            // The goodbye is not part of what is told.
+            self.outcome.bytes_sent = self.link.written_so_far();
+            self.outcome.bytes_received = self.link.bytes_received;
+        }
         let is_recorded = self.link.output.is_copied();
         if (self.terms.is_server || is_recorded) && self.phase == self.phase_of_statistics() {
-            let (read, written) = (self.link.bytes_received, self.link.bytes_sent);
+            let (read, written) = (self.link.bytes_received, self.link.written_so_far());
             let stats = self.driver.statistics(self.outcome, read, written);
             self.pass_on_texts();
             let protocol = self.setup.protocol;

@@ -18,19 +18,9 @@ use crate::chmod::Chmod;
 use crate::error::PushError;
 use crate::push::{Listing, Problem, TreeSource};
 use crate::sender::ids::Ids;
-use crate::sender::lists::FileList;
+use crate::sender::lists::{EXCHANGE_INTERVAL, FileList};
 use crate::sender::partial::apply_chmod;
 use crate::sender::session::{Session, Step};
-
-/// Entries that the peer must know beyond the list it works on: with hard links it serves nothing
-/// before it knows 500.
-const MIN_AHEAD: usize = 1000;
-
-/// Entries that are sent ahead while there is nothing else to do.
-const MAX_AHEAD: usize = 10_000;
-
-/// Entries between two looks at the connection while nothing is asked.
-const EXCHANGE_INTERVAL: usize = 100;
 
 pub(crate) struct Walk<'a> {
     source: &'a mut dyn TreeSource,
@@ -91,14 +81,14 @@ impl<'a> Walk<'a> {
         self.complete_if_done(session);
         loop {
             // A duty, not a habit: the peer may serve nothing before it knows so many entries.
-            while !session.lists_complete && session.lists.ahead() < MIN_AHEAD {
+            while !session.lists_complete && session.lists.are_too_few() {
                 self.send_next(session);
                 session.relieve()?;
             }
             match session.step()? {
                 Step::Handled => session.relieve()?,
                 Step::Finished => return Ok(()),
-                Step::Starved if session.lists_complete || session.lists.ahead() >= MAX_AHEAD => {
+                Step::Starved if session.lists_complete || session.lists.are_enough() => {
                     session.wait()?;
                 }
                 Step::Starved => {

@@ -5,14 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::script::requests_ended;
 pub use crate::script::{FILE, Script};
-use driftless_proto::Decode;
 use driftless_proto::int::{put_int, put_vstring};
-use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::mux::{Demux, Tag, put_frame};
-use driftless_proto::ndx::{NdxReader, NdxValue};
 use driftless_proto::setup::{CompatFlags, take_names, take_seed, take_version};
-use driftless_proto::sums::SumHead;
 use driftless_transfer::connect::stream::Stream;
 use driftless_transfer::connect::{Connection, Direction, End};
 use driftless_transfer::report::Quiet;
@@ -57,7 +54,7 @@ pub fn receive_from(
         stream.set_read_timeout(patience).unwrap();
         let mut heard = Vec::new();
         let mut room = [0; 4096];
-        while waits && !requests_ended(&heard) {
+        while waits && !has_requests(&heard) {
             match stream.read(&mut room) {
                 Ok(count @ 1..) => heard.extend_from_slice(&room[..count]),
                 _ => break,
@@ -81,8 +78,8 @@ pub fn receive_from(
     result
 }
 
-/// Whether the first phase's requests, all without a basis, are among what a server says.
-fn requests_ended(heard: &[u8]) -> bool {
+/// Whether the first phase's requests are among what a server says.
+fn has_requests(heard: &[u8]) -> bool {
     let end = |input: &mut &[u8]| {
         take_version(input)?;
         CompatFlags::take(input)?;
@@ -90,14 +87,7 @@ fn requests_ended(heard: &[u8]) -> bool {
         take_seed(input)?;
         let mut data = Vec::new();
         while Demux::new().feed(input, &mut data).is_ok_and(|message| message.is_some()) {}
-        let mut input = data.as_slice();
-        let mut numbers = NdxReader::new(32);
-        while numbers.take(&mut input)? != NdxValue::Done {
-            if Item::take(&mut input)?.has(ItemFlags::TRANSFER) {
-                SumHead::take(&mut input, 32, 16)?;
-            }
-        }
-        Ok::<_, Decode>(())
+        requests_ended(&data)
     };
     end(&mut &*heard).is_ok()
 }

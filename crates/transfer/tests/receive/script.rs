@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use driftless_proto::int::{put_int, put_varint, put_varlong};
-use driftless_proto::item::Item;
-use driftless_proto::ndx::{NdxValue, NdxWriter};
+use driftless_proto::Decode;
+use driftless_proto::int::{put_int, put_varint, put_varlong, take_bytes};
+use driftless_proto::item::{Item, ItemFlags};
+use driftless_proto::ndx::{NdxReader, NdxValue, NdxWriter};
 use driftless_proto::sums::SumHead;
 
 pub const FILE: u32 = 0o100_644;
@@ -91,4 +92,19 @@ impl Script {
         self.data.extend_from_slice(bytes);
         self
     }
+}
+
+/// Whether the first phase's requests are among the data of a receiving server.
+///
+/// # Errors
+/// They are not, or not all of them.
+pub fn requests_ended(mut data: &[u8]) -> Result<(), Decode> {
+    let mut numbers = NdxReader::new(32);
+    while numbers.take(&mut data)? != NdxValue::Done {
+        if Item::take(&mut data)?.has(ItemFlags::TRANSFER) {
+            let head = SumHead::take(&mut data, 32, 16)?;
+            take_bytes(&mut data, head.count as usize * (4 + head.strong_len as usize))?;
+        }
+    }
+    Ok(())
 }

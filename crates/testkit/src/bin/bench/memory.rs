@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use driftless_testkit::compare::{CompareOptions, differences};
+use driftless_testkit::plant;
 
 /// The name on the command line.
 pub const NAME: &str = "rsync-memory";
@@ -29,9 +29,10 @@ const CASTS: [(&str, bool, bool); 4] = [
 pub fn run(driftless: &Path) {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let path = |name: &str| folder.path().join(name);
-    plant(&path("s"));
-    fs::write(path("shell"), "#!/bin/sh\nshift\nexec \"$@\"\n").expect("the folder is ours");
-    fs::set_permissions(path("shell"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    make_tree(&path("s"));
+    plant::age(&path("s"));
+    // What a remote shell does with the words that it gets.
+    plant::executable(path("shell"), "#!/bin/sh\nshift\neval \"exec $*\"\n");
     println!("peak memory, KiB, {FILES} files in {FOLDERS} folders");
     println!("{:24} {:6} {:10} {:>8}  each process", "", "", "", "sum");
     for (cast, client, server) in CASTS {
@@ -52,7 +53,7 @@ pub fn run(driftless: &Path) {
     }
 }
 
-fn plant(root: &Path) {
+fn make_tree(root: &Path) {
     for folder in 0..FOLDERS {
         let dir = root.join(format!("group{:03}/folder{folder:05}", folder % 100));
         fs::create_dir_all(&dir).expect("the tree can be made");

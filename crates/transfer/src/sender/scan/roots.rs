@@ -12,7 +12,7 @@ use crate::options::MissingArgs;
 use crate::sender::scan::args::{self, Argument, trim_slashes};
 use crate::sender::scan::disk::{Origin, join};
 use crate::sender::scan::state::{Found, State};
-use crate::sender::scan::walk::{Seed, Walk, bad_rules};
+use crate::sender::scan::walk::{Seed, Walk};
 use crate::sender::session::Session;
 use crate::source::tree::entry_of;
 
@@ -133,7 +133,7 @@ impl Walk<'_> {
             return Ok(());
         }
         entry.dir = DirFlags { top: is_content, no_content: is_dir && !is_content };
-        let chain = state.filters.enter(rules, b".").map_err(bad_rules)?;
+        let chain = state.filters.enter(rules, b".").map_err(PushError::Rules)?;
         let leaf = argument.leaf.as_deref();
         // The argument's own file system is the one that is not left.
         let found = state.complete(&dir, leaf, entry, &meta, chain.as_ref(), number);
@@ -180,7 +180,7 @@ impl Walk<'_> {
         state: &mut State<'_>,
     ) -> Result<u32, PushError> {
         let root = join(&self.here, &argument.root);
-        let rules = state.filters.tree_at(&root).map_err(bad_rules)?;
+        let rules = state.filters.tree_at(&root).map_err(PushError::Rules)?;
         let origin = Origin {
             base: argument.base.clone(),
             prefix: argument.prefix.clone(),

@@ -21,15 +21,9 @@ use crate::error::PushError;
 use crate::module;
 use crate::report::{Direction, ListProgress};
 use crate::sender::ids::Ids;
-use crate::sender::lists::FileList;
+use crate::sender::lists::{EXCHANGE_INTERVAL, FileList};
 use crate::sender::scan::state::{Found, Shared, State};
 use crate::sender::session::{Session, Step};
-
-/// Entries that the peer must know beyond the list it works on.
-const MIN_AHEAD: usize = 1000;
-
-/// Entries that are sent ahead while there is nothing else to do.
-const MAX_AHEAD: usize = 10_000;
 
 /// An entry and the number of its origin.
 pub(super) type Seed = (Entry, u32);
@@ -133,19 +127,23 @@ impl<'a> Walk<'a> {
         }
         loop {
             // A duty, not a habit: the peer may serve nothing before it knows so many entries.
-            while !session.lists_complete && session.lists.ahead() < MIN_AHEAD {
+            while !session.lists_complete && session.lists.are_too_few() {
                 self.send_next(session)?;
                 session.relieve()?;
             }
             match session.step()? {
                 Step::Handled => session.relieve()?,
                 Step::Finished => return Ok(()),
-                Step::Starved if session.lists_complete || session.lists.ahead() >= MAX_AHEAD => {
+                Step::Starved if session.lists_complete || session.lists.are_enough() => {
                     session.wait()?;
                 }
                 Step::Starved => {
                     session.exchange()?;
-                    self.send_next(session)?;
+                    let enough = session.lists.ahead() + EXCHANGE_INTERVAL;
+                    while !session.lists_complete && session.lists.ahead() < enough {
+                        self.send_next(session)?;
+                        session.relieve()?;
+                    }
                 }
             }
         }
@@ -176,7 +174,7 @@ impl<'a> Walk<'a> {
             state.fail("readdir", &path, &error);
             return Ok(());
         }
-        let chain = state.filters.enter(rules, name).map_err(bad_rules)?;
+        let chain = state.filters.enter(rules, name).map_err(PushError::Rules)?;
         let recursive = state.options.selection.recursive;
         let mut path = Vec::new();
         let first = list.len();
@@ -437,8 +435,4 @@ impl<'a> Walk<'a> {
             state.overall.total_bytes += entry.size;
         }
     }
-}
-
-pub(super) fn bad_rules(error: driftless_filter::RuleError) -> PushError {
-    PushError::Rules(error.to_string())
 }
