@@ -95,15 +95,27 @@ impl Folder {
         }
     }
 
-    /// Opens the regular file `name` for reading and writing, as it is.
+    /// Opens the regular file `name` for reading and writing, as it is. `leaves_times`: reading it
+    /// leaves the time of its last access alone, where this process may ask for that.
     ///
     /// # Errors
     /// [`is_absent`](crate::is_absent) also for a symbolic link; `InvalidInput` for anything else
     /// than a regular file, unless `device` allows one.
-    pub fn open_for_update(&self, name: &[u8], device: bool) -> io::Result<File> {
+    pub fn open_for_update(
+        &self,
+        name: &[u8],
+        device: bool,
+        leaves_times: bool,
+    ) -> io::Result<File> {
         let name = one_component(name)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(self, name, flags, Mode::empty())?);
+        let wanted = if leaves_times { flags | OFlags::NOATIME } else { flags };
+        let file = match openat(self, name, wanted, Mode::empty()) {
+            // Only owners may leave the access time alone.
+            Err(Errno::PERM) if leaves_times => openat(self, name, flags, Mode::empty()),
+            answer => answer,
+        };
+        let file = File::from(file?);
         let kind = meta::of_stat(&rustix::fs::fstat(&file)?)?.kind;
         match kind {
             Kind::File => Ok(file),

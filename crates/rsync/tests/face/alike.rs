@@ -199,6 +199,10 @@ fn a_file_that_comes_again_has_the_access_time_of_writing() {
     let trees = "mkdir s d; head -c 9000 /dev/zero > s/f; head -c 5000 /dev/zero | tr '\\0' x > d/f
         touch -d @1000000000 s/f s d; touch -d @900000000 d/f; touch -a -d @1000000007 s/f";
     check(trees, "-aiU --append-verify", Cast::Client, ["s/", "d"]);
+    // The same times on both sides.
+    let trees = format!("{trees}; touch -a -d @1000000007 d/f; touch -m -d @1000000000 d/f");
+    check(&trees, "-aiU --append-verify", Cast::Client, ["s/", "d"]);
+    check(&trees, "-aiU --append-verify --open-noatime", Cast::Client, ["s/", "h:d"]);
 }
 
 /// The original leaves another file.
@@ -250,4 +254,10 @@ fn links_that_are_followed_for_safety_are_named() {
             check(trees, &words, Cast::Client, [from, "d"]);
         }
     }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
+    let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
+    check(trees, "-aLvv --exclude=gone --exclude=f", Cast::Client, ["s/", "d"]);
 }

@@ -348,6 +348,7 @@ impl Session<'_> {
             self.complete_group(number, at);
             return Ok(());
         }
+        self.note_request(entry);
         if !self.is_dry() && self.options.update.fuzzy > 0 {
             let name = self.name_of(entry);
             self.strike_candidate(&name);

@@ -47,6 +47,8 @@ struct Group {
     done: Option<Rc<[u8]>>,
     /// What that one was taken from in an alternate directory: device and inode.
     taken_from: Option<(u64, u64)>,
+    /// Its content was asked for.
+    requested: bool,
 }
 
 /// What names the group of an entry whose references were settled on arrival.
@@ -113,8 +115,9 @@ impl Session<'_> {
             return Membership::Acts;
         }
         let turn = match (&group.done, group.busy) {
-            (Some(_), _) => Turn::Late,
-            (None, true) => Turn::Meanwhile,
+            // The original is ahead of what comes.
+            (Some(_), _) if !group.requested => Turn::Late,
+            (Some(_), _) | (None, true) => Turn::Meanwhile,
             (None, false) => Turn::Early,
         };
         let waiting = Waiting { list: number, at, turn, settled: false };
@@ -172,6 +175,13 @@ impl Session<'_> {
     pub(crate) fn note_alternate(&mut self, entry: &Entry, meta: &Meta) {
         if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
             group.taken_from = Some((meta.dev, meta.ino));
+        }
+    }
+
+    /// The content of a member is asked for.
+    pub(crate) fn note_request(&mut self, entry: &Entry) {
+        if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
+            group.requested = true;
         }
     }
 

@@ -50,6 +50,7 @@ impl Session<'_> {
 
     fn open_in_place(&mut self, name: &[u8], pending: &Pending) -> io::Result<Target> {
         let device = self.options.write.write_devices;
+        let leaves_times = self.options.read.open_noatime;
         let leaf = leaf_of(name);
         if pending.displaces {
             match self.options.write.backup.is_some() && !self.is_backup_name(name) {
@@ -59,7 +60,10 @@ impl Session<'_> {
             }
         }
         // Writing into a file does not move its directory's time.
-        match self.folder(parent_of(name)).and_then(|f| f.open_for_update(leaf, device)) {
+        match self
+            .folder(parent_of(name))
+            .and_then(|f| f.open_for_update(leaf, device, leaves_times))
+        {
             Err(error) if is_absent(&error) => {
                 let folder = self.folder_to_change(parent_of(name))?;
                 folder.create_file(leaf, PRIVATE).map(Target::InPlace)

@@ -160,6 +160,7 @@ impl State<'_> {
         // A rule that hides it goes before the complaint that it leads nowhere.
         let is_open = meta.kind == Kind::Symlink && certain.is_none();
         if is_open && hidden(Kind::Symlink) && dir.stat_following(leaf).is_err() {
+            self.tell_reason(chain, name, Kind::Symlink);
             return Found::Passed;
         }
         match self.examine(dir, leaf, name, number, meta) {
