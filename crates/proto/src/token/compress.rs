@@ -13,6 +13,10 @@ const LZ4_SAFE_LEN: usize = CHUNK_LEN - 80;
 /// Threads that compress a long literal where nothing else is said.
 const WORKERS: u32 = 2;
 
+/// What one thread compresses at a time, in bytes. By itself zstd takes twice as much; its buffers
+/// are a multiple of this.
+const JOB_LEN: u32 = 4 << 20;
+
 /// Most threads, whatever is asked for. Security reference, CVE-2026-70455.
 const MAX_WORKERS: u32 = 8;
 
@@ -84,6 +88,10 @@ impl Encoder {
         }
         let workers = CParameter::NbWorkers(if wanted { *workers } else { 0 });
         stream.set_parameter(workers).expect("it can be set between frames");
+        if wanted {
+            let job = CParameter::JobSize(JOB_LEN);
+            stream.set_parameter(job).expect("a length that zstd knows");
+        }
     }
 
     /// Adds literal data; chunks that are full go to `out`.

@@ -1,5 +1,6 @@
 //! rsync's face, held against the real program.
 
+mod alike;
 mod bad_daemon;
 mod batches;
 mod coverage;

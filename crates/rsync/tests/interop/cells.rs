@@ -81,7 +81,7 @@ fn said(way: Way, cast: Cast, words: &[String], expected: &Trace, found: &Trace)
     // What comes from two processes over two pipes arrives in any order, and which file is to be
     // sent again is found out while others go over.
     let says_all = words.iter().any(|word| {
-        ["vv", "name2", "backup", "append-verify"].iter().any(|part| word.contains(part))
+        ["vv", "name2", "backup", "append-verify", "remove"].iter().any(|part| word.contains(part))
     });
     // Hard links are told by their mark, which a format may lack.
     let says_all = says_all
@@ -139,10 +139,12 @@ impl Said {
         let lines = without_steps(trace.out.lines(), of_all);
         let (mut messages, mut items): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| is_message(line));
-        let mut errors: Vec<String> = trace.err.lines().map(without_count).collect();
+        // An error ends a line that tells of progress, or comes after it.
+        let lines = trace.err.lines().filter(|line| !line.is_empty());
+        let mut errors: Vec<String> = lines.map(without_count).collect();
         // A name is linked when the content of another one has come.
         let is_link = |line: &mut String| line.starts_with("hf") || line.contains(" => ");
-        errors.extend(items.extract_if(.., is_link));
+        errors.extend(items.extract_if(.., is_link).map(without_alternate));
         errors.sort_unstable();
         if is_fatal(trace.code) {
             // Each of the original's processes says how it ends, and some hear of it too late.
@@ -189,6 +191,21 @@ fn without_steps<'a>(lines: impl Iterator<Item = &'a str>, of_all: bool) -> Vec<
     }
     left.extend(last);
     left
+}
+
+/// A line about a hard link without the path of an alternate directory: in a dry run the original
+/// names the file there once it has forgotten the list that it was in.
+fn without_alternate(line: String) -> String {
+    match line.split_once(" => ") {
+        Some((start, to)) => match to.split_once("/../") {
+            Some((_, path)) => {
+                let name = path.split_once('/').map_or(path, |(_, name)| name);
+                format!("{start} => {name}")
+            }
+            None => line,
+        },
+        None => line,
+    }
 }
 
 /// An error text without how many bytes had been received by then.

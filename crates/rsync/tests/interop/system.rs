@@ -24,6 +24,10 @@ fn folder() -> TempDir {
         fs::write(path(name), name).unwrap();
         set_mtime(&path(name), 1_000_000_000, 0);
     }
+    // Whether a directory has another time does not depend on the second in which it was made.
+    for (dir, seconds) in [("s/sub", 1_100_000_000), ("s", 1_100_000_000), ("d", 1_200_000_000)] {
+        set_mtime(&path(dir), seconds, 0);
+    }
     for shell in ["shell", "rsh"] {
         executable(path(shell), "#!/bin/sh\nshift\nexec sh -c \"$*\"\n");
     }

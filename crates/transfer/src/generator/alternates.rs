@@ -21,6 +21,8 @@ pub(crate) struct Alternate {
     pub(crate) meta: Meta,
     /// Nothing is left to be done for the entry.
     pub(crate) settled: bool,
+    /// And nothing is at its place here (`--compare-dest`).
+    pub(crate) stays_there: bool,
 }
 
 /// What an alternate directory has of something without content.
@@ -36,7 +38,7 @@ pub(crate) enum NodeFound {
 
 /// How much a file in an alternate directory is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
+pub(super) enum Level {
     /// It has the name.
     Exists,
     /// It has the content.
@@ -60,14 +62,14 @@ impl Session<'_> {
             return None;
         }
         let (dir, meta, level) = self.best_alternate(entry, name)?;
-        let mut found = Alternate { dir, meta, settled: false };
+        let mut found = Alternate { dir, meta, settled: false, stays_there: false };
         if before.is_some() && level < Level::Everything {
             return None;
         }
         found.settled = match (level, kind) {
             (Level::Exists, _) => false,
             (Level::Everything, AlternateKind::Compare) => {
-                self.leave_to_alternate(entry, name, ndx, before.is_some() || displaces)
+                self.leave_to_alternate(entry, name, ndx, before, displaces)
             }
             (Level::Everything, AlternateKind::Link) => {
                 self.link_alternate(entry, name, ndx, &found, before, displaces)
@@ -76,16 +78,25 @@ impl Session<'_> {
                 self.copy_alternate(entry, name, ndx, &found, before, displaces)
             }
         };
+        if found.settled && level == Level::Everything && kind == AlternateKind::Copy {
+            self.report_equal(entry, 0);
+        }
+        found.stays_there = level == Level::Everything && kind == AlternateKind::Compare;
         Some(found)
     }
 
-    /// Whether what an alternate directory has is not to be here (`--compare-dest`).
-    pub(crate) fn compares_alternates(&self) -> bool {
+    /// Whether what is made here is a copy of what an alternate directory has (`--copy-dest`).
+    pub(super) fn copies_alternates(&self) -> bool {
         let alternates = self.options.update.alternates.as_ref();
-        alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Compare)
+        alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Copy)
     }
 
-    fn best_alternate(&mut self, entry: &Entry, name: &[u8]) -> Option<(u8, Meta, Level)> {
+    /// What the alternate directories have of a regular file.
+    pub(super) fn best_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+    ) -> Option<(u8, Meta, Level)> {
         let count = self.destination.as_ref()?.alternates.len();
         let mut best: Option<(u8, Meta, Level)> = None;
         for at in 0..count {
@@ -154,7 +165,12 @@ impl Session<'_> {
         dir: u8,
         meta: &Meta,
     ) -> NodeFound {
-        if !self.likeness.lacking(entry, meta).is_empty() {
+        let mut lacking = self.likeness.lacking(entry, meta);
+        if meta.kind == Kind::Symlink {
+            // It moves when the link is read.
+            lacking.atime = None;
+        }
+        if !lacking.is_empty() {
             return NodeFound::Different;
         }
         match self.options.update.alternates.as_ref().map(|alternates| alternates.kind) {
@@ -173,8 +189,19 @@ impl Session<'_> {
     }
 
     /// `--compare-dest`: the destination needs no copy of its own.
-    fn leave_to_alternate(&mut self, entry: &Entry, name: &[u8], ndx: u32, is_there: bool) -> bool {
-        if is_there && !self.is_dry() {
+    fn leave_to_alternate(
+        &mut self,
+        entry: &Entry,
+        name: &Rc<[u8]>,
+        ndx: u32,
+        before: Option<&Meta>,
+        displaces: bool,
+    ) -> bool {
+        // Of a file the original keeps nothing.
+        let keeps = displaces && self.options.write.backup.is_some() && !self.is_backup_name(name);
+        if keeps && !self.is_dry() {
+            self.move_to_backup(name);
+        } else if (before.is_some() || displaces) && !self.is_dry() {
             let removed = self
                 .folder_to_change(parent_of(name))
                 .and_then(|folder| folder.remove_file(leaf_of(name)));
@@ -212,10 +239,9 @@ impl Session<'_> {
     }
 
     fn put_alternate_link(&mut self, name: &Rc<[u8]>, dir: u8, replaces: bool) -> io::Result<()> {
-        // Of a file that is replaced by a link the original keeps nothing, of other things it does
-        // not tell that it does.
+        // Of a file that is replaced by a link the original keeps nothing.
         let is_file = self.look(name)?.is_some_and(|present| present.kind == Kind::File);
-        if replaces && !is_file && !self.back_up_quietly(name) {
+        if replaces && !is_file && !self.back_up_for_file(name) {
             return Err(io::Error::other("the old version cannot be backed up"));
         }
         let from = self.alternate_folder(usize::from(dir), parent_of(name))?;
@@ -242,7 +268,7 @@ impl Session<'_> {
     ) -> bool {
         let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
         if !self.is_dry() {
-            if (before.is_some() || displaces) && !self.back_up(name) {
+            if (before.is_some() || displaces) && !self.back_up_for_file(name) {
                 return false;
             }
             let copied =

@@ -56,13 +56,15 @@ impl Session<'_> {
         self.backed_up(name, result)
     }
 
-    /// As [`Session::back_up`], without saying so where it succeeds.
-    pub(crate) fn back_up_quietly(&mut self, name: &Rc<[u8]>) -> bool {
-        self.options.write.backup.is_none()
-            || match self.put_old_aside(name) {
-                Ok(()) => true,
-                failed => self.backed_up(name, failed),
-            }
+    /// As [`Session::back_up`], of what gives way to a regular file.
+    pub(crate) fn back_up_for_file(&mut self, name: &Rc<[u8]>) -> bool {
+        self.goes_unkept(name) || self.back_up(name)
+    }
+
+    /// Whether what gives way to a file has the name of a backup and is none: that goes (seen).
+    fn goes_unkept(&mut self, name: &[u8]) -> bool {
+        self.is_backup_name(name)
+            && self.look(name).is_ok_and(|present| present.is_some_and(|m| m.kind != Kind::File))
     }
 
     fn put_old_aside(&mut self, name: &[u8]) -> io::Result<()> {

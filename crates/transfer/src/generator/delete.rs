@@ -86,7 +86,12 @@ impl Session<'_> {
         directory: &Rc<Directory>,
         list: &Rc<List>,
     ) -> Result<(), PushError> {
+        let is_new = directory.state.borrow().new;
         match self.deletions.when {
+            // Nothing is in it, but it counts as one where nothing may be deleted (seen).
+            Some(DeleteWhen::During | DeleteWhen::Delay) if is_new => {
+                self.keeps_all(directory, list);
+            }
             Some(DeleteWhen::During) => {
                 let found = self.unlisted(directory, list)?;
                 self.delete_all(path_of(&directory.entry), found)?;
@@ -149,24 +154,29 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether nothing is deleted in a directory, for it was not listed, or perhaps not as a whole.
+    fn keeps_all(&mut self, directory: &Directory, list: &List) -> bool {
+        if directory.entry.dir.no_content || directory.stage() != Stage::There {
+            return true;
+        }
+        let unsound = self.ending.io_error & 1 != 0 && list.first >= self.unsound_from;
+        let keeps = unsound && !self.options.delete.ignore_errors;
+        if keeps && !std::mem::replace(&mut self.counts.told_io_error, true) {
+            self.say(Level::Info, "IO error encountered -- skipping file deletion");
+        }
+        keeps
+    }
+
     /// What is in a directory, unlisted and unprotected, in the order in which it goes.
     fn unlisted(
         &mut self,
         directory: &Directory,
         list: &List,
     ) -> Result<Vec<(Vec<u8>, Kind)>, PushError> {
-        let entry = &directory.entry;
-        if entry.dir.no_content || directory.stage() != Stage::There {
+        if self.keeps_all(directory, list) {
             return Ok(Vec::new());
         }
-        let unsound = self.ending.io_error & 1 != 0 && list.first >= self.unsound_from;
-        if unsound && !self.options.delete.ignore_errors {
-            if !std::mem::replace(&mut self.counts.told_io_error, true) {
-                self.say(Level::Info, "IO error encountered -- skipping file deletion");
-            }
-            return Ok(Vec::new());
-        }
-        let dir = path_of(entry);
+        let dir = path_of(&directory.entry);
         let present = match self.names_in(dir) {
             Ok(present) => present,
             Err(error) => {
@@ -258,8 +268,8 @@ impl Session<'_> {
             emptied &= match kind {
                 _ if self.is_protected(name, &child, kind, true)? => false,
                 Kind::Dir => {
-                    self.empty_directory(&child)?;
-                    self.delete_emptied(&child)
+                    let is_empty = self.empty_directory(&child)?;
+                    self.delete_emptied(&child) && is_empty
                 }
                 _ => self.delete_leaf(&child, kind),
             };
@@ -381,7 +391,7 @@ impl Session<'_> {
 
     /// Removes something that is no directory and in the way of one.
     pub(crate) fn remove_other(&mut self, name: &[u8]) -> bool {
-        let keeps = self.options.write.backup.is_some();
+        let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
         if self.is_dry() {
             if keeps {
                 self.tell_backup(name);

@@ -301,9 +301,15 @@ impl Session<'_> {
         }
         if let Some(dir) = self.options.write.backup.as_ref().and_then(|b| b.dir.as_ref()) {
             let path = below(dir);
-            if self.open_root(&path).is_err() && stat_unchecked(&path, false).is_ok() {
+            let is_new = stat_unchecked(&path, false).is_err();
+            if self.open_root(&path).is_err() && !is_new {
                 let text = format!("The backup-dir is not a directory: {}", printable(dir));
                 return Err(PushError::Fatal { text, exit: 1 });
+            }
+            if self.options.talk.info.backup > 0 {
+                let start = if is_new { "(new) backup_dir is " } else { "backup_dir is " };
+                let end = dir.iter().rposition(|&b| b != b'/').map_or(dir.len(), |at| at + 1);
+                self.say(Level::Info, [start.as_bytes(), &dir[..end]].concat());
             }
             destination.backup = Some(path);
         }

@@ -157,7 +157,10 @@ impl Session<'_> {
             Some(before) => self.differences(entry, &entry.name, before),
             None => match self.in_alternates(&entry.name, Kind::Dir) {
                 Some((_, like)) => {
-                    self.likeness.differences(entry, &like) | ItemFlags::LOCAL_CHANGE
+                    let differs = self.likeness.differences(entry, &like);
+                    let late = differs != 0 && !self.likeness.keeps_times(Kind::Dir);
+                    let time = if late { ItemFlags::REPORT_TIME } else { 0 };
+                    differs | ItemFlags::LOCAL_CHANGE | time
                 }
                 None => ItemFlags::IS_NEW | ItemFlags::LOCAL_CHANGE | self.extras_of_new(entry),
             },
@@ -166,14 +169,12 @@ impl Session<'_> {
             self.tell(entry, ndx, flags, None);
         }
         let plain = new && self.is_made_plain(entry);
-        if stage == Stage::There && !self.is_dry() && !plain {
-            self.dress_directory(directory, new, before.as_ref(), implied);
+        // What is there and only lies on the way stays as it is.
+        if stage == Stage::There && !self.is_dry() && !plain && (new || !implied) {
+            self.dress_directory(directory, new, before.as_ref());
             self.set_acls(entry, &entry.name);
         }
-        if !new {
-            self.delete_in(directory, list)?;
-        }
-        Ok(())
+        self.delete_in(directory, list)
     }
 
     /// Whether a directory that is missing is made as by `mkdir`: `--no-implied-dirs`.
@@ -189,13 +190,7 @@ impl Session<'_> {
         entry.dir.top && entry.dir.no_content && !counts
     }
 
-    fn dress_directory(
-        &mut self,
-        directory: &Directory,
-        new: bool,
-        before: Option<&Meta>,
-        implied: bool,
-    ) {
+    fn dress_directory(&mut self, directory: &Directory, new: bool, before: Option<&Meta>) {
         let entry = &directory.entry;
         let name: &[u8] = &entry.name;
         let gives_group = before.is_none()
@@ -212,7 +207,7 @@ impl Session<'_> {
             wanted.mode = Some(final_mode | setgid).filter(|mode| mode & OWNER_ALL != OWNER_ALL);
         }
         let mut state = directory.state.borrow_mut();
-        let keeps = self.likeness.keeps_times(Kind::Dir) && (new || !implied);
+        let keeps = self.likeness.keeps_times(Kind::Dir);
         state.late_time = keeps && wanted.mtime.is_some();
         wanted.mtime = None;
         if final_mode & OWNER_ALL != OWNER_ALL && !self.likeness.superuser() {

@@ -127,6 +127,25 @@ impl Session<'_> {
         self.likeness.differences(entry, present) | self.extra_differences(entry, name, present)
     }
 
+    /// Likewise, of a file or special whose content stays: when they are told of, its ACL is set, and
+    /// with it what that says of the mode (seen), except in a dry run.
+    pub(crate) fn differences_of_kept(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        present: &Meta,
+    ) -> u16 {
+        let flags = self.differences(entry, name, present);
+        let is_set = flags & ItemFlags::REPORT_ACL != 0
+            && !self.is_dry()
+            && !self.options.metadata.fake_super;
+        let mode = self.likeness.mode(entry, Some(present));
+        match is_set && (mode ^ present.mode) & 0o7000 == 0 {
+            true => flags & !ItemFlags::REPORT_PERMS,
+            false => flags,
+        }
+    }
+
     /// In what its ACLs and extended attributes differ.
     pub(crate) fn extra_differences(&mut self, entry: &Entry, name: &[u8], present: &Meta) -> u16 {
         if entry.acl.is_none() && entry.xattrs.is_none() {
@@ -174,10 +193,18 @@ impl Session<'_> {
         }
     }
 
+    /// What is at a name now, the root included.
+    pub(crate) fn meta_at(&mut self, name: &[u8]) -> Option<Meta> {
+        match self.place_of(name)? {
+            (folder, Some(leaf)) => folder.lstat(&leaf).ok(),
+            (folder, None) => folder.meta().ok(),
+        }
+    }
+
     fn xattrs_differ(&self, entry: &Entry, folder: &Folder, of: Of<'_>) -> bool {
         let wanted = self.wanted_xattrs(entry);
         let Ok(names) = folder.xattr_names(of) else { return !wanted.is_empty() };
-        let names: Vec<Vec<u8>> = names.into_iter().filter(|name| self.is_ours(name)).collect();
+        let names: Vec<Vec<u8>> = names.into_iter().filter(|name| self.is_compared(name)).collect();
         names.len() != wanted.len()
             || wanted.iter().any(|(_, name, value)| {
                 let present = folder.xattr(of, name).ok().flatten();
@@ -197,6 +224,13 @@ impl Session<'_> {
             .map(|(number, (name, value))| (number, here(name), value))
             .filter(|(_, name, _)| self.is_ours(name))
             .collect()
+    }
+
+    /// Whether an attribute that is here goes where the entry has none: those that keep what a file
+    /// system does not, too, unless this side keeps them (seen).
+    fn is_compared(&self, name: &[u8]) -> bool {
+        self.is_ours(name)
+            || !self.options.metadata.fake_super && name.starts_with(stored::OWN_NAMES)
     }
 
     /// Whether attributes that have this name here are copied.
@@ -241,7 +275,7 @@ impl Session<'_> {
         let wanted = self.wanted_xattrs(entry);
         for present in folder.xattr_names(of).unwrap_or_default() {
             let known = wanted.iter().any(|(_, name, _)| **name == *present);
-            if self.is_ours(&present) && !known {
+            if self.is_compared(&present) && !known {
                 result = result.and(folder.remove_xattr(of, &present));
             }
         }

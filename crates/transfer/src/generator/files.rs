@@ -86,7 +86,7 @@ impl Session<'_> {
         let mut basis_meta = before;
         if !redo && self.options.update.alternates.is_some() {
             match self.take_from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
-                Some(found) if found.settled && self.compares_alternates() => {
+                Some(found) if found.settled && found.stays_there => {
                     // Nothing is here that others could be linked to: each is compared.
                     self.settle_member(number, at, entry);
                     self.acknowledge(ndx);
@@ -226,7 +226,7 @@ impl Session<'_> {
 
     /// A file whose content stays gets the attributes it lacks.
     fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
-        let flags = self.differences(entry, name, present);
+        let flags = self.differences_of_kept(entry, name, present);
         self.tell(entry, ndx, flags, None);
         self.report_equal(entry, flags);
         if self.options.update.checksum {
@@ -236,17 +236,19 @@ impl Session<'_> {
         self.correct(entry, name, present);
     }
 
-    /// Sets the time of content that is the entry's, to the nanosecond.
+    /// Sets the time of an object that is as the entry says, to the nanosecond.
     pub(crate) fn correct_time(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
-        let keeps = self.likeness.keeps_times(Kind::File);
+        let keeps = self.likeness.keeps_times(present.kind);
         if !keeps || present.mtime == entry.mtime || self.is_dry() {
             return;
         }
         let time = Attributes { mtime: Some(entry.mtime), ..Attributes::default() };
-        if let Ok(folder) = self.folder(parent_of(name)) {
-            // What cannot be set is told of by the attributes that follow.
-            let _ = folder.set_attributes(leaf_of(name), present.kind, &time);
-        }
+        // What cannot be set is told of by the attributes that follow.
+        let _ = match self.place_of(name) {
+            Some((folder, Some(leaf))) => folder.set_attributes(&leaf, present.kind, &time),
+            Some((folder, None)) => folder.set_own_attributes(&time),
+            None => Ok(()),
+        };
     }
 
     /// Sets what an existing object lacks.
@@ -304,11 +306,14 @@ impl Session<'_> {
         }
         let whole = self.sends_whole();
         let appends = self.options.write.append != Append::Off && !redo;
+        // Beyond the end of another basis there is only a part of what is missing.
+        let is_own = matches!(basis, BasisChoice::Destination | BasisChoice::Partial);
         let mut layout = Layout::EMPTY;
         let mut file = None;
         if self.requests_content()
             && let Some(meta) = &basis_meta
             && (!whole && !self.receive.recorded || appends)
+            && (is_own || !appends)
             && meta.size > 0
         {
             match self.open_basis(entry, &basis) {

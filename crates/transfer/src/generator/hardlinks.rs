@@ -13,10 +13,11 @@ use driftless_tree::flist::{Entry, HardLink};
 use driftless_tree::{Kind, Meta};
 
 use crate::error::PushError;
+use crate::generator::alternates::Level;
 use crate::generator::files::Pass;
 use crate::options::Itemize;
 use crate::receiver::lists::{List, leaf_of, parent_of};
-use crate::receiver::{Session, Waiting};
+use crate::receiver::{Session, Turn, Waiting};
 
 /// What an entry's group means for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +112,12 @@ impl Session<'_> {
             group.busy = true;
             return Membership::Acts;
         }
-        let early = group.done.is_none() && !group.busy;
-        let waiting = Waiting { list: number, at, early, settled: false };
+        let turn = match (&group.done, group.busy) {
+            (Some(_), _) => Turn::Late,
+            (None, true) => Turn::Meanwhile,
+            (None, false) => Turn::Early,
+        };
+        let waiting = Waiting { list: number, at, turn, settled: false };
         if group.done.is_some() {
             self.linkable.push_back(waiting);
         } else {
@@ -158,7 +163,8 @@ impl Session<'_> {
             if group.ahead == 0 && group.done.is_none() {
                 self.linkable.extend(group.waiting.pop());
             }
-            group.settled.push(Waiting { list: number, at, early: false, settled: true });
+            let turn = Turn::Meanwhile;
+            group.settled.push(Waiting { list: number, at, turn, settled: true });
         }
     }
 
@@ -205,7 +211,7 @@ impl Session<'_> {
             };
         };
         let ndx = list.ndx(waiting.at);
-        self.link_to(entry, ndx, &done, waiting.early);
+        self.link_to(entry, ndx, &done, waiting.turn);
         self.acknowledge(ndx);
         if !waiting.settled {
             self.finish_item(waiting.list);
@@ -213,14 +219,18 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8], early: bool) {
-        // It went at its turn, unless it is kept.
-        let is_gone = early && self.options.write.backup.is_none();
+    fn link_to(&mut self, entry: &Entry, ndx: u32, done: &[u8], turn: Turn) {
+        // What was of another kind went at its turn.
+        let is_gone = turn == Turn::Early && !self.is_dry();
         let name: &[u8] = &entry.name;
         let before = self.look(name).ok().flatten();
         let there = self.look(done).ok().flatten();
-        let inode = |meta: &Meta| (meta.dev, meta.ino);
-        if before.is_some() && before.as_ref().map(inode) == there.as_ref().map(inode) {
+        let inode = |meta: Meta| (meta.dev, meta.ino);
+        let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
+        let taken_from = group.and_then(|group| group.taken_from);
+        // In a dry run the other one is not yet what it was taken from.
+        let parts = self.is_dry() && taken_from.is_some_and(|from| before.map(inode) != Some(from));
+        if before.is_some() && before.map(inode) == there.map(inode) && !parts {
             // The other names' turn has corrected it, except in a dry run.
             let differs = before.map_or(0, |present| self.likeness.differences(entry, &present));
             self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE | differs, Some(b""));
@@ -233,14 +243,22 @@ impl Session<'_> {
         }
         let mut flags = ItemFlags::LOCAL_CHANGE;
         let alternate = entry.kind().and_then(|kind| self.in_alternates(name, kind));
-        let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
-        let taken_from = group.and_then(|group| group.taken_from);
         let is_linked_there = before.is_none()
+            && !self.copies_alternates()
             && taken_from.is_some()
-            && alternate.is_some_and(|(_, meta)| Some(inode(&meta)) == taken_from);
+            && alternate.is_some_and(|(_, meta)| Some(inode(meta)) == taken_from);
         match &before {
             // It is another name of the same file in the alternate directory, too.
             None if is_linked_there => {}
+            // Whose turn comes when the file is there is compared with what it would be a copy of.
+            None if turn == Turn::Late && self.copies_alternates() => {
+                flags |= match self.best_alternate(entry, name) {
+                    Some((_, meta, level)) if level > Level::Exists => {
+                        self.likeness.differences(entry, &meta)
+                    }
+                    _ => ItemFlags::IS_NEW,
+                };
+            }
             // What is replaced is compared as if it were of the entry's kind, unless it was found
             // to be of another one before the file was there (seen).
             Some(present)
@@ -256,7 +274,7 @@ impl Session<'_> {
             _ => flags |= ItemFlags::IS_NEW,
         }
         if !self.is_dry()
-            && let Err(error) = self.put_link(name, done, before.is_some())
+            && let Err(error) = self.put_link(name, done, before.is_some(), turn)
         {
             return self.generator_failed("link", name, &error);
         }
@@ -270,8 +288,13 @@ impl Session<'_> {
         }
     }
 
-    fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool) -> io::Result<()> {
-        if replaces && !self.back_up(&name.into()) {
+    fn put_link(&mut self, name: &[u8], done: &[u8], replaces: bool, turn: Turn) -> io::Result<()> {
+        let is_kept = match turn {
+            _ if !replaces => true,
+            Turn::Early => self.back_up_for_file(&name.into()),
+            _ => self.back_up(&name.into()),
+        };
+        if !is_kept {
             return Err(io::Error::other("the old version cannot be backed up"));
         }
         let from = self.folder(parent_of(done))?.clone();

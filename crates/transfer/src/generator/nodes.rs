@@ -105,7 +105,7 @@ impl Session<'_> {
         let stays = alike.is_some_and(|present| present.kind == kind)
             && self.folder(parent_of(&name)).is_ok_and(|folder| same(folder, leaf_of(&name)));
         if let Some(present) = alike.as_ref().filter(|_| stays) {
-            let flags = self.differences(entry, &name, present);
+            let flags = self.differences_of_kept(entry, &name, present);
             self.tell(entry, ndx, flags, None);
             self.report_equal(entry, flags);
             self.correct(entry, &name, present);
@@ -128,9 +128,9 @@ impl Session<'_> {
                 .is_ok_and(|folder| same(&folder, leaf_of(&name)))
         {
             match self.node_from_alternate(entry, &name, ndx, *dir, meta) {
+                // It stays at the source (seen).
                 NodeFound::Settled => {
-                    self.complete_group(number, at);
-                    return self.acknowledge(ndx);
+                    return self.complete_group(number, at);
                 }
                 NodeFound::Equal => flags = ItemFlags::LOCAL_CHANGE,
                 NodeFound::Different => {}

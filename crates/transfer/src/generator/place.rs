@@ -52,7 +52,7 @@ impl Session<'_> {
         let device = self.options.write.write_devices;
         let leaf = leaf_of(name);
         if pending.displaces {
-            match self.options.write.backup.is_some() {
+            match self.options.write.backup.is_some() && !self.is_backup_name(name) {
                 true if !self.move_to_backup(name) => return Err(not_backed_up()),
                 true => {}
                 false => self.folder_to_change(parent_of(name))?.remove_file(leaf)?,
@@ -163,7 +163,7 @@ impl Session<'_> {
             self.delayed.push(Delayed { name: Rc::clone(name), list, at, ndx, replaces });
             return Ok(());
         }
-        if (before.is_some() || pending.displaces) && !self.back_up(name) {
+        if (before.is_some() || pending.displaces) && !self.back_up_for_file(name) {
             return Err(not_backed_up());
         }
         let folder = self.folder_to_change(parent_of(name))?;
@@ -198,7 +198,7 @@ impl Session<'_> {
         copy.place(folder, leaf_of(name))
     }
 
-    /// `is_right`: else its time stays that of the writing, which tells that it is not the source's.
+    /// `is_right`: else its times stay those of the writing, which tells that it is not the source's.
     fn settle_in_place(
         &mut self,
         entry: &Entry,
@@ -220,6 +220,7 @@ impl Session<'_> {
         }
         let keeps_time = is_right && self.likeness.keeps_times(Kind::File);
         wanted.mtime = keeps_time.then_some(entry.mtime);
+        wanted.atime = wanted.atime.filter(|_| is_right);
         let folder = self.folder(parent_of(&name))?.clone();
         self.apply(&name, &wanted, |attributes| {
             folder.set_attributes(leaf_of(&name), Kind::File, attributes)
@@ -361,7 +362,7 @@ impl Session<'_> {
     pub(crate) fn place_delayed(&mut self) -> Result<(), PushError> {
         for Delayed { name, list, at, ndx, replaces } in std::mem::take(&mut self.delayed) {
             let dir = parent_of(&name);
-            if replaces && !self.back_up(&name) {
+            if replaces && !self.back_up_for_file(&name) {
                 continue;
             }
             let result = self.staging_folder(dir).and_then(|staging| {

@@ -8,7 +8,6 @@ use driftless_proto::setup::Compression;
 use driftless_proto::sums::SumHead;
 use driftless_proto::token::Token;
 use driftless_proto::{Decode, Violation};
-use driftless_tree::Kind;
 use driftless_tree::path::printable;
 
 use crate::error::PushError;
@@ -90,8 +89,8 @@ impl Session<'_> {
                 if item.has(ItemFlags::REPORT_XATTR) {
                     let name = self.name_of(entry);
                     self.set_xattrs(entry, &name);
-                    if let Ok(Some(present)) = self.look(&name)
-                        && present.kind == Kind::File
+                    if let Some(present) = self.meta_at(&name)
+                        && Some(present.kind) == entry.kind()
                     {
                         // As the original does after it has set attributes.
                         self.correct_time(entry, &name, &present);

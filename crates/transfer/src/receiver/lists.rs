@@ -227,12 +227,13 @@ impl Lists {
 
     /// Adds a list; `directory` as announced, `None` for the first. With `kept`, directories without
     /// anything but directories below are as if they were not listed, unless it says otherwise.
+    /// Returns the places of those whose names were listed before.
     pub(crate) fn add(
         &mut self,
         mut entries: Vec<Entry>,
         directory: Option<Rc<Directory>>,
         kept: Option<Kept<'_>>,
-    ) -> Result<(), BadList> {
+    ) -> Result<Vec<u32>, BadList> {
         let numbers = match self.converted {
             false => {
                 flist::sort(&mut entries);
@@ -251,7 +252,8 @@ impl Lists {
                 return Err(BadList::Place(printable(&entry.name)));
             }
         }
-        let mut dropped = find_duplicates(&mut entries);
+        let duplicates = find_duplicates(&mut entries);
+        let mut dropped = duplicates.clone();
         if let Some(kept) = kept {
             add_empty_directories(&entries, kept, &mut dropped);
         }
@@ -277,7 +279,12 @@ impl Lists {
         self.next_first = self.next_first.saturating_add(count as u32).saturating_add(1);
         let list = Rc::new(list);
         self.held.push_back(Held { list, next: 0, begun: false, unfinished: 0, closed: false });
-        Ok(())
+        Ok(duplicates)
+    }
+
+    /// Whether the first of two lists has no more than one entry.
+    pub(crate) fn began_with_one(&self) -> bool {
+        self.held.front().is_some_and(|held| held.list.entries.len() <= 1)
     }
 
     fn index_directories(&mut self, list: &mut List) {

@@ -25,5 +25,5 @@ mod session;
 mod telling;
 mod wire;
 
-pub(crate) use session::{Pending, Session, Waiting, is_made};
+pub(crate) use session::{Pending, Session, Turn, Waiting, is_made};
 pub(crate) use telling::reason;

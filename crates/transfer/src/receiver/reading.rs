@@ -305,9 +305,11 @@ impl Session<'_> {
                 .is_some_and(|chain| chain.check(name, true).is_excluded())
         };
         let kept: Kept<'_> = &kept;
-        self.lists
+        let duplicates = self
+            .lists
             .add(entries, directory, chain.is_some().then_some(kept))
             .map_err(|bad| self.bad_list(&bad))?;
+        self.tell_duplicates(number, &duplicates);
         self.note_hard_links(number)?;
         if self.lists_incremental() {
             return Ok(());
@@ -315,6 +317,32 @@ impl Session<'_> {
         self.lists.complete = true;
         self.reading = self.names_after(Reading::Number);
         Ok(())
+    }
+
+    /// Names the entries of a list whose names were listed before.
+    fn tell_duplicates(&mut self, number: usize, places: &[u32]) {
+        if self.options.talk.debug.dup == 0 || places.is_empty() {
+            return;
+        }
+        let Some(held) = self.lists.by_number(number) else { return };
+        let list = Rc::clone(&held.list);
+        let texts = places.iter().filter_map(|&at| {
+            let name = &list.entries.get(at as usize)?.name;
+            let end = format!(" from file list ({})", list.ndx(at as usize));
+            Some([b"removing duplicate name ", &**name, end.as_bytes()].concat())
+        });
+        let mut texts: Vec<Vec<u8>> = texts.collect();
+        // The original has two processes when it reads later lists, and each says it. It waits for
+        // the second one where the first one does not tell whether there are several names.
+        let is_early = number == 0 || number == 1 && self.lists.began_with_one();
+        if !is_early {
+            texts.extend_from_within(..);
+        }
+        match self.destination {
+            // What tells of the progress of the list ends its line first.
+            None => self.held_back.extend(texts),
+            Some(_) => texts.into_iter().for_each(|text| self.say(Level::Info, text)),
+        }
     }
 
     /// What stands behind a list that has everything, after `last`.

@@ -98,13 +98,23 @@ pub(crate) struct Pending {
     pub(crate) redo: bool,
 }
 
+/// When the turn of a member of a hard-link group came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Before one acted for its group.
+    Early,
+    /// While one did.
+    Meanwhile,
+    /// When one was in place.
+    Late,
+}
+
 /// Something to say about an entry that waited for another one.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) list: usize,
     pub(crate) at: usize,
-    /// Its turn came before the other one was in place.
-    pub(crate) early: bool,
+    pub(crate) turn: Turn,
     /// It needs nothing unless another one is transferred after all, and no list waits for it.
     pub(crate) settled: bool,
 }
@@ -165,6 +175,8 @@ pub(crate) struct Session<'a> {
     pub(crate) finished: bool,
     pub(crate) ending: Ending,
     pub(crate) counts: Counts,
+    /// Texts about lists that came before it was known where to.
+    pub(crate) held_back: Vec<Vec<u8>>,
     /// The peer's last text that says why it may end.
     pub(crate) last_error: Vec<u8>,
     pub(crate) last_progress: Instant,
@@ -239,6 +251,7 @@ impl<'a> Session<'a> {
             finished: false,
             ending: Ending { protocol: setup.protocol, ..Ending::default() },
             counts: Counts::default(),
+            held_back: Vec::new(),
             last_error: Vec::new(),
             last_progress: Instant::now(),
             setup,
@@ -400,6 +413,9 @@ impl<'a> Session<'a> {
             return Ok(self.receive.server);
         }
         self.report.listing(ListProgress::Complete(self.lists.entry_count));
+        for text in std::mem::take(&mut self.held_back) {
+            self.say(Level::Info, text);
+        }
         self.find_destination()?;
         self.start_deletions()?;
         if self.options.talk.debug.deltasum >= 1 || self.options.talk.verbosity >= 2 {

@@ -107,8 +107,6 @@ pub(crate) fn sanitized(name: &[u8]) -> Vec<u8> {
                 // A `.` marks where the name begins and is no directory to go back from.
                 while parts.pop() == Some(b".") {}
             }
-            // A leading one says nothing.
-            b"." if parts.is_empty() => {}
             part => parts.push(part),
         }
     }
@@ -181,7 +179,7 @@ mod tests {
             ("/a/b", "a/b"),
             ("../x", "x"),
             ("a/../../b/", "b/"),
-            ("./a", "a"),
+            ("./a", "./a"),
             ("a//b", "a/b"),
             ("a/./b", "a/./b"),
             (".", "."),

@@ -211,8 +211,12 @@ impl Walk<'_> {
         if !self.lists_parents(state) {
             return;
         }
+        let incremental = self.options.compat.inc_recurse();
+        let repeated = self.repeated_from(argument, incremental);
         for name in &argument.parents {
-            if !self.implied.insert(name.clone()) {
+            let is_repeated =
+                name.len() >= repeated && name != b"." && !(incremental && name.contains(&b'/'));
+            if !self.implied.insert(name.clone()) && !is_repeated {
                 continue;
             }
             let path = join(&argument.root, name);
@@ -229,6 +233,27 @@ impl Walk<'_> {
             let Found::Listed(entry) = found else { continue };
             self.put_below(name, (entry, number), list);
         }
+    }
+
+    /// The length of names from which on the parents of an argument are listed again: as the
+    /// original does, it remembers the last ones alone. Incremental lists repeat the first component.
+    fn repeated_from(&mut self, argument: &Argument, incremental: bool) -> usize {
+        const NOTHING_IS: usize = usize::MAX;
+        let named = |name: &&Vec<u8>| **name != b".";
+        let (root, path) = match incremental {
+            true => (argument.root.clone(), argument.parents.iter().find(named)),
+            false => (Vec::new(), argument.parents.iter().rfind(named)),
+        };
+        let Some(path) = path else { return NOTHING_IS };
+        let (last_root, last) = &self.last_implied;
+        let rest = last.strip_prefix(&path[..]);
+        if *last_root == root && rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..])) {
+            return NOTHING_IS;
+        }
+        let common = path.iter().zip(last).take_while(|(a, b)| a == b).count();
+        let slash = path[..common].iter().rposition(|&b| b == b'/').unwrap_or(0);
+        self.last_implied = (root, path.clone());
+        slash + 1
     }
 
     /// From protocol 30 on the receiving side wants them in any case, and looks away by itself.

@@ -202,6 +202,15 @@ impl State<'_> {
             {
                 target = clean.to_vec();
             }
+            let link = &self.options.link;
+            if link.copy_unsafe
+                && !link.copy_all
+                && self.options.talk.info.symsafe > 0
+                && is_unsafe(&target, name)
+            {
+                let texts = [b"copying unsafe symlink \"", name, b"\" -> \"", &target, b"\""];
+                self.say(Level::Info, texts.concat());
+            }
             match self.follow(dir, leaf, name, &target) {
                 Ok(Some(followed)) => meta = followed,
                 Ok(None) => {}

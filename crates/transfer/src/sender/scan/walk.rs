@@ -48,6 +48,8 @@ pub(crate) struct Walk<'a> {
     pub(super) extras: HashMap<Box<[u8]>, Vec<Seed>>,
     /// Parents of arguments that are listed.
     pub(super) implied: HashSet<Vec<u8>>,
+    /// The last ones: with incremental lists their root and the first of them, else the deepest.
+    pub(super) last_implied: (Vec<u8>, Vec<u8>),
     dir_count: u32,
     /// The error state that the peer knows.
     told_io_error: u32,
@@ -83,6 +85,7 @@ impl<'a> Walk<'a> {
             pending: Vec::new(),
             extras: HashMap::new(),
             implied: HashSet::new(),
+            last_implied: Default::default(),
             dir_count: 0,
             told_io_error: 0,
             names: Names::default(),
@@ -352,7 +355,15 @@ impl<'a> Walk<'a> {
             Some(_) => known.iter_mut().find(|pending| pending.entry.name == entry.name),
         };
         match same {
-            Some(pending) => pending.sources.extend(content),
+            Some(pending) => {
+                let origins = &self.shared.borrow().origins;
+                let path = |number: u32| origins[number as usize].full_path(&entry.name);
+                // The same directory is listed once, by whatever arguments it is meant.
+                let known = |number| pending.sources.iter().any(|&one| path(one) == path(number));
+                if let Some(number) = content.filter(|&number| !known(number)) {
+                    pending.sources.push(number);
+                }
+            }
             None => self.pending.push(Pending {
                 index,
                 entry: entry.clone(),

@@ -1,0 +1,253 @@
+//! Small trees on which one thing is decided, with the real program and with ours: what is said,
+//! how it ends and what is left, to the nanosecond.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use driftless_testkit::compare::{CompareOptions, differences};
+
+use crate::side_by_side::{Bench, Cast, ours};
+
+/// Nothing that a tree is made of is younger, and nothing that a run touches is older.
+const LONG_AGO: i64 = 1_500_000_000;
+
+/// Runs a shell script in the folder that the trees are in.
+fn script(root: &Path, text: &str) {
+    let done = Command::new("bash").args(["-ec", text]).current_dir(root).status().unwrap();
+    assert!(done.success(), "{text}");
+}
+
+/// Runs `rsync` with these words on `s/` and `d`, which the script makes.
+#[track_caller]
+fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
+    let bench = Bench::new(|root| script(root, trees));
+    let ends = ends.iter().flat_map(|end| end.split(' '));
+    let words: Vec<String> = words.split_whitespace().chain(ends).map(str::to_owned).collect();
+    let mut found = bench.compare(cast, &words);
+    let options = CompareOptions {
+        hard_links: true,
+        xattrs: true,
+        now_from: Some(LONG_AGO),
+        ..CompareOptions::default()
+    };
+    let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join("d"));
+    if fs::exists(&theirs).unwrap() {
+        found.extend(differences(&theirs, &ours, &options).unwrap());
+    }
+    assert!(found.is_empty(), "rsync {}\n{}", words.join(" "), found.join("\n"));
+}
+
+#[test]
+fn what_gets_attributes_gets_its_time_to_the_nanosecond() {
+    let trees = "mkdir -p s/sub d/sub; echo f | tee s/f > d/f; ln -s x s/l; ln -s x d/l
+        mkfifo s/p d/p; setfattr -h -n trusted.test -v value s s/sub s/f s/l s/p
+        touch -hd @1000000000 s/* s; touch -hd @1000000000.5 d/* d";
+    for words in ["-aiX", "-aiX --no-t", "-aiXO", "-aiXJ", "-aniX", "-aiX --protocol=29"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn the_mode_that_an_acl_says_is_told_of_with_it() {
+    let trees = "mkdir -p s/sub d/sub; echo f | tee s/f > d/f; mkfifo s/p d/p; chmod 707 s/*
+        setfacl -m u:7:rx s/sub s/f s/p; touch -d @1000000000 s/* s d/* d";
+    for words in ["-aiA", "-aniA"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(&format!("{trees}; chmod u+s s/f"), words, Cast::Client, ["s/", "d"]);
+    }
+    check(&format!("{trees}; rm ?/p"), "-aiA -M--fake-super", Cast::Client, ["s/", "d"]);
+}
+
+/// One file of three names, of which some are in an alternate directory, and the first here.
+#[test]
+fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
+    for (alternates, here) in [
+        ("cp -p s/a alt/a; ln alt/a alt/b; ln alt/a alt/c", "true"),
+        ("cp -p s/a alt/a; ln alt/a alt/b; ln alt/a alt/c", "cp -p s/a d/a"),
+        ("cp -p s/b alt/b; cp -p s/c alt/c", "cp -p s/a d/a"),
+        ("cp -p s/b alt/b; chmod 777 alt/b", "cp -p s/a d/a"),
+        ("echo differs > alt/b", "cp -p s/a d/a"),
+        ("cp -p s/a alt/a", "true"),
+    ] {
+        let trees = format!(
+            "mkdir s d alt; echo content > s/a; ln s/a s/b; ln s/a s/c
+            touch -d @1000000000 s/a; {alternates}; {here}; touch -d @1000000000 s d alt"
+        );
+        for words in ["-aHi", "-aHii", "-aHnii", "-aHvv"] {
+            for kind in ["copy", "link"] {
+                let words = format!("{words} --{kind}-dest=../alt");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_at_the_source_is_told_of_where_nothing_could_be_deleted() {
+    let trees = "mkdir -p s/sub; ln -s nothing s/l; echo f > s/sub/f";
+    for here in ["true", "mkdir d", "mkdir -p d/s/sub; touch -d @1000000000 d/s d/s/sub"] {
+        for when in ["during", "delay", "after", "before"] {
+            let words = format!("-aiRL --delete-{when}");
+            check(&format!("{trees}; {here}"), &words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+/// Something gives way to a file, to a name of one, or to nothing, and is kept or not.
+#[test]
+fn what_gives_way_is_kept_unless_it_is_named_as_what_was_kept() {
+    let names = |name: &str| {
+        format!(
+            "mkdir s d alt; echo content > s/{name}; touch -d @1000000000 s/{name}; ln -s x d/{name}
+            mkfifo d/pipe; echo n > s/pipe; touch -d @1000000000 s/pipe s d"
+        )
+    };
+    for name in ["f", "f~"] {
+        let trees = names(name);
+        for (alternate, kind) in
+            [("true", "link"), ("cp -p s/* alt", "compare"), ("cp -p s/* alt", "link")]
+        {
+            let trees = format!("{trees}; {alternate}; touch -d @1000000000 alt");
+            check(&trees, &format!("-aib --{kind}-dest=../alt"), Cast::Client, ["s/", "d"]);
+        }
+        check(&trees, "-aib --inplace", Cast::Client, ["s/", "d"]);
+        check(&trees, "-aib --delay-updates", Cast::Client, ["s/", "d"]);
+    }
+    // The first name waits for its file, and is told of as new.
+    let linked = "mkdir s d; echo content > s/a; ln s/a s/b; ln -s x d/a; ln -s x d/b
+        touch -d @1000000000 s/a s d";
+    check(linked, "-aib -H", Cast::Client, ["s/", "d"]);
+}
+
+#[test]
+fn the_folder_for_what_is_kept_is_named() {
+    let trees = "mkdir s d; echo new > s/f; echo older > d/f; touch -d @1000000000 s/f s d";
+    for words in ["-ab --backup-dir=../kept/", "-anb --backup-dir=kept", "-ab --backup-dir=../s"] {
+        check(trees, &format!("{words} --info=backup"), Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// What is not here because an alternate directory has it is nothing to link to, a copy is.
+#[test]
+fn names_of_one_file_are_linked_to_a_copy_of_an_alternate() {
+    let trees = "mkdir s d alt; echo content > s/a; ln s/a s/b; touch -d @1000000000 s/a
+        cp -p s/a alt; chmod 700 alt/a; echo older and longer > d/b
+        touch -d @1000000000 s d alt";
+    for words in ["-aHi --compare-dest=../alt", "-aHi --append-verify --compare-dest=../alt"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// The order in which names are given decides how often those above them are listed.
+#[test]
+fn names_that_are_listed_twice_are_counted_and_named() {
+    let trees = |names: &str| {
+        format!(
+            "mkdir -p s/a/c/d s/b d; touch s/a/1 s/a/2 s/a/c/1 s/a/c/d/1 s/b/1 s/top
+            printf '{names}' > list"
+        )
+    };
+    for names in [
+        "a/1\\nb/1\\na/2\\n",
+        "a/c/1\\na/1\\na/c/d/1\\n",
+        "a/1\\na\\nb/1\\na/c\\n",
+        "a/c/\\na/c/1\\na/1\\na/c/1\\n",
+        "./a/1\\nb/./1\\na/1\\n",
+    ] {
+        for words in ["-avv --stats", "-avv --stats --protocol=29", "-ar --stats"] {
+            let words = format!("{words} --files-from=list");
+            check(&trees(names), &words, Cast::Client, ["s", "d"]);
+        }
+    }
+    check(&trees(""), "-rvv --no-i-r", Cast::Client, ["s/a s/./a s/top s/b", "d"]);
+}
+
+#[test]
+fn a_dry_run_tells_what_would_keep_a_directory() {
+    let trees = "mkdir -p s d/a/b/c; echo k > d/a/b/c/kept; echo x > d/a/x";
+    for trees in
+        [trees.to_owned(), format!("{trees}; mkdir s/a; touch -d @1000000000 s/a/1 s/a d/a")]
+    {
+        for words in ["-ain --delete", "-ain --delete --max-delete=1"] {
+            check(&trees, &format!("{words} --exclude=kept"), Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn directories_on_the_way_stay_as_they_are() {
+    let trees = "mkdir -p s/k d/k; echo f > s/k/f; echo k/f > list; chmod 700 d/k
+        touch -d @1000000000 s/k/f s/k d/k d";
+    for words in ["--usermap=0:7", "--chmod=D711", "-A"] {
+        let words = format!("-ai {words} --files-from=list --no-implied-dirs");
+        check(trees, &words, Cast::Client, ["s", "d"]);
+    }
+}
+
+/// What gave way to nothing but a directory is kept by the same rule.
+#[test]
+fn a_file_named_as_a_backup_goes_for_a_directory() {
+    for kind in ["echo h > d/f~", "ln -s h d/f~", "mkfifo d/f~"] {
+        let trees = format!("mkdir -p s/f~ d; {kind}; touch -d @1000000000 s/f~ s d");
+        check(&trees, "-aib", Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn a_file_that_comes_again_has_the_access_time_of_writing() {
+    let trees = "mkdir s d; head -c 9000 /dev/zero > s/f; head -c 5000 /dev/zero | tr '\\0' x > d/f
+        touch -d @1000000000 s/f s d; touch -d @900000000 d/f; touch -a -d @1000000007 s/f";
+    check(trees, "-aiU --append-verify", Cast::Client, ["s/", "d"]);
+}
+
+/// The original leaves another file.
+#[test]
+fn a_file_that_resembles_another_one_is_not_appended_to_that() {
+    for words in [
+        "-aiy --append",
+        "-aiI --append --link-dest=../alt",
+        "-aiI --append-verify --copy-dest=../alt",
+    ] {
+        let bench = Bench::new(|root| {
+            let trees = "mkdir s d alt; seq 2000 > s/f.1; seq 1000 | tee d/f.2 > alt/f.1";
+            script(root, &format!("{trees}; touch -d @1000000000 s/f.1 s d"));
+        });
+        let here = bench.copy("ours");
+        let words = words.split(' ').chain(["s/", "d"]);
+        let done = Command::new(ours()).args(words).current_dir(&here).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let [from, to] = ["s/f.1", "d/f.1"].map(|name| fs::read(here.join(name)).unwrap());
+        assert!(from == to, "{done:?}");
+    }
+}
+
+#[test]
+fn links_that_an_alternate_has_stay_at_the_source() {
+    let trees = "mkdir s d alt; ln -s x s/l; mkfifo s/p; touch -hd @1000000000 s/* s
+        cp -a s/. alt; touch -d @1000000000 d";
+    for kind in ["link", "compare", "copy"] {
+        let words = format!("-ai --remove-source-files --{kind}-dest=../alt");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn attributes_that_nothing_here_keeps_go() {
+    let trees = "mkdir s d; echo a | tee s/f > d/f; touch -d @1000000000 s/f d/f s d
+        setfattr -n user.rsync.%stat -v '100600 7,9 0:0' d/f";
+    for words in ["-aiX", "-aiXX", "-aiX --protocol=30"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn links_that_are_followed_for_safety_are_named() {
+    let trees = "mkdir -p s/k d; echo x > x; ln -s ../../x s/k/u; ln -s ../x s/a; ln -s k s/l";
+    for words in ["-rlv", "-rl --info=symsafe", "-rlnv --protocol=30", "-rLv"] {
+        let words = format!("{words} --copy-unsafe-links");
+        for from in ["s/", "s", "s/a s/k"] {
+            check(trees, &words, Cast::Client, [from, "d"]);
+        }
+    }
+}
