@@ -12,8 +12,8 @@ use driftless_proto::ndx::NdxValue;
 use driftless_proto::sums::SumHead;
 
 use crate::attacker::{
-    FILE, PULL, PUSH, Script, agreed, connect_from, framed, log_of, opening, push_in_turn, rolling,
-    say, snapshot,
+    FILE, PULL, PUSH, Script, agreed, connect_from, framed, log_of, push_in_turn, rolling, say,
+    snapshot,
 };
 use crate::pair::{Daemon, plant};
 
@@ -351,7 +351,8 @@ fn arguments_may_be_as_many_as_there_is_room_for() {
     let ask = |paths: &[&str]| {
         let mut args = vec!["--server", "--sender", "-re.LsfxCIvu", "."];
         args.extend(paths);
-        say(&place.daemon, &[opening(&args), b"\x03md5\0\0\0\0".to_vec()].concat())
+        // No rules.
+        say(&place.daemon, &[agreed(&args), framed(&[0; 4])].concat())
     };
     let answered = |heard: &[u8]| heard.windows(3).any(|part| part == b"md5");
     // Behind the greeting, which also names the digest.
