@@ -162,7 +162,7 @@ pub fn block_len(basis_len: u64) -> u32 {
 /// soon outweighs the sums of more of them.
 pub fn fine_block_len(basis_len: u64) -> u32 {
     let len = block_len(basis_len);
-    len.min(LONG_BLOCK_LEN).max(len / 4 & !7)
+    len.min(LONG_BLOCK_LEN).max((len / 4) & !7)
 }
 
 /// How many bytes of a strong sum are worth comparing: enough that a wrong match in a basis of this
