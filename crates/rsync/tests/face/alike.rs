@@ -261,3 +261,14 @@ fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
     let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
     check(trees, "-aLvv --exclude=gone --exclude=f", Cast::Client, ["s/", "d"]);
 }
+
+#[test]
+fn no_name_is_linked_where_only_existing_ones_count() {
+    let trees = "mkdir s d; echo content > s/a; ln s/a s/b; ln s/a s/c; echo older > d/a
+        touch -d @1000000000 s/a s d";
+    for words in ["-aHi --existing", "-aHii --existing"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        let trees = format!("{trees}; cp -p s/a d/a; ln d/a d/b; touch -d @1000000000 d");
+        check(&trees, words, Cast::Client, ["s/", "d"]);
+    }
+}

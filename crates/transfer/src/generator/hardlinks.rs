@@ -234,6 +234,9 @@ impl Session<'_> {
         let is_gone = turn == Turn::Early && !self.is_dry();
         let name: &[u8] = &entry.name;
         let before = self.look(name).ok().flatten();
+        if before.is_none() && self.options.update.existing {
+            return self.skip(|| [b"not creating new file \"", name, b"\""].concat());
+        }
         let there = self.look(done).ok().flatten();
         let inode = |meta: Meta| (meta.dev, meta.ino);
         let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
