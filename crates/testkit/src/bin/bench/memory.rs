@@ -27,6 +27,7 @@ const CASTS: [(&str, bool, bool); 4] = [
 
 /// Runs all of it and prints a table.
 pub fn run(driftless: &Path) {
+    let driftless = &driftless.canonicalize().expect("it was looked for");
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let path = |name: &str| folder.path().join(name);
     make_tree(&path("s"));
