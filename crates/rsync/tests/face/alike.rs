@@ -39,6 +39,15 @@ fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
 }
 
 #[test]
+fn what_is_missing_has_empty_attributes_that_count() {
+    let trees = "mkdir s d; touch s/f s/g s/h; setfacl -m u:7:rw s/f s/g
+        setfattr -n user.a -v b s/g s/h; echo a > d/a; printf '.\\na\\nf\\ng\\nh\\n' > list
+        touch -d @1000000000 s/* s d";
+    let words = "-aiAX --delete-missing-args --files-from=list";
+    check(trees, words, Cast::Client, ["s/", "d"]);
+}
+
+#[test]
 fn what_gets_attributes_gets_its_time_to_the_nanosecond() {
     let trees = "mkdir -p s/sub d/sub; echo f | tee s/f > d/f; ln -s x s/l; ln -s x d/l
         mkfifo s/p d/p; setfattr -h -n trusted.test -v value s s/sub s/f s/l s/p
