@@ -211,6 +211,16 @@ impl ItemChange {
         self.has(ItemFlags::REPORT_TIME)
     }
 
+    /// The ACL differs.
+    pub fn differs_in_acl(self) -> bool {
+        self.has(ItemFlags::REPORT_ACL)
+    }
+
+    /// Extended attributes differ.
+    pub fn differs_in_xattrs(self) -> bool {
+        self.has(ItemFlags::REPORT_XATTR)
+    }
+
     fn has(self, flags: u16) -> bool {
         self.0 & flags == flags
     }
