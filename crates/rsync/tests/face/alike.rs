@@ -272,3 +272,19 @@ fn no_name_is_linked_where_only_existing_ones_count() {
         check(&trees, words, Cast::Client, ["s/", "d"]);
     }
 }
+
+/// Whether it is replaced, removed, linked to another name, or in the way of a directory.
+#[test]
+fn a_dry_run_tells_what_would_be_kept() {
+    let trees = "mkdir s d alt; for n in ff lf pf df hf dir; do echo older > d/$n; done
+        for n in fl ll pl hl dirl; do ln -s x d/$n; done; mkfifo d/fp d/lp; mknod d/pd c 1 3
+        for n in ff fl fp; do echo n > s/$n; done; for n in lf ll lp; do ln -s new s/$n; done
+        mkfifo s/pf s/pl s/pd; mknod s/df c 1 3; ln s/ff s/hf; ln s/ff s/hl; mkdir s/dir s/dirl
+        cp -pP s/fl s/ll alt; echo new > s/f~; ln -s x d/f~; touch -hd @1000000000 ?/* alt/* s d alt";
+    for words in ["", "-H", "-O", "--no-i-r", "-H --link-dest=../alt", "--copy-dest=../alt"] {
+        for backup in ["", "--backup-dir=bak", "--inplace", "--delete"] {
+            let words = format!("-anib --info=backup {words} {backup}");
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}

@@ -46,13 +46,13 @@ impl Session<'_> {
         Ok((self.backup_folder(&root, parent_of(name))?, leaf))
     }
 
-    /// Keeps what is at a name that is about to be replaced. `true` when nothing is to be kept, or
-    /// it is; otherwise it was said why not.
+    /// Keeps what is at a name that is about to be replaced, or says in a dry run that it would.
+    /// `true` when nothing is to be kept, or it is; otherwise it was said why not.
     pub(crate) fn back_up(&mut self, name: &Rc<[u8]>) -> bool {
         if self.options.write.backup.is_none() {
             return true;
         }
-        let result = self.put_old_aside(name);
+        let result = if self.is_dry() { Ok(()) } else { self.put_old_aside(name) };
         self.backed_up(name, result)
     }
 
@@ -73,13 +73,16 @@ impl Session<'_> {
         put_aside(&own, leaf_of(name), &folder, &leaf, true)
     }
 
-    /// Moves what is at a name to its backup.
+    /// Moves what is at a name to its backup, or says in a dry run that it would.
     pub(crate) fn move_to_backup(&mut self, name: &[u8]) -> bool {
-        let result = self.backup_place(name).and_then(|(folder, leaf)| {
-            let own = self.folder_to_change(parent_of(name))?;
-            put_aside(&own, leaf_of(name), &folder, &leaf, false)
-        });
+        let result = if self.is_dry() { Ok(()) } else { self.move_old_aside(name) };
         self.backed_up(name, result)
+    }
+
+    fn move_old_aside(&mut self, name: &[u8]) -> io::Result<()> {
+        let (folder, leaf) = self.backup_place(name)?;
+        let own = self.folder_to_change(parent_of(name))?;
+        put_aside(&own, leaf_of(name), &folder, &leaf, false)
     }
 
     /// Copies a file that is written in place.

@@ -286,9 +286,7 @@ impl Session<'_> {
             }
             _ => flags |= ItemFlags::IS_NEW,
         }
-        if !self.is_dry()
-            && let Err(error) = self.put_link(name, done, before.is_some(), turn)
-        {
+        if let Err(error) = self.put_link(name, done, before.is_some(), turn) {
             return self.generator_failed("link", name, &error);
         }
         let talk = &self.options.talk;
@@ -309,6 +307,9 @@ impl Session<'_> {
         };
         if !is_kept {
             return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        if self.is_dry() {
+            return Ok(());
         }
         let from = self.folder(parent_of(done))?.clone();
         let folder = self.folder_to_change(parent_of(name))?;
