@@ -288,3 +288,30 @@ fn a_dry_run_tells_what_would_be_kept() {
         }
     }
 }
+
+#[test]
+fn links_that_may_lead_out_are_not_kept() {
+    let trees = "mkdir -p s/dir s/sub d/sub; for n in gone sub/gone link file pipe dir; do
+        ln -s /abs d/$n; done; ln -s ../../y d/sub/out; ln -s ../in d/sub/safe; ln -s new s/link
+        echo f > s/file; mkfifo s/pipe; touch -hd @1000000000 s/* d/* d/sub/* s d";
+    for words in ["-aib", "-aiv --backup-dir=bak", "-aib --info=symsafe,backup", "-anbv"] {
+        let words = format!("{words} --delete --safe-links");
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+/// Names of a file whose turn comes before it is known which of them it is sent as.
+#[test]
+fn a_dry_run_tells_twice_what_gives_way_to_names_that_wait() {
+    let trees = "mkdir s d; echo f > s/a; ln s/a s/b; ln s/a s/c; touch -d @1000000000 s/a";
+    let links = "for n in a b c; do ln -s x d/$n; done";
+    for here in [links, "mkdir d/a d/b d/c; touch d/a/x d/b/y d/c/z"] {
+        for equal in ["true", "rm -r d/b; cp -p s/b d/b"] {
+            let trees = format!("{trees}; {here}; {equal}; touch -hd @1000000000 d/* s d");
+            for words in ["-aHi", "-aHni", "-aHnib --info=backup"] {
+                let words = format!("{words} --delete");
+                check(&trees, &words, Cast::Server, ["s/", "host:d"]);
+            }
+        }
+    }
+}

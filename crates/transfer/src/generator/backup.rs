@@ -8,6 +8,7 @@ use driftless_tree::{Kind, Meta, RelPath};
 
 use crate::driver::Level;
 use crate::generator::absent;
+use crate::generator::nodes::is_unsafe;
 use crate::receiver::Session;
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::report::Role;
@@ -52,7 +53,10 @@ impl Session<'_> {
         if self.options.write.backup.is_none() {
             return true;
         }
-        let result = if self.is_dry() { Ok(()) } else { self.put_old_aside(name) };
+        let result = match self.is_unsafe_link(name) || self.is_dry() {
+            true => Ok(()),
+            false => self.put_old_aside(name),
+        };
         self.backed_up(name, result)
     }
 
@@ -67,6 +71,20 @@ impl Session<'_> {
             && self.look(name).is_ok_and(|present| present.is_some_and(|m| m.kind != Kind::File))
     }
 
+    /// Whether a name is that of a link that may lead out: `--safe-links` keeps none, and says so.
+    fn is_unsafe_link(&mut self, name: &[u8]) -> bool {
+        if !self.options.link.safe {
+            return false;
+        }
+        let text = self.folder(parent_of(name)).and_then(|folder| folder.read_link(leaf_of(name)));
+        let Some(text) = text.ok().filter(|text| is_unsafe(text, name)) else { return false };
+        if self.options.talk.info.symsafe >= 1 {
+            let parts = [b"not backing up unsafe symlink \"", name, b"\" -> \"", &text, b"\""];
+            self.say(Level::Info, parts.concat());
+        }
+        true
+    }
+
     fn put_old_aside(&mut self, name: &[u8]) -> io::Result<()> {
         let (folder, leaf) = self.backup_place(name)?;
         let own = self.folder_to_change(parent_of(name))?;
@@ -75,7 +93,13 @@ impl Session<'_> {
 
     /// Moves what is at a name to its backup, or says in a dry run that it would.
     pub(crate) fn move_to_backup(&mut self, name: &[u8]) -> bool {
-        let result = if self.is_dry() { Ok(()) } else { self.move_old_aside(name) };
+        let result = match self.is_unsafe_link(name) {
+            _ if self.is_dry() => Ok(()),
+            true => {
+                self.folder_to_change(parent_of(name)).and_then(|f| f.remove_file(leaf_of(name)))
+            }
+            false => self.move_old_aside(name),
+        };
         self.backed_up(name, result)
     }
 

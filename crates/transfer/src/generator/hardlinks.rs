@@ -107,8 +107,7 @@ impl Session<'_> {
         let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
         group.ahead = group.ahead.saturating_sub(1);
         // Of files the first one that exists or has a similar one beside it, else the last one acts
-        // for all; what has no content
-        // needs no choice.
+        // for all; what has no content needs no choice.
         let acts = exists || group.ahead == 0 || entry.kind() != Some(Kind::File);
         if group.done.is_none() && !group.busy && acts {
             group.busy = true;
@@ -129,7 +128,24 @@ impl Session<'_> {
         if let Some(held) = self.lists.by_number_mut(number) {
             held.unfinished += 1;
         }
+        if turn == Turn::Early && self.is_dry() {
+            // What is in the way goes now, and in a dry run when the link is made, too (seen).
+            self.tell_what_gives_way(&self.name_of(entry));
+        }
         Membership::Waits
+    }
+
+    /// Says what a dry run would remove or keep for a file of this name.
+    fn tell_what_gives_way(&mut self, name: &Rc<[u8]>) {
+        match self.look(name) {
+            Ok(Some(present)) if present.kind == Kind::Dir => {
+                self.make_way(name, &present, "new regular file");
+            }
+            Ok(Some(present)) if present.kind != Kind::File => {
+                self.back_up_for_file(name);
+            }
+            _ => {}
+        }
     }
 
     /// A member is not to be here, whatever becomes of the others: who waits does so for the last one.
@@ -274,10 +290,7 @@ impl Session<'_> {
             }
             // What is replaced is compared as if it were of the entry's kind, unless it was found
             // to be of another one before the file was there (seen).
-            Some(present)
-                if present.kind != Kind::Dir
-                    && !(is_gone && Some(present.kind) != entry.kind()) =>
-            {
+            Some(present) if !(is_gone && Some(present.kind) != entry.kind()) => {
                 if Some(present.kind) == entry.kind() {
                     flags |= self.extra_differences(entry, name, present);
                 }
@@ -286,7 +299,8 @@ impl Session<'_> {
             }
             _ => flags |= ItemFlags::IS_NEW,
         }
-        if let Err(error) = self.put_link(name, done, before.is_some(), turn) {
+        let replaces = before.is_some_and(|before| before.kind != Kind::Dir);
+        if let Err(error) = self.put_link(name, done, replaces, turn) {
             return self.generator_failed("link", name, &error);
         }
         let talk = &self.options.talk;
