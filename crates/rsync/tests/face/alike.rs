@@ -315,3 +315,15 @@ fn a_dry_run_tells_twice_what_gives_way_to_names_that_wait() {
         }
     }
 }
+
+/// A version that is kept as a copy, and a file that is taken from an alternate directory.
+#[test]
+fn copies_have_the_attributes_that_new_files_get() {
+    let trees = "mkdir s d alt; echo newer > s/old; echo o > d/old; echo equal > s/new
+        cp s/new alt; setfattr -n user.test -v value d/old; chmod 642 d/old; chmod 604 alt/new
+        chown 7:8 d/old s/new alt/new; touch -d @1000000000 ?/* alt/*";
+    for words in ["-r", "-rp", "-rto", "-rtg", "-a", "-aX"] {
+        let words = format!("{words} --backup --inplace --copy-dest=../alt");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}

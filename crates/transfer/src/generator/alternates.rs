@@ -274,18 +274,20 @@ impl Session<'_> {
             return false;
         }
         if !self.is_dry() {
+            let gives_group =
+                self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
+            let wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
             let copied =
                 self.alternate_folder(usize::from(found.dir), parent_of(name)).and_then(|from| {
                     let source = from.open_file(leaf_of(name))?;
                     let folder = self.folder_to_change(parent_of(name))?;
-                    copy_file(&source, &folder, leaf_of(name))
+                    copy_file(&source, &folder, leaf_of(name), &wanted)
                 });
             if copied.is_err() {
                 // It comes over the wire instead.
                 return false;
             }
             if let Ok(Some(present)) = self.look(name) {
-                self.correct_time(entry, name, &present);
                 self.correct(entry, name, &present);
             }
         }

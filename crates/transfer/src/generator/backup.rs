@@ -113,7 +113,26 @@ impl Session<'_> {
     pub(crate) fn copy_to_backup(&mut self, name: &[u8]) -> io::Result<()> {
         let (folder, leaf) = self.backup_place(name)?;
         let source = self.folder(parent_of(name))?.open_file(leaf_of(name))?;
-        copy_file(&source, &folder, &leaf)
+        copy_file(&source, &folder, &leaf, &self.kept_of(source.opened()))?;
+        if self.options.metadata.xattrs > 0 {
+            let own = self.folder(parent_of(name))?.clone();
+            self.copy_xattrs((&own, leaf_of(name)), (&folder, &leaf))?;
+        }
+        Ok(())
+    }
+
+    /// What the copy of an old version has of its attributes: those that are kept of new ones.
+    fn kept_of(&self, meta: &Meta) -> Attributes {
+        let options = self.options;
+        // What runs as its owner is not to run as another one.
+        let bits = if options.owner && options.group { 0o7777 } else { 0o1777 };
+        Attributes {
+            mode: Some(meta.mode & bits),
+            uid: options.owner.then_some(meta.uid),
+            gid: options.group.then_some(meta.gid),
+            mtime: options.times.then_some(meta.mtime),
+            atime: (options.metadata.atimes > 0).then_some(meta.atime),
+        }
     }
 
     /// The directory of this path below the backups, made like its original where it is missing.
@@ -205,31 +224,34 @@ fn put_aside(
     match own.rename(leaf, folder, backup) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             let source = own.open_file(leaf)?;
-            copy_file(&source, folder, backup)?;
+            copy_file(&source, folder, backup, &all_of(source.opened()))?;
             own.remove_file(leaf)
         }
         answer => answer,
     }
 }
 
-/// Copies content and attributes under another name, in one step for those who look there.
-pub(crate) fn copy_file(
-    source: &driftless_fs::SourceFile,
-    folder: &Folder,
-    name: &[u8],
-) -> io::Result<()> {
-    let meta = *source.opened();
-    let mut copy = folder.start_file(name, 0o600)?;
-    driftless_fs::copy::copy_content(source, copy.file(), meta.size)?;
-    let all = Attributes {
+fn all_of(meta: &Meta) -> Attributes {
+    Attributes {
         mode: Some(meta.mode & 0o7777),
         uid: Some(meta.uid),
         gid: Some(meta.gid),
         mtime: Some(meta.mtime),
-        atime: None,
-    };
-    if copy.set_attributes(&all).is_err() {
-        copy.set_attributes(&Attributes { uid: None, gid: None, ..all })?;
+        atime: Some(meta.atime),
+    }
+}
+
+/// Copies content under another name and gives it attributes, in one step for those who look there.
+pub(crate) fn copy_file(
+    source: &driftless_fs::SourceFile,
+    folder: &Folder,
+    name: &[u8],
+    attributes: &Attributes,
+) -> io::Result<()> {
+    let mut copy = folder.start_file(name, 0o600)?;
+    driftless_fs::copy::copy_content(source, copy.file(), source.opened().size)?;
+    if copy.set_attributes(attributes).is_err() {
+        copy.set_attributes(&Attributes { uid: None, gid: None, ..*attributes })?;
     }
     copy.place(folder, name)
 }
