@@ -327,3 +327,16 @@ fn copies_have_the_attributes_that_new_files_get() {
         check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }
+
+/// Of names of one file, the first one waits and others are too long to be appended to.
+#[test]
+fn a_name_that_is_left_alone_leaves_the_choice_to_those_behind_it() {
+    let trees = "mkdir -p s/x/y d/x/y; echo content > s/a; ln s/a s/x/b; ln s/a s/x/y/c
+        echo something longer > d/x/b";
+    for last in ["true", "cp d/x/b d/x/y/c", "printf con > d/x/y/c"] {
+        let trees = format!("{trees}; {last}; find s d -exec touch -d @1000000000 {{}} +");
+        for words in ["-aHi --append-verify", "-aHi --append --no-i-r"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}

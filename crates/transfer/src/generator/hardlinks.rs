@@ -213,7 +213,9 @@ impl Session<'_> {
             && group.done.is_none()
         {
             group.busy = false;
-            self.linkable.extend(group.waiting.pop());
+            if group.ahead == 0 {
+                self.linkable.extend(group.waiting.pop());
+            }
         }
     }
 
