@@ -340,3 +340,15 @@ fn a_name_that_is_left_alone_leaves_the_choice_to_those_behind_it() {
         }
     }
 }
+
+#[test]
+fn a_file_that_will_be_tried_again_is_named_where_names_are() {
+    let trees = "mkdir s d; seq 1 20000 > s/f; seq 5 4000 > d/f; touch -d @1000000000 s/f s d";
+    for words in
+        ["-a", "-av", "-ai", "-a --info=name", "-a --out-format=%n", "-aiq", "-ai --info=name0"]
+    {
+        let words = format!("{words} --append-verify");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
