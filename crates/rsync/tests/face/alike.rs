@@ -352,3 +352,13 @@ fn a_file_that_will_be_tried_again_is_named_where_names_are() {
         check(trees, &words, Cast::Server, ["s/", "host:d"]);
     }
 }
+
+/// A directory is searched when a basis is first looked for, and a name that is linked is there then.
+#[test]
+fn a_name_that_is_linked_is_similar_to_those_behind_it() {
+    let trees = "mkdir -p s/k d; echo equal > s/a; ln s/a s/k/n33; cp -p s/a d
+        seq 1 10000 > s/k/n34; ln s/k/n34 s/k/one; touch -d @1000000000 s/k/one s/a d/a s/k s d";
+    for words in ["-aHiy --no-W", "-aHiy --no-W --no-i-r"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}

@@ -97,19 +97,15 @@ impl Session<'_> {
     pub(crate) fn membership(&mut self, number: usize, list: &List, at: usize) -> Membership {
         let Some(entry) = list.entries.get(at) else { return Membership::Acts };
         let Some(key) = key_of(entry) else { return Membership::Acts };
-        let exists = self
-            .look(&entry.name)
-            .is_ok_and(|meta| meta.is_some_and(|meta| Some(meta.kind) == entry.kind()))
-            || entry.kind().is_some_and(|kind| self.in_alternates(&entry.name, kind).is_some())
-            || self.options.update.fuzzy > 0
-                && entry.kind() == Some(Kind::File)
-                && self.fuzzy_basis(entry, &entry.name.as_ref().into()).is_some();
         let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
         group.ahead = group.ahead.saturating_sub(1);
+        let (ahead, is_open) = (group.ahead, group.done.is_none() && !group.busy);
         // Of files the first one that exists or has a similar one beside it, else the last one acts
-        // for all; what has no content needs no choice.
-        let acts = exists || group.ahead == 0 || entry.kind() != Some(Kind::File);
-        if group.done.is_none() && !group.busy && acts {
+        // for all; what has no content needs no choice. What is beside the others is not looked at.
+        let acts = is_open
+            && (ahead == 0 || entry.kind() != Some(Kind::File) || self.has_something_alike(entry));
+        let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
+        if acts {
             group.busy = true;
             return Membership::Acts;
         }
@@ -133,6 +129,15 @@ impl Session<'_> {
             self.tell_what_gives_way(&self.name_of(entry));
         }
         Membership::Waits
+    }
+
+    /// Whether there is a file of the entry's name, here or in an alternate directory, or one that
+    /// `--fuzzy` takes for it.
+    fn has_something_alike(&mut self, entry: &Entry) -> bool {
+        self.look(&entry.name).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File))
+            || self.in_alternates(&entry.name, Kind::File).is_some()
+            || self.options.update.fuzzy > 0
+                && self.fuzzy_basis(entry, &entry.name.as_ref().into()).is_some()
     }
 
     /// Says what a dry run would remove or keep for a file of this name.
