@@ -144,7 +144,14 @@ impl Said {
         let mut errors: Vec<String> = lines.map(without_count).collect();
         // A name is linked when the content of another one has come.
         let is_link = |line: &mut String| line.starts_with("hf") || line.contains(" => ");
-        errors.extend(items.extract_if(.., is_link).map(without_alternate));
+        let links: Vec<_> = items.extract_if(.., is_link).map(without_alternate).collect();
+        // Without incremental recursion the original may forget to tell of the names of a file that
+        // comes again.
+        let forgets = words.iter().any(|word| has_letter(word, 'H'))
+            && words.iter().any(|word| word == "--append-verify");
+        if !forgets {
+            errors.extend(links);
+        }
         errors.sort_unstable();
         if is_fatal(trace.code) {
             // Each of the original's processes says how it ends, and some hear of it too late.

@@ -141,8 +141,16 @@ impl Session<'_> {
         directory: &Rc<Directory>,
         list: &Rc<List>,
     ) -> Result<(), PushError> {
-        if directory.stage() == Stage::Unseen {
-            self.prepare_directory(directory);
+        match directory.stage() {
+            Stage::Unseen => self.prepare_directory(directory),
+            // What was in its way is still there in a dry run, and told of again (seen).
+            Stage::Imagined if self.is_dry() && self.likeness.keeps_times(Kind::Dir) => {
+                let name = &directory.entry.name;
+                if self.look(name).is_ok_and(|m| m.is_some_and(|m| m.kind != Kind::Dir)) {
+                    self.remove_other(name);
+                }
+            }
+            _ => {}
         }
         let (stage, new, before) = {
             let state = directory.state.borrow();

@@ -142,9 +142,7 @@ impl Session<'_> {
             return self.give_up_group(number, at);
         }
         let replaces = before.is_some_and(|before| before.kind != Kind::Dir);
-        if !self.is_dry()
-            && let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make)
-        {
+        if let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make) {
             let act = if kind == Kind::Symlink { "symlink" } else { "mknod" };
             self.generator_failed(act, &name, &error);
             return self.give_up_group(number, at);
@@ -169,6 +167,9 @@ impl Session<'_> {
     ) -> io::Result<()> {
         if replaces && !self.back_up(name) {
             return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        if self.is_dry() {
+            return Ok(());
         }
         let gives_group =
             self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
