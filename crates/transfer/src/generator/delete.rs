@@ -20,6 +20,7 @@ use crate::error::PushError;
 use crate::options::{DeleteWhen, TransferOptions};
 use crate::receiver::Session;
 use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of};
+use crate::report::Role;
 
 /// When and how much is deleted, and what waits.
 #[derive(Debug)]
@@ -230,13 +231,18 @@ impl Session<'_> {
         {
             match error.kind() {
                 io::ErrorKind::DirectoryNotEmpty => self.say_not_empty(name),
-                _ => self.generator_failed("delete_file: rmdir", name, &error),
+                _ => self.deletion_failed("rmdir", name, &error),
             }
             return false;
         }
         self.forget_below();
         self.deleted(name, Kind::Dir);
         true
+    }
+
+    fn deletion_failed(&mut self, call: &str, name: &[u8], error: &io::Error) {
+        let what = [b"delete_file: ", call.as_bytes(), b"(", name, b") failed"].concat();
+        self.said_failure(Role::Generator, &what, error);
     }
 
     fn say_not_empty(&mut self, name: &[u8]) {
@@ -297,7 +303,7 @@ impl Session<'_> {
                     .and_then(|folder| folder.remove_file(leaf_of(name))),
             };
             if let Err(error) = result {
-                self.generator_failed("delete_file: unlink", name, &error);
+                self.deletion_failed("unlink", name, &error);
                 return false;
             }
         }
@@ -383,7 +389,7 @@ impl Session<'_> {
                 false
             }
             Err(error) => {
-                self.generator_failed("delete_file: rmdir", name, &error);
+                self.deletion_failed("rmdir", name, &error);
                 false
             }
         }
@@ -407,7 +413,7 @@ impl Session<'_> {
         match removed {
             Ok(()) => true,
             Err(error) => {
-                self.generator_failed("delete_file: unlink", name, &error);
+                self.deletion_failed("unlink", name, &error);
                 false
             }
         }
@@ -454,6 +460,6 @@ pub(super) fn last_first(a: &(Vec<u8>, Kind), b: &(Vec<u8>, Kind)) -> std::cmp::
     flist::compare_names(&b.0, b.1 == Kind::Dir, &a.0, a.1 == Kind::Dir)
 }
 
-pub(super) fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
+pub(crate) fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
     if dir.is_empty() { leaf.to_vec() } else { [dir, b"/", leaf].concat() }
 }

@@ -8,9 +8,11 @@ use driftless_proto::item::ItemFlags;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
+use crate::driver::Level;
 use crate::error::PushError;
 use crate::receiver::Session;
 use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of, path_of};
+use crate::report::Role;
 
 /// What work inside a directory needs of its mode.
 const OWNER_ALL: u32 = 0o700;
@@ -67,7 +69,7 @@ impl Session<'_> {
         }
         if self.is_refused(name, "directory", true) {
             let text = "*** Skipping any contents from this failed directory ***";
-            self.say(crate::driver::Level::Error, text);
+            self.say(Level::Error, text);
             return (Stage::Failed, false, None);
         }
         let before = match self.look(name) {
@@ -115,8 +117,9 @@ impl Session<'_> {
             Err(error) => {
                 self.generator_failed("recv_generator: mkdir", name, &error);
                 let text = "*** Skipping any contents from this failed directory ***";
-                self.say(crate::driver::Level::Info, text);
-                (Stage::Failed, false, None)
+                self.say(Level::Error, text);
+                // It is told of all the same (seen).
+                (Stage::Failed, true, None)
             }
         }
     }
@@ -148,7 +151,7 @@ impl Session<'_> {
             let state = directory.state.borrow();
             (state.stage, state.new, state.before)
         };
-        if matches!(stage, Stage::Failed | Stage::Skipped) {
+        if stage == Stage::Skipped || stage == Stage::Failed && !new {
             return Ok(());
         }
         let entry = &directory.entry;
@@ -167,6 +170,9 @@ impl Session<'_> {
         };
         if !implied {
             self.tell(entry, ndx, flags, None);
+        }
+        if stage == Stage::Failed {
+            return Ok(());
         }
         let plain = new && self.is_made_plain(entry);
         // What is there and only lies on the way stays as it is.
@@ -208,8 +214,10 @@ impl Session<'_> {
         }
         let mut state = directory.state.borrow_mut();
         let keeps = self.likeness.keeps_times(Kind::Dir);
-        state.late_time = keeps && wanted.mtime.is_some();
-        wanted.mtime = None;
+        if new {
+            state.late_time = keeps && wanted.mtime.is_some();
+            wanted.mtime = None;
+        }
         if final_mode & OWNER_ALL != OWNER_ALL && !self.likeness.superuser() {
             state.late_mode = Some(final_mode);
             wanted.mode = Some(final_mode | OWNER_ALL);
@@ -222,15 +230,21 @@ impl Session<'_> {
             b"." => self.folder(b"").cloned(),
             _ => self.folder(parent_of(name)).cloned(),
         };
-        match result {
+        let settled = match result {
             Ok(folder) if name == b"." => {
-                self.apply(name, &wanted, |attributes| folder.set_own_attributes(attributes));
+                self.apply(Role::Generator, name, &wanted, |attributes| {
+                    folder.set_own_attributes(attributes)
+                })
             }
-            Ok(folder) => self.apply(name, &wanted, |attributes| {
+            Ok(folder) => self.apply(Role::Generator, name, &wanted, |attributes| {
                 folder.set_attributes(leaf_of(name), Kind::Dir, attributes)
             }),
-            Err(error) => self.generator_failed("failed to set attributes on", name, &error),
-        }
+            Err(error) => {
+                self.generator_failed("failed to set times on", name, &error);
+                false
+            }
+        };
+        directory.state.borrow_mut().resists = !settled && !new;
     }
 
     /// All content of a directory is in place: it gets what that would have disturbed.
@@ -252,6 +266,7 @@ impl Session<'_> {
             mtime: (keeps && (state.late_time || touched)).then_some(entry.mtime),
             ..Attributes::default()
         };
+        let is_known = state.resists;
         drop(state);
         if wanted.is_empty() {
             return;
@@ -262,7 +277,9 @@ impl Session<'_> {
                 .folder(parent_of(name))
                 .and_then(|folder| folder.set_attributes(leaf_of(name), Kind::Dir, &wanted)),
         };
-        if let Err(error) = set {
+        if let Err(error) = set
+            && !is_known
+        {
             self.generator_failed("failed to set times on", name, &error);
         }
     }

@@ -14,6 +14,7 @@ use crate::generator::hardlinks::Membership;
 use crate::receiver::Session;
 use crate::receiver::is_made;
 use crate::receiver::lists::{List, leaf_of, parent_of};
+use crate::report::Role;
 
 /// What `--munge-links` puts in front of the text of a link, so that it leads nowhere.
 pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
@@ -145,8 +146,15 @@ impl Session<'_> {
         if !self.is_dry()
             && let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make)
         {
-            let act = if kind == Kind::Symlink { "symlink" } else { "mknod" };
-            self.generator_failed(act, &name, &error);
+            match kind {
+                Kind::Symlink => {
+                    let place = self.quoted_path(&name);
+                    let parts =
+                        [b"symlink ", &place[..], b" -> \"", &entry.link_target, b"\" failed"];
+                    self.said_failure(Role::Generator, &parts.concat(), &error);
+                }
+                _ => self.generator_failed("mknod", &name, &error),
+            }
             return self.give_up_group(number, at);
         }
         self.tell(entry, ndx, flags, None);
@@ -206,7 +214,9 @@ impl Session<'_> {
         name: &[u8],
         wanted: &Attributes,
     ) {
-        self.apply(name, wanted, |attributes| folder.set_attributes(leaf, kind, attributes));
+        self.apply(Role::Generator, name, wanted, |attributes| {
+            folder.set_attributes(leaf, kind, attributes)
+        });
     }
 }
 

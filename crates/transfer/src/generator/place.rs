@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use driftless_fs::replace::temporary_name;
 use driftless_fs::{Attributes, Folder, NewFile, is_absent};
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta, Timestamp};
@@ -11,6 +12,7 @@ use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::absent;
 use crate::generator::basis::BasisChoice;
+use crate::generator::delete::join;
 use crate::receiver::content::{Finished, Target};
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
@@ -42,8 +44,15 @@ impl Session<'_> {
         };
         result
             .map_err(|error| {
-                let act = if self.options.write.in_place() { "open" } else { "mkstemp" };
-                self.failed(Role::Receiver, act, &name, &error);
+                match self.options.write.in_place() {
+                    true => self.failed(Role::Receiver, "open", &name, &error),
+                    false => {
+                        // A name such as it would have had.
+                        let temporary = temporary_name(leaf_of(&name));
+                        let path = join(parent_of(&name), &temporary);
+                        self.failed(Role::Receiver, "mkstemp", &path, &error);
+                    }
+                }
             })
             .ok()
     }
@@ -147,7 +156,10 @@ impl Session<'_> {
             self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
         let mut wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
         wanted.mode = wanted.mode.filter(|mode| *mode != PRIVATE);
-        self.apply(name, &wanted, |attributes| file.set_attributes(attributes));
+        let temporary = join(parent_of(name), file.name());
+        self.apply(Role::Receiver, &temporary, &wanted, |attributes| {
+            file.set_attributes(attributes)
+        });
         if entry.acl.is_some() || entry.xattrs.is_some() {
             let old = self.folder(parent_of(name)).ok().cloned();
             let old = old.filter(|_| before.is_some()).map(|f| (f, leaf_of(name).to_vec()));
@@ -198,7 +210,10 @@ impl Session<'_> {
                 count => to.write_all(&room[..count])?,
             }
         }
-        self.apply(name, wanted, |attributes| copy.set_attributes(attributes));
+        let temporary = join(parent_of(name), copy.name());
+        self.apply(Role::Receiver, &temporary, wanted, |attributes| {
+            copy.set_attributes(attributes)
+        });
         copy.place(folder, leaf_of(name))
     }
 
@@ -226,7 +241,7 @@ impl Session<'_> {
         wanted.mtime = keeps_time.then_some(entry.mtime);
         wanted.atime = wanted.atime.filter(|_| is_right);
         let folder = self.folder(parent_of(&name))?.clone();
-        self.apply(&name, &wanted, |attributes| {
+        self.apply(Role::Receiver, &name, &wanted, |attributes| {
             folder.set_attributes(leaf_of(&name), Kind::File, attributes)
         });
         self.set_acls(entry, &name);
@@ -234,21 +249,33 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sets attributes; what cannot be set makes the transfer partial and is said.
+    /// Sets attributes. `false`: one cannot be set, which was said and makes the transfer partial, and
+    /// what comes after it is not set: what does not get its owner does not get his permissions.
     pub(crate) fn apply(
         &mut self,
+        role: Role,
         name: &[u8],
         attributes: &Attributes,
         set: impl Fn(&Attributes) -> io::Result<()>,
-    ) {
-        let Err(error) = set(attributes) else { return };
-        let owner =
-            Attributes { uid: attributes.uid, gid: attributes.gid, ..Attributes::default() };
-        let rest = Attributes { uid: None, gid: None, ..*attributes };
-        let act = if set(&owner).is_err() { "chown" } else { "failed to set attributes on" };
-        self.failed(Role::Receiver, act, name, &error);
-        // The rest counts without it.
-        let _ = set(&rest);
+    ) -> bool {
+        if set(attributes).is_ok() {
+            return true;
+        }
+        let Attributes { mode, uid, gid, mtime, atime } = *attributes;
+        let nothing = Attributes::default();
+        for (act, part) in [
+            ("chown", Attributes { uid, gid, ..nothing }),
+            ("failed to set times on", Attributes { mtime, atime, ..nothing }),
+            ("failed to set permissions on", Attributes { mode, ..nothing }),
+        ] {
+            if !part.is_empty()
+                && let Err(error) = set(&part)
+            {
+                self.failed(role, act, name, &error);
+                return false;
+            }
+        }
+        true
     }
 
     /// The session ended while this file was under way.

@@ -31,6 +31,8 @@ pub(crate) struct DirState {
     pub(crate) new: bool,
     /// What stood there before.
     pub(crate) before: Option<Meta>,
+    /// It was there and something about it cannot be set, which was said.
+    pub(crate) resists: bool,
     /// Its time is to be set when its content is done.
     pub(crate) late_time: bool,
     /// Its mode, likewise.
