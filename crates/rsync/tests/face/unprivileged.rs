@@ -57,6 +57,15 @@ fn what_may_not_be_made_or_removed_is_told_of() {
 }
 
 #[test]
+fn a_file_that_may_not_get_its_name_is_told_of() {
+    let trees = "mkdir -p s d; echo 12 > s/f; echo 1 > d/f; touch -d @1000000000 s/f s
+        chown -R 1000:1000 .; chown 0 d d/f; chmod 1777 d";
+    for words in ["-ai", "-ai --delay-updates", "-ai --partial-dir=p", "-ai --inplace"] {
+        check(trees, words);
+    }
+}
+
+#[test]
 fn attributes_that_may_not_be_set_are_named() {
     let trees = "mkdir -p s/a/q d/a/q s/new; chmod 700 s/a/q; echo 1 | tee s/g d/g > d/f
         echo 2 > s/h; echo 3 > s/f; chmod 600 s/g s/f; ln -s l s/l; ln -s l d/l; mkfifo s/p d/p

@@ -12,11 +12,13 @@ use driftless_fs::DirEntry;
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::DelStats;
-use driftless_tree::Kind;
 use driftless_tree::flist::{self, Entry};
+use driftless_tree::{Kind, RelPath};
 
 use crate::driver::Level;
 use crate::error::PushError;
+use crate::generator::folders::Folders;
+use crate::generator::leads_outside;
 use crate::options::{DeleteWhen, TransferOptions};
 use crate::receiver::Session;
 use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of};
@@ -33,7 +35,7 @@ pub(crate) struct Deletions {
     done_count: u64,
     skipped_count: u64,
     /// With `--delete-delay`: names found, in the order in which they go.
-    delayed: Vec<Vec<u8>>,
+    delayed: Vec<(Vec<u8>, Kind)>,
     delayed_dirs: Vec<Rc<Directory>>,
     /// The rules of directories on the way to the last one asked about, the root's first.
     pub(crate) chains: Vec<(Vec<u8>, Chain)>,
@@ -102,7 +104,7 @@ impl Session<'_> {
                 if !found.is_empty() {
                     self.deletions.delayed_dirs.push(Rc::clone(directory));
                 }
-                self.deletions.delayed.extend(found.into_iter().map(|(name, _)| name));
+                self.deletions.delayed.extend(found);
             }
             _ => {}
         }
@@ -115,10 +117,21 @@ impl Session<'_> {
             _ if self.lists_only() => {}
             Some(DeleteWhen::After) => self.delete_everywhere()?,
             Some(DeleteWhen::Delay) => {
-                for name in std::mem::take(&mut self.deletions.delayed) {
-                    if let Ok(Some(meta)) = self.look(&name) {
-                        self.delete(&name, meta.kind)?;
-                    }
+                for (name, kind) in std::mem::take(&mut self.deletions.delayed) {
+                    let keeps = kind != Kind::Dir && self.options.write.backup.is_some();
+                    let kind = match self.look(&name) {
+                        Ok(Some(meta)) => meta.kind,
+                        Err(error) if leads_outside(&error) => kind,
+                        _ => {
+                            // It went by another name, when a link leads here, and is told of where
+                            // it would have been kept (seen).
+                            if keeps && !self.is_backup_name(&name) {
+                                self.deleted(&name, kind);
+                            }
+                            continue;
+                        }
+                    };
+                    self.delete(&name, kind)?;
                 }
                 if self.lists_incremental() {
                     for directory in std::mem::take(&mut self.deletions.delayed_dirs) {
@@ -140,7 +153,12 @@ impl Session<'_> {
             }
             let there = match &*entry.name {
                 b"." => self.folders.is_some(),
-                name => self.look(name).is_ok_and(|meta| meta.is_some_and(|m| m.kind == Kind::Dir)),
+                name => match self.look(name).ok().flatten().map(|meta| meta.kind) {
+                    Some(Kind::Symlink) if self.options.link.keep_dirlinks => {
+                        self.behind_link(name).is_some()
+                    }
+                    kind => kind == Some(Kind::Dir),
+                },
             };
             let directory = Directory::new(entry.clone());
             if there {
@@ -203,7 +221,15 @@ impl Session<'_> {
     }
 
     fn names_in(&mut self, dir: &[u8]) -> io::Result<Vec<DirEntry>> {
-        self.folder(dir)?.list()?.entries()
+        let keeps_links = self.options.link.keep_dirlinks;
+        match self.folder(dir) {
+            // What is in the way outside is named, but stays.
+            Err(error) if keeps_links && leads_outside(&error) => {
+                let root = self.folders.as_ref().map(Folders::root).ok_or(error)?;
+                root.open_dir_following(RelPath::parse(dir).ok().as_ref())?.entries()
+            }
+            folder => folder?.list()?.entries(),
+        }
     }
 
     /// What a name is, asked only where the listing did not say it; `None` when it is gone.

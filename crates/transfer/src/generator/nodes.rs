@@ -85,15 +85,16 @@ impl Session<'_> {
         }
         let name = self.name_of(entry);
         let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
-        let before = match if fresh { Ok(None) } else { self.look(&name) } {
-            Ok(before) => before,
+        let looked = if fresh { Ok((None, true)) } else { self.look_inside(&name) };
+        let (before, missing) = match looked {
+            Ok(found) => found,
             Err(error) => {
                 self.generator_failed("recv_generator: failed to stat", &name, &error);
                 return self.give_up_group(number, at);
             }
         };
         let update = &self.options.update;
-        if update.existing && before.is_none() {
+        if update.existing && missing {
             self.skip(|| [b"not creating new file \"", &name[..], b"\""].concat());
             return self.give_up_group(number, at);
         }

@@ -1,6 +1,7 @@
 //! How a transferred file gets its attributes and its place, or is kept for later.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use driftless_fs::replace::temporary_name;
@@ -13,6 +14,7 @@ use crate::error::PushError;
 use crate::generator::absent;
 use crate::generator::basis::BasisChoice;
 use crate::generator::delete::join;
+use crate::module::quoted;
 use crate::receiver::content::{Finished, Target};
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
@@ -121,13 +123,16 @@ impl Session<'_> {
                 }
                 return false;
             }
-            Target::InPlace(file) => self.settle_in_place(entry, pending, &file, true),
+            Target::InPlace(file) => {
+                self.settle_in_place(entry, pending, &file, true).map(|()| true)
+            }
         };
         match placed {
-            Ok(()) => {
+            Ok(true) => {
                 self.drop_partial(&name, pending);
                 true
             }
+            Ok(false) => false,
             Err(error) => {
                 self.failed(Role::Receiver, "rename", &name, &error);
                 false
@@ -144,13 +149,14 @@ impl Session<'_> {
         self.say(level, [start.as_bytes(), name, rest.as_bytes()].concat());
     }
 
+    /// `false`: it cannot get its name, which was said.
     fn place_new(
         &mut self,
         entry: &Entry,
         name: &Rc<[u8]>,
         pending: &Pending,
         mut file: NewFile,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let before = pending.before.as_ref();
         let gives_group =
             self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
@@ -177,7 +183,7 @@ impl Session<'_> {
             let replaces = before.is_some() || pending.displaces;
             let Pending { list, at, ndx, .. } = *pending;
             self.delayed.push(Delayed { name: Rc::clone(name), list, at, ndx, replaces });
-            return Ok(());
+            return Ok(true);
         }
         if (before.is_some() || pending.displaces) && !self.back_up_for_file(name) {
             return Err(not_backed_up());
@@ -185,9 +191,27 @@ impl Session<'_> {
         let folder = self.folder_to_change(parent_of(name))?;
         match file.place(&folder, leaf_of(name)) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                self.place_copy(name, &folder, &file, &wanted)
+                self.place_copy(name, &folder, &file, &wanted)?;
             }
-            answer => answer,
+            Err(error) => {
+                let from = self.temporary_path(name, file.name());
+                let parts = [b"rename ", &from[..], b" -> \"", name, b"\""];
+                self.said_failure(Role::Receiver, &parts.concat(), &error);
+                return Ok(false);
+            }
+            Ok(()) => {}
+        }
+        Ok(true)
+    }
+
+    /// The whole path of a file's temporary, in quotes.
+    fn temporary_path(&self, name: &[u8], temporary: &[u8]) -> Vec<u8> {
+        match self.destination.as_ref().and_then(|destination| destination.temp_dir.as_ref()) {
+            Some(dir) => {
+                let path = [dir.path().as_os_str().as_bytes(), b"/", temporary].concat();
+                quoted(self.receive.module.as_deref(), &path)
+            }
+            None => self.quoted_path(&join(parent_of(name), temporary)),
         }
     }
 
@@ -349,6 +373,16 @@ impl Session<'_> {
         folder.open_folder(&name)
     }
 
+    /// Where a file waits, as messages name it: below the destination, unless that is elsewhere.
+    fn staging_name(&self, name: &[u8]) -> Vec<u8> {
+        let dir = self.partial_name().unwrap_or_default();
+        let dir = dir.strip_suffix(b"/").unwrap_or(&dir);
+        match dir.starts_with(b"/") {
+            true => join(dir, leaf_of(name)),
+            false => join(&join(parent_of(name), dir), leaf_of(name)),
+        }
+    }
+
     fn staging_folder(&mut self, dir: &[u8]) -> io::Result<Folder> {
         self.make_partial_folder(dir)
     }
@@ -406,7 +440,12 @@ impl Session<'_> {
                     self.acknowledge(ndx);
                     self.complete_group(list, at);
                 }
-                Err(error) => self.failed(Role::Receiver, "rename", &name, &error),
+                Err(error) => {
+                    let (place, staging) = (self.quoted_path(&name), self.staging_name(&name));
+                    let parts = [b"rename failed for ", &place[..], b" (from ", &staging, b")"];
+                    self.said_failure(Role::Receiver, &parts.concat(), &error);
+                    self.drop_partial_folder(dir);
+                }
             }
         }
         while let Some(waiting) = self.linkable.pop_front() {
