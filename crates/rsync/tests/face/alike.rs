@@ -202,6 +202,28 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
     }
 }
 
+/// In any order: the original lists names as the disk does.
+#[test]
+fn rules_are_told_of_wherever_they_decide() {
+    let trees =
+        "mkdir -p s/kinds/sub d/kinds d/other d/q~; touch s/kinds/f s/kinds/x.o s/kinds/sub/g
+        touch s/other s/q~ s/a.c d/kinds/ex d/other/keep d/other/in.c d/q~/x
+        printf -- '- *.o\\n+ kinds/***\\nP keep*\\n+ *.c\\n' > rules";
+    for words in
+        ["-avv", "-avvn", "-avv --delete", "-avvC --delete", "-avvC", "-avv --trust-sender"]
+    {
+        for more in ["--exclude-from=rules", "--include=kinds/*** --filter=R_*.c"] {
+            for from in ["s/", "h:s/"] {
+                let bench = Bench::new(|root| script(root, trees));
+                let words = format!("{words} {more} {from} d");
+                let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+                let [theirs, ours] = bench.lines(&words);
+                assert_eq!(theirs, ours, "rsync {}", words.join(" "));
+            }
+        }
+    }
+}
+
 /// What a link leads to outside stays as it is, and so does the link.
 #[test]
 fn a_kept_link_that_leads_outside_is_not_gone_through() {

@@ -280,21 +280,13 @@ impl Session<'_> {
     /// A directory in it is tried even when it is not empty, as rsync does (seen): it is spoken of
     /// twice, counts for `--max-delete`, and in a dry run it seems to go.
     fn empty_directory(&mut self, name: &[u8]) -> Result<bool, PushError> {
-        let present = match self.names_in(name) {
-            Ok(present) => present,
+        let inside = match self.inside(name) {
+            Ok(inside) => inside,
             Err(error) => {
                 self.generator_failed("opendir", name, &error);
                 return Ok(false);
             }
         };
-        let mut inside = Vec::new();
-        for entry in present {
-            let child = join(name, &entry.name);
-            if let Some(kind) = self.kind_of(&child, entry.kind) {
-                inside.push((child, kind));
-            }
-        }
-        inside.sort_by(last_first);
         let mut emptied = true;
         for (child, kind) in inside {
             emptied &= match kind {
@@ -310,6 +302,31 @@ impl Session<'_> {
             self.say_not_empty(name);
         }
         Ok(emptied)
+    }
+
+    /// What is in a directory, in the order in which it goes.
+    fn inside(&mut self, name: &[u8]) -> io::Result<Vec<(Vec<u8>, Kind)>> {
+        let mut inside = Vec::new();
+        for entry in self.names_in(name)? {
+            let child = join(name, &entry.name);
+            if let Some(kind) = self.kind_of(&child, entry.kind) {
+                inside.push((child, kind));
+            }
+        }
+        inside.sort_by(last_first);
+        Ok(inside)
+    }
+
+    /// Tells of the rules that decide about what is in a directory, also where it stays in any case
+    /// (seen).
+    fn tell_rules_in(&mut self, name: &[u8]) {
+        if self.options.talk.debug.filter == 0 {
+            return;
+        }
+        for (child, kind) in self.inside(name).unwrap_or_default() {
+            // A rule that cannot be read is told of where it counts.
+            let _ = self.is_protected(name, &child, kind, true);
+        }
     }
 
     fn delete_leaf(&mut self, name: &[u8], kind: Kind) -> bool {
@@ -392,6 +409,9 @@ impl Session<'_> {
     /// Removes a directory that is in the way: with what is in it only when that is allowed.
     pub(crate) fn remove_directory_for_other(&mut self, name: &[u8]) -> bool {
         let force = self.deletions.force;
+        if !force {
+            self.tell_rules_in(name);
+        }
         let emptied = match force {
             true => self.empty_directory(name).unwrap_or(false),
             // Asked for what it would say.
