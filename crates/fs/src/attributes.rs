@@ -105,6 +105,10 @@ pub(crate) fn apply_at(
                     chmod_by_proc(handle.as_fd(), mode & 0o7777)?;
                 }
             }
+            // The kernel's word for a symbolic link in its place.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                return Err(Errno::LOOP.into());
+            }
             answer => answer?,
         }
     }

@@ -157,7 +157,7 @@ impl AsFd for Holder {
 /// `.NAME.XXXXXX`, with NAME cut so that it fits.
 ///
 /// A guess at the random part gains nothing: the name is made exclusively, or not at all.
-pub(crate) fn temporary_name(place: &[u8]) -> Vec<u8> {
+pub fn temporary_name(place: &[u8]) -> Vec<u8> {
     const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let stem = place.strip_prefix(b".").unwrap_or(place);
     let stem = cut(stem, NAME_MAX - SUFFIX_LEN - 2);

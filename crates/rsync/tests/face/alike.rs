@@ -21,6 +21,12 @@ fn script(root: &Path, text: &str) {
 /// Runs `rsync` with these words on `s/` and `d`, which the script makes.
 #[track_caller]
 fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
+    check_with(trees, words, cast, ends, &["d"]);
+}
+
+/// Likewise; `left` are the folders that are compared.
+#[track_caller]
+fn check_with(trees: &str, words: &str, cast: Cast, ends: [&str; 2], left: &[&str]) {
     let bench = Bench::new(|root| script(root, trees));
     let ends = ends.iter().flat_map(|end| end.split(' '));
     let words: Vec<String> = words.split_whitespace().chain(ends).map(str::to_owned).collect();
@@ -31,9 +37,11 @@ fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
         now_from: Some(LONG_AGO),
         ..CompareOptions::default()
     };
-    let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join("d"));
-    if fs::exists(&theirs).unwrap() {
-        found.extend(differences(&theirs, &ours, &options).unwrap());
+    for folder in left {
+        let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join(folder));
+        if fs::exists(&theirs).unwrap() {
+            found.extend(differences(&theirs, &ours, &options).unwrap());
+        }
     }
     assert!(found.is_empty(), "rsync {}\n{}", words.join(" "), found.join("\n"));
 }
@@ -200,6 +208,58 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
     for kind in ["echo h > d/f~", "ln -s h d/f~", "mkfifo d/f~"] {
         let trees = format!("mkdir -p s/f~ d; {kind}; touch -d @1000000000 s/f~ s d");
         check(&trees, "-aib", Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// In any order: the original lists names as the disk does.
+#[test]
+fn rules_are_told_of_wherever_they_decide() {
+    let trees =
+        "mkdir -p s/kinds/sub d/kinds d/other d/q~; touch s/kinds/f s/kinds/x.o s/kinds/sub/g
+        touch s/other s/q~ s/a.c d/kinds/ex d/other/keep d/other/in.c d/q~/x
+        printf -- '- *.o\\n+ kinds/***\\nP keep*\\n+ *.c\\n' > rules";
+    for words in
+        ["-avv", "-avvn", "-avv --delete", "-avvC --delete", "-avvC", "-avv --trust-sender"]
+    {
+        for more in ["--exclude-from=rules", "--include=kinds/*** --filter=R_*.c"] {
+            for from in ["s/", "h:s/"] {
+                let bench = Bench::new(|root| script(root, trees));
+                let words = format!("{words} {more} {from} d");
+                let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+                let [theirs, ours] = bench.lines(&words);
+                assert_eq!(theirs, ours, "rsync {}", words.join(" "));
+            }
+        }
+    }
+}
+
+/// What a link leads to outside stays as it is, and so does the link.
+#[test]
+fn a_kept_link_that_leads_outside_is_not_gone_through() {
+    let trees = "mkdir -p s/k/deeper d alt/k; echo f > s/k/deeper/file; echo l > s/k/linked
+        ln -s l s/k/l; mkfifo s/k/p; touch -hd @1000000000 s/k/* s/k s";
+    for outside in [
+        "true",
+        "chmod 700 alt/k; chown 7:9 alt/k",
+        "mkdir -p alt/k/deeper alt/k/e/in; touch alt/k/linked alt/k/e/in/f",
+    ] {
+        let trees = format!("{trees}; {outside}; ln -s ../alt/k d/k; touch -hd @1100000000 d/k");
+        for words in ["-aKi", "-aKni --no-i-r", "-aKi --existing", "-aKi --delete-delay"] {
+            for cast in [Cast::Client, Cast::Server] {
+                let to = if cast == Cast::Server { "h:d" } else { "d" };
+                check_with(&trees, words, cast, ["s/", to], &["d", "alt"]);
+            }
+        }
+    }
+}
+
+/// A directory that has two names, of which one is a link.
+#[test]
+fn a_directory_behind_a_kept_link_is_one_directory() {
+    let trees = "mkdir -p s/a s/k d/a d/old; echo f > s/k/f; ln -s a d/k; echo e > d/old/e
+        touch -hd @1000000000 s/k/* s/* s; chmod 700 d/a; ln -s old d/l; mkdir s/l";
+    for words in ["-aKi --no-i-r", "-aKi --delete-after", "-aib -K --delete-delay", "-aKi -O"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
     }
 }
 

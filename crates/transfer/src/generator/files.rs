@@ -20,6 +20,7 @@ use crate::generator::hardlinks::Membership;
 use crate::options::{Append, Itemize};
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
+use crate::report::Role;
 
 /// Why a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,11 +258,13 @@ impl Session<'_> {
         if lacking.is_empty() || self.is_dry() {
             return self.set_acls(entry, name);
         }
-        let result = self
-            .folder(parent_of(name))
-            .and_then(|folder| folder.set_attributes(leaf_of(name), present.kind, &lacking));
-        if let Err(error) = result {
-            self.generator_failed("failed to set attributes on", name, &error);
+        match self.folder(parent_of(name)).cloned() {
+            Ok(folder) => {
+                self.apply(Role::Generator, name, &lacking, |attributes| {
+                    folder.set_attributes(leaf_of(name), present.kind, attributes)
+                });
+            }
+            Err(error) => self.generator_failed("failed to set times on", name, &error),
         }
         self.set_acls(entry, name);
     }
