@@ -73,7 +73,9 @@ impl Session<'_> {
         }
         let (dir, meta, level) = self.best_alternate(entry, name)?;
         let mut found = Alternate { dir, meta, taken: Taken::Left, stays_there: false };
-        if before.is_some() && level < Level::Everything {
+        let inode = |meta: &Meta| (meta.dev, meta.ino);
+        let is_linked = kind == AlternateKind::Link && before.map(inode) == Some(inode(&meta));
+        if before.is_some() && (is_linked || level < Level::Everything) {
             return None;
         }
         found.taken = match (level, kind) {
@@ -234,9 +236,7 @@ impl Session<'_> {
         before: Option<&Meta>,
         displaces: bool,
     ) -> Taken {
-        let linked = before
-            .is_some_and(|before| (before.dev, before.ino) == (found.meta.dev, found.meta.ino));
-        if !linked && !self.is_dry() {
+        if !self.is_dry() {
             let replaces = before.is_some() || displaces;
             match self.put_alternate_link(name, found.dir, replaces) {
                 Ok(()) => {}
