@@ -162,6 +162,8 @@ fn names_that_are_listed_twice_are_counted_and_named() {
         "a/1\\na\\nb/1\\na/c\\n",
         "a/c/\\na/c/1\\na/1\\na/c/1\\n",
         "./a/1\\nb/./1\\na/1\\n",
+        "./.\\n",
+        "./.\\n./\\n",
     ] {
         for words in ["-avv --stats", "-avv --stats --protocol=29", "-ar --stats"] {
             let words = format!("{words} --files-from=list");
