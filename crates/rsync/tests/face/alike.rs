@@ -47,6 +47,15 @@ fn check_with(trees: &str, words: &str, cast: Cast, ends: [&str; 2], left: &[&st
 }
 
 #[test]
+fn what_is_missing_has_empty_attributes_that_count() {
+    let trees = "mkdir s d; touch s/f s/g s/h; setfacl -m u:7:rw s/f s/g
+        setfattr -n user.a -v b s/g s/h; echo a > d/a; printf '.\\na\\nf\\ng\\nh\\n' > list
+        touch -d @1000000000 s/* s d";
+    let words = "-aiAX --delete-missing-args --files-from=list";
+    check(trees, words, Cast::Client, ["s/", "d"]);
+}
+
+#[test]
 fn what_gets_attributes_gets_its_time_to_the_nanosecond() {
     let trees = "mkdir -p s/sub d/sub; echo f | tee s/f > d/f; ln -s x s/l; ln -s x d/l
         mkfifo s/p d/p; setfattr -h -n trusted.test -v value s s/sub s/f s/l s/p
@@ -332,5 +341,95 @@ fn no_name_is_linked_where_only_existing_ones_count() {
         check(trees, words, Cast::Client, ["s/", "d"]);
         let trees = format!("{trees}; cp -p s/a d/a; ln d/a d/b; touch -d @1000000000 d");
         check(&trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// Whether it is replaced, removed, linked to another name, or in the way of a directory.
+#[test]
+fn a_dry_run_tells_what_would_be_kept() {
+    let trees = "mkdir s d alt; for n in ff lf pf df hf dir; do echo older > d/$n; done
+        for n in fl ll pl hl dirl; do ln -s x d/$n; done; mkfifo d/fp d/lp; mknod d/pd c 1 3
+        for n in ff fl fp; do echo n > s/$n; done; for n in lf ll lp; do ln -s new s/$n; done
+        mkfifo s/pf s/pl s/pd; mknod s/df c 1 3; ln s/ff s/hf; ln s/ff s/hl; mkdir s/dir s/dirl
+        cp -pP s/fl s/ll alt; echo new > s/f~; ln -s x d/f~; touch -hd @1000000000 ?/* alt/* s d alt";
+    for words in ["", "-H", "-O", "--no-i-r", "-H --link-dest=../alt", "--copy-dest=../alt"] {
+        for backup in ["", "--backup-dir=bak", "--inplace", "--delete"] {
+            let words = format!("-anib --info=backup {words} {backup}");
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
+fn links_that_may_lead_out_are_not_kept() {
+    let trees = "mkdir -p s/dir s/sub d/sub; for n in gone sub/gone link file pipe dir; do
+        ln -s /abs d/$n; done; ln -s ../../y d/sub/out; ln -s ../in d/sub/safe; ln -s new s/link
+        echo f > s/file; mkfifo s/pipe; touch -hd @1000000000 s/* d/* d/sub/* s d";
+    for words in ["-aib", "-aiv --backup-dir=bak", "-aib --info=symsafe,backup", "-anbv"] {
+        let words = format!("{words} --delete --safe-links");
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+/// Names of a file whose turn comes before it is known which of them it is sent as.
+#[test]
+fn a_dry_run_tells_twice_what_gives_way_to_names_that_wait() {
+    let trees = "mkdir s d; echo f > s/a; ln s/a s/b; ln s/a s/c; touch -d @1000000000 s/a";
+    let links = "for n in a b c; do ln -s x d/$n; done";
+    for here in [links, "mkdir d/a d/b d/c; touch d/a/x d/b/y d/c/z"] {
+        for equal in ["true", "rm -r d/b; cp -p s/b d/b"] {
+            let trees = format!("{trees}; {here}; {equal}; touch -hd @1000000000 d/* s d");
+            for words in ["-aHi", "-aHni", "-aHnib --info=backup"] {
+                let words = format!("{words} --delete");
+                check(&trees, &words, Cast::Server, ["s/", "host:d"]);
+            }
+        }
+    }
+}
+
+/// A version that is kept as a copy, and a file that is taken from an alternate directory.
+#[test]
+fn copies_have_the_attributes_that_new_files_get() {
+    let trees = "mkdir s d alt; echo newer > s/old; echo o > d/old; echo equal > s/new
+        cp s/new alt; setfattr -n user.test -v value d/old; chmod 642 d/old; chmod 604 alt/new
+        chown 7:8 d/old s/new alt/new; touch -d @1000000000 ?/* alt/*";
+    for words in ["-r", "-rp", "-rto", "-rtg", "-a", "-aX"] {
+        let words = format!("{words} --backup --inplace --copy-dest=../alt");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// Of names of one file, the first one waits and others are too long to be appended to.
+#[test]
+fn a_name_that_is_left_alone_leaves_the_choice_to_those_behind_it() {
+    let trees = "mkdir -p s/x/y d/x/y; echo content > s/a; ln s/a s/x/b; ln s/a s/x/y/c
+        echo something longer > d/x/b";
+    for last in ["true", "cp d/x/b d/x/y/c", "printf con > d/x/y/c"] {
+        let trees = format!("{trees}; {last}; find s d -exec touch -d @1000000000 {{}} +");
+        for words in ["-aHi --append-verify", "-aHi --append --no-i-r"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_will_be_tried_again_is_named_where_names_are() {
+    let trees = "mkdir s d; seq 1 20000 > s/f; seq 5 4000 > d/f; touch -d @1000000000 s/f s d";
+    for words in
+        ["-a", "-av", "-ai", "-a --info=name", "-a --out-format=%n", "-aiq", "-ai --info=name0"]
+    {
+        let words = format!("{words} --append-verify");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+/// A directory is searched when a basis is first looked for, and a name that is linked is there then.
+#[test]
+fn a_name_that_is_linked_is_similar_to_those_behind_it() {
+    let trees = "mkdir -p s/k d; echo equal > s/a; ln s/a s/k/n33; cp -p s/a d
+        seq 1 10000 > s/k/n34; ln s/k/n34 s/k/one; touch -d @1000000000 s/k/one s/a d/a s/k s d";
+    for words in ["-aHiy --no-W", "-aHiy --no-W --no-i-r"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
     }
 }

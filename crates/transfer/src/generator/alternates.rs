@@ -199,7 +199,7 @@ impl Session<'_> {
     ) -> bool {
         // Of a file the original keeps nothing.
         let keeps = displaces && self.options.write.backup.is_some() && !self.is_backup_name(name);
-        if keeps && !self.is_dry() {
+        if keeps {
             self.move_to_backup(name);
         } else if (before.is_some() || displaces) && !self.is_dry() {
             let removed = self
@@ -225,7 +225,7 @@ impl Session<'_> {
     ) -> bool {
         let linked = before
             .is_some_and(|before| (before.dev, before.ino) == (found.meta.dev, found.meta.ino));
-        if !linked && !self.is_dry() {
+        if !linked {
             let replaces = before.is_some() || displaces;
             match self.put_alternate_link(name, found.dir, replaces) {
                 Ok(()) => {}
@@ -243,6 +243,9 @@ impl Session<'_> {
         let is_file = self.look(name)?.is_some_and(|present| present.kind == Kind::File);
         if replaces && !is_file && !self.back_up_for_file(name) {
             return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        if self.is_dry() {
+            return Ok(());
         }
         let from = self.alternate_folder(usize::from(dir), parent_of(name))?;
         let folder = self.folder_to_change(parent_of(name))?;
@@ -267,22 +270,24 @@ impl Session<'_> {
         displaces: bool,
     ) -> bool {
         let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
+        if (before.is_some() || displaces) && !self.back_up_for_file(name) {
+            return false;
+        }
         if !self.is_dry() {
-            if (before.is_some() || displaces) && !self.back_up_for_file(name) {
-                return false;
-            }
+            let gives_group =
+                self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
+            let wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
             let copied =
                 self.alternate_folder(usize::from(found.dir), parent_of(name)).and_then(|from| {
                     let source = from.open_file(leaf_of(name))?;
                     let folder = self.folder_to_change(parent_of(name))?;
-                    copy_file(&source, &folder, leaf_of(name))
+                    copy_file(&source, &folder, leaf_of(name), &wanted)
                 });
             if copied.is_err() {
                 // It comes over the wire instead.
                 return false;
             }
             if let Ok(Some(present)) = self.look(name) {
-                self.correct_time(entry, name, &present);
                 self.correct(entry, name, &present);
             }
         }

@@ -334,18 +334,15 @@ impl Session<'_> {
             return false;
         }
         let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
-        if self.is_dry() && keeps {
-            self.tell_backup(name);
-        }
-        if !self.is_dry() {
-            let result = match keeps {
-                true if !self.move_to_backup(name) => return false,
-                true => Ok(()),
-                false => self
-                    .folder_to_change(parent_of(name))
-                    .and_then(|folder| folder.remove_file(leaf_of(name))),
-            };
-            if let Err(error) = result {
+        if keeps {
+            if !self.move_to_backup(name) {
+                return false;
+            }
+        } else if !self.is_dry() {
+            let removed = self
+                .folder_to_change(parent_of(name))
+                .and_then(|folder| folder.remove_file(leaf_of(name)));
+            if let Err(error) = removed {
                 self.deletion_failed("unlink", name, &error);
                 return false;
             }
@@ -444,14 +441,11 @@ impl Session<'_> {
     /// Removes something that is no directory and in the way of one.
     pub(crate) fn remove_other(&mut self, name: &[u8]) -> bool {
         let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
-        if self.is_dry() {
-            if keeps {
-                self.tell_backup(name);
-            }
-            return true;
-        }
         if keeps {
             return self.move_to_backup(name);
+        }
+        if self.is_dry() {
+            return true;
         }
         let removed = self
             .folder_to_change(parent_of(name))

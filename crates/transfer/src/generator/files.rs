@@ -343,6 +343,10 @@ impl Session<'_> {
                 basis = BasisChoice::Backup;
             }
         }
+        // Otherwise it gives way when the file has come.
+        if displaces && self.is_dry() {
+            self.back_up_for_file(&self.name_of(entry));
+        }
         let mut item = Item::new(flags);
         item.basis = basis.wire();
         item.xname = basis.xname().map(Into::into);

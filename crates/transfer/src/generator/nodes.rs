@@ -144,9 +144,7 @@ impl Session<'_> {
             return self.give_up_group(number, at);
         }
         let replaces = before.is_some_and(|before| before.kind != Kind::Dir);
-        if !self.is_dry()
-            && let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make)
-        {
+        if let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make) {
             match kind {
                 Kind::Symlink => {
                     let place = self.quoted_path(&name);
@@ -178,6 +176,9 @@ impl Session<'_> {
     ) -> io::Result<()> {
         if replaces && !self.back_up(name) {
             return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        if self.is_dry() {
+            return Ok(());
         }
         let gives_group =
             self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));

@@ -15,6 +15,7 @@ use crate::generator::absent;
 use crate::generator::basis::BasisChoice;
 use crate::generator::delete::join;
 use crate::module::quoted;
+use crate::options::Itemize;
 use crate::receiver::content::{Finished, Target};
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
@@ -141,6 +142,10 @@ impl Session<'_> {
     }
 
     fn complain_of_digest(&mut self, name: &[u8], again: bool, what: &str) {
+        let talk = &self.options.talk;
+        if !again && talk.info.name == 0 && talk.itemize == Itemize::Off {
+            return;
+        }
         let (level, start, end) = match again {
             true => (Level::ErrorXfer, "ERROR: ", "."),
             false => (Level::Warning, "WARNING: ", " (will try again)."),
