@@ -150,12 +150,11 @@ impl Session<'_> {
         directory: &Rc<Directory>,
         list: &Rc<List>,
     ) -> Result<(), PushError> {
+        // Where links are kept, work on another name of it may have changed it meanwhile.
+        let is_stale = self.options.link.keep_dirlinks && !directory.state.borrow().new;
         match directory.stage() {
             Stage::Unseen => self.prepare_directory(directory),
-            // Where links are kept, work on another name of it may have changed it meanwhile.
-            Stage::There if self.options.link.keep_dirlinks && !directory.state.borrow().new => {
-                self.prepare_directory(directory);
-            }
+            Stage::There if is_stale => self.prepare_directory(directory),
             // What was in its way is still there in a dry run, and told of again (seen).
             Stage::Imagined if self.is_dry() && self.likeness.keeps_times(Kind::Dir) => {
                 let name = &directory.entry.name;
