@@ -213,6 +213,17 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
     }
 }
 
+#[test]
+fn what_is_never_made_is_skipped_for_what_is_there_first() {
+    let trees = "mkdir -p s d/p; ln -s /abs s/l; ln -s /abs s/m; ln -s old d/m; ln -s /abs s/p
+        mkfifo s/fifo; mkfifo s/there d/there; touch -hd @1000000000 s/* s d/* d";
+    for kind in ["-aiv --safe-links", "-aivv --safe-links", "-rvv", "-rv"] {
+        for rule in ["--existing", "--ignore-existing", "--existing --ignore-existing"] {
+            check(trees, &format!("{kind} {rule}"), Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
 /// In any order: the original lists names as the disk does.
 #[test]
 fn rules_are_told_of_wherever_they_decide() {
