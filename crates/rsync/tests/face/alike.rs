@@ -214,6 +214,19 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
 }
 
 #[test]
+fn a_dry_run_has_zeros_for_digests() {
+    let trees = "mkdir -p s/dir d; echo 1 > s/f; ln s/f s/g; echo 2 | tee s/h > d/h; ln -s x s/l
+        touch -d @1000000000 s/* d/h";
+    for protocol in ["", " --protocol=29"] {
+        for sums in ["", " --cc=md4", " --cc=sha1", " --cc=none", " -c"] {
+            let words = format!("-anHii --out-format=%C_%i_%n{sums}{protocol}");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Client, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
 fn what_is_never_made_is_skipped_for_what_is_there_first() {
     let trees = "mkdir -p s d/p; ln -s /abs s/l; ln -s /abs s/m; ln -s old d/m; ln -s /abs s/p
         mkfifo s/fifo; mkfifo s/there d/there; touch -hd @1000000000 s/* s d/* d";
