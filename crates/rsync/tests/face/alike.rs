@@ -214,6 +214,16 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
 }
 
 #[test]
+fn what_can_keep_no_attribute_keeps_its_owner() {
+    let trees = "mkdir s d; mkfifo s/p d/p; mknod s/n c 1 3; mknod d/n c 1 3; touch s/f d/f
+        chmod 600 s/*; touch -d @1000000000 s/* s d; touch -d @900000000 d/p";
+    for words in ["-ai", "-ai --chown=7:9", "-ani --chown=7:9", "-aiX --usermap=0:7"] {
+        check(trees, &format!("{words} --fake-super"), Cast::Client, ["s/", "d"]);
+        check(trees, &format!("{words} -M--fake-super"), Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
 fn a_dry_run_has_zeros_for_digests() {
     let trees = "mkdir -p s/dir d; echo 1 > s/f; ln s/f s/g; echo 2 | tee s/h > d/h; ln -s x s/l
         touch -d @1000000000 s/* d/h";
