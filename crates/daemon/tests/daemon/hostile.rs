@@ -192,6 +192,24 @@ fn arguments_behind_the_first_ones_are_looked_at_alike() {
 }
 
 #[test]
+fn the_kernel_starts_no_program_for_a_session() {
+    let daemon = Daemon::ours(OPEN, plant);
+    let mut stream = enter(&daemon, &["--server", "--sender", "-re.LsfxCIvu", ".", "w/"]);
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"@RSYNCD: OK\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        heard.extend(byte);
+    }
+    // It waits for the client's side of the setup.
+    let children = format!("/proc/{0}/task/{0}/children", daemon.child.id());
+    let session = std::fs::read_to_string(children).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", session.trim())).unwrap();
+    let is_filtered = status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n");
+    assert!(is_filtered, "{status}");
+}
+
+#[test]
 fn no_client_makes_more_threads_than_a_few() {
     let long = 64 << 20;
     let daemon = Daemon::ours(&format!("{OPEN}[x]\npath = @ROOT@/w\n"), |root| {

@@ -310,6 +310,17 @@ fn a_file_that_comes_again_has_the_access_time_of_writing() {
     check(&trees, "-aiU --append-verify --open-noatime", Cast::Client, ["s/", "h:d"]);
 }
 
+#[test]
+fn a_file_that_is_the_alternate_directory_s_already_is_no_new_link() {
+    let trees = "mkdir s d old; echo x > s/f; touch -d @1000000000 s/f s d; cp -p s/f old/f
+        ln old/f d/f";
+    for words in ["-aii --link-dest=../old", "-aiin --link-dest=../old", "-aHii --link-dest=../old"]
+    {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(trees, words, Cast::Server, ["s/", "h:d"]);
+    }
+}
+
 /// The original leaves another file.
 #[test]
 fn a_file_that_resembles_another_one_is_not_appended_to_that() {

@@ -15,6 +15,7 @@ use driftless_tree::{Kind, Meta};
 use crate::digests;
 use crate::driver::Level;
 use crate::error::PushError;
+use crate::generator::alternates::Taken;
 use crate::generator::basis::BasisChoice;
 use crate::generator::hardlinks::Membership;
 use crate::options::{Append, Itemize};
@@ -33,6 +34,15 @@ pub(crate) enum Pass {
     Redo,
 }
 
+/// What is known of the place that an entry gets, before anybody looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// This session made the directory. Only another writer, or a name that this file system takes for
+    /// the same one, can be there.
+    Empty,
+    Unknown,
+}
+
 /// Bytes of files whose digests are computed ahead.
 const DIGESTS_AHEAD: u64 = 256 * 1024 * 1024;
 
@@ -43,18 +53,37 @@ impl Session<'_> {
     pub(crate) fn examine_file(
         &mut self,
         number: usize,
-        list: &std::rc::Rc<List>,
+        list: &Rc<List>,
         at: usize,
         pass: Pass,
     ) -> Result<(), PushError> {
-        let Some(entry) = list.entries.get(at) else { return Ok(()) };
-        let redo = pass == Pass::Redo;
         if pass == Pass::Listed && self.membership(number, list, at) == Membership::Waits {
             return Ok(());
         }
+        let directory = list.directory.as_ref();
+        let place = match directory.is_some_and(|directory| directory.state.borrow().new) {
+            true => Place::Empty,
+            false => Place::Unknown,
+        };
+        self.compare_file(number, list, at, pass, place)
+    }
+
+    fn compare_file(
+        &mut self,
+        number: usize,
+        list: &Rc<List>,
+        at: usize,
+        pass: Pass,
+        place: Place,
+    ) -> Result<(), PushError> {
+        let Some(entry) = list.entries.get(at) else { return Ok(()) };
+        let redo = pass == Pass::Redo;
         let name = self.name_of(entry);
-        let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
-        let before = match if fresh { Ok(None) } else { self.look(&name) } {
+        let before = match place {
+            Place::Empty => Ok(None),
+            Place::Unknown => self.look(&name),
+        };
+        let before = match before {
             Ok(before) => before,
             Err(error) => {
                 self.generator_failed("recv_generator: failed to stat", &name, &error);
@@ -87,13 +116,17 @@ impl Session<'_> {
         let mut basis_meta = before;
         if !redo && self.options.update.alternates.is_some() {
             match self.take_from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
-                Some(found) if found.settled && found.stays_there => {
+                // Another writer's, or another name of the list that is the same here.
+                Some(found) if found.taken == Taken::Occupied && place == Place::Empty => {
+                    return self.compare_file(number, list, at, pass, Place::Unknown);
+                }
+                Some(found) if found.taken == Taken::Settled && found.stays_there => {
                     // Nothing is here that others could be linked to: each is compared.
                     self.settle_member(number, at, entry);
                     self.acknowledge(ndx);
                     return Ok(());
                 }
-                Some(found) if found.settled => {
+                Some(found) if found.taken == Taken::Settled => {
                     self.complete_group(number, at);
                     self.note_alternate(entry, &found.meta);
                     self.acknowledge(ndx);
