@@ -9,7 +9,7 @@ use crate::cells::{Count, check, has_letter};
 use crate::ground::{Ground, Way};
 use crate::matrix::{on_all_cores, runs_in_full};
 use crate::sets::SETS;
-use crate::trees::plant;
+use crate::trees::{blocks_a_group, plant};
 
 /// Sets with `DRIFTLESS_FULL` in the environment.
 const COUNT: usize = 1000;
@@ -56,8 +56,15 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         // cannot back up that it is deleted.
         let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
         let leaves = leads_out && (all.iter().any(is_alternate) || has('b'));
+        // Where one name of a file stays a directory, it makes none of the others, or waits for ever.
+        let clears = |word: &String| match word.as_str() {
+            "--delete-missing-args" => false,
+            word => word.starts_with("--delete") || matches!(word, "--del" | "--force"),
+        };
+        let gives_way = all.iter().any(clears);
+        let blocks = has('H') && !gives_way && blocks_a_group(master);
         let varies = verbosity(&all) >= 3 || removes && has('L');
-        if !(varies || copies || keeps || fails || spoils || leaves) {
+        if !(varies || copies || keeps || fails || spoils || leaves || blocks) {
             words = all;
         }
     }

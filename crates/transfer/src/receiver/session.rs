@@ -340,7 +340,7 @@ impl<'a> Session<'a> {
         let broken = self.wire.link.broken();
         match text.is_empty() {
             true => broken,
-            false => PushError::PeerExit { code: i32::from(broken.exit_code()), text },
+            false => PushError::PeerLeft { text, end: Box::new(broken) },
         }
     }
 
