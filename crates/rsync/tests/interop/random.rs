@@ -47,13 +47,16 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let copies = all.iter().any(is_alternate) && has('X') && has('n');
         // The original leaves what it has linked to itself, and says so, where it sees that.
         let keeps = removes && given("--link-dest=../s") && way == Way::Local;
+        // In an alternate directory it follows links to directories, which can lead anywhere.
+        let listed_below = has('L') || given("--copy-unsafe-links");
+        let follows = given("--link-dest=../s") && listed_below;
         // It cannot copy to a folder that is reached by way of a parent.
         let writes = given("--inplace") || given("--append");
         let fails = given("--backup-dir=../") && writes;
         // What it appends to something else than what is here is not the source's file.
         let spoils = given("--append") && (all.iter().any(is_alternate) || has('y'));
         let varies = verbosity(&all) >= 3 || removes && has('L');
-        if !(varies || copies || keeps || fails || spoils) {
+        if !(varies || copies || keeps || follows || fails || spoils) {
             words = all;
         }
     }
