@@ -80,6 +80,7 @@ impl Session<'_> {
         };
         if found.settled && level == Level::Everything && kind == AlternateKind::Copy {
             self.report_equal(entry, 0);
+            self.note_equal_copy(entry);
         }
         found.stays_there = level == Level::Everything && kind == AlternateKind::Compare;
         Some(found)

@@ -8,6 +8,7 @@ use driftless_proto::item::ItemFlags;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
+use crate::driver::Level;
 use crate::error::PushError;
 use crate::receiver::Session;
 use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of, path_of};
@@ -67,7 +68,7 @@ impl Session<'_> {
         }
         if self.is_refused(name, "directory", true) {
             let text = "*** Skipping any contents from this failed directory ***";
-            self.say(crate::driver::Level::Error, text);
+            self.say(Level::Error, text);
             return (Stage::Failed, false, None);
         }
         let before = match self.look(name) {
@@ -115,7 +116,7 @@ impl Session<'_> {
             Err(error) => {
                 self.generator_failed("recv_generator: mkdir", name, &error);
                 let text = "*** Skipping any contents from this failed directory ***";
-                self.say(crate::driver::Level::Info, text);
+                self.say(Level::Info, text);
                 (Stage::Failed, false, None)
             }
         }
@@ -166,6 +167,9 @@ impl Session<'_> {
             None => match self.in_alternates(&entry.name, Kind::Dir) {
                 Some((_, like)) => {
                     let differs = self.likeness.differences(entry, &like);
+                    if differs == 0 && !implied && self.names_equal() {
+                        self.say(Level::Info, [&entry.name[..], b"/ is uptodate"].concat());
+                    }
                     let late = differs != 0 && !self.likeness.keeps_times(Kind::Dir);
                     let time = if late { ItemFlags::REPORT_TIME } else { 0 };
                     differs | ItemFlags::LOCAL_CHANGE | time
