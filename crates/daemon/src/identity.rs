@@ -277,14 +277,21 @@ const NAME_SERVICE: &[&str] = &[
     "/proc",
 ];
 
-/// Lets the kernel refuse everything outside the module. `false` where the kernel cannot.
+/// Lets the kernel refuse programs, and everything outside the module. `false` where the kernel cannot
+/// do the latter.
 pub(crate) fn seal(module: &Root) -> Result<bool, landlock::RulesetError> {
     let all = AccessFs::from_all(ABI::V5);
+    // For a link the kernel walks upwards from both directories until a rule allows all that the
+    // ruleset handles, or there is nothing above: that would be half of what a link costs.
+    let inside = match driftless_fs::forbid_programs() {
+        Ok(()) => all,
+        Err(_) => all & !AccessFs::Execute,
+    };
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut ruleset = Ruleset::default()
         .handle_access(all)?
         .create()?
-        .add_rule(PathBeneath::new(module, all & !AccessFs::Execute))?;
+        .add_rule(PathBeneath::new(module, inside))?;
     for path in NAME_SERVICE {
         if let Ok(fd) = PathFd::new(path) {
             let is_dir = Path::new(path).is_dir();

@@ -49,4 +49,4 @@ pub use resolve::is_absent;
 pub use root::{FsError, Root, RootId, RootLost};
 pub use source::{SourceFile, Writers, leave_access_times};
 pub use sys::posix::{BadPattern, Regex, local_time};
-pub use sys::process::{Fork, fork, host_name};
+pub use sys::process::{Fork, forbid_programs, fork, host_name};

@@ -9,16 +9,7 @@ use driftless_proto::sums::SumHead;
 use driftless_testkit::plant::noise;
 
 use crate::attacker::{Script, framed};
-use crate::pair::{Daemon, plant, soon};
-
-const OPEN: &str = "\
-uid = root
-gid = root
-use chroot = no
-[w]
-path = @ROOT@/w
-read only = no
-";
+use crate::pair::{Daemon, OPEN, plant, soon};
 
 /// Opens a module and hands over arguments.
 fn enter(daemon: &Daemon, args: &[&str]) -> TcpStream {
@@ -198,6 +189,24 @@ fn arguments_behind_the_first_ones_are_looked_at_alike() {
     }
     assert!(!std::path::Path::new(&stolen).exists());
     serves(&daemon);
+}
+
+#[test]
+fn the_kernel_starts_no_program_for_a_session() {
+    let daemon = Daemon::ours(OPEN, plant);
+    let mut stream = enter(&daemon, &["--server", "--sender", "-re.LsfxCIvu", ".", "w/"]);
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"@RSYNCD: OK\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        heard.extend(byte);
+    }
+    // It waits for the client's side of the setup.
+    let children = format!("/proc/{0}/task/{0}/children", daemon.child.id());
+    let session = std::fs::read_to_string(children).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", session.trim())).unwrap();
+    let is_filtered = status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n");
+    assert!(is_filtered, "{status}");
 }
 
 #[test]

@@ -21,6 +21,12 @@ fn script(root: &Path, text: &str) {
 /// Runs `rsync` with these words on `s/` and `d`, which the script makes.
 #[track_caller]
 fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
+    check_with(trees, words, cast, ends, &["d"]);
+}
+
+/// Likewise; `left` are the folders that are compared.
+#[track_caller]
+fn check_with(trees: &str, words: &str, cast: Cast, ends: [&str; 2], left: &[&str]) {
     let bench = Bench::new(|root| script(root, trees));
     let ends = ends.iter().flat_map(|end| end.split(' '));
     let words: Vec<String> = words.split_whitespace().chain(ends).map(str::to_owned).collect();
@@ -31,11 +37,22 @@ fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
         now_from: Some(LONG_AGO),
         ..CompareOptions::default()
     };
-    let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join("d"));
-    if fs::exists(&theirs).unwrap() {
-        found.extend(differences(&theirs, &ours, &options).unwrap());
+    for folder in left {
+        let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join(folder));
+        if fs::exists(&theirs).unwrap() {
+            found.extend(differences(&theirs, &ours, &options).unwrap());
+        }
     }
     assert!(found.is_empty(), "rsync {}\n{}", words.join(" "), found.join("\n"));
+}
+
+#[test]
+fn what_is_missing_has_empty_attributes_that_count() {
+    let trees = "mkdir s d; touch s/f s/g s/h; setfacl -m u:7:rw s/f s/g
+        setfattr -n user.a -v b s/g s/h; echo a > d/a; printf '.\\na\\nf\\ng\\nh\\n' > list
+        touch -d @1000000000 s/* s d";
+    let words = "-aiAX --delete-missing-args --files-from=list";
+    check(trees, words, Cast::Client, ["s/", "d"]);
 }
 
 #[test]
@@ -194,6 +211,58 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
     }
 }
 
+/// In any order: the original lists names as the disk does.
+#[test]
+fn rules_are_told_of_wherever_they_decide() {
+    let trees =
+        "mkdir -p s/kinds/sub d/kinds d/other d/q~; touch s/kinds/f s/kinds/x.o s/kinds/sub/g
+        touch s/other s/q~ s/a.c d/kinds/ex d/other/keep d/other/in.c d/q~/x
+        printf -- '- *.o\\n+ kinds/***\\nP keep*\\n+ *.c\\n' > rules";
+    for words in
+        ["-avv", "-avvn", "-avv --delete", "-avvC --delete", "-avvC", "-avv --trust-sender"]
+    {
+        for more in ["--exclude-from=rules", "--include=kinds/*** --filter=R_*.c"] {
+            for from in ["s/", "h:s/"] {
+                let bench = Bench::new(|root| script(root, trees));
+                let words = format!("{words} {more} {from} d");
+                let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+                let [theirs, ours] = bench.lines(&words);
+                assert_eq!(theirs, ours, "rsync {}", words.join(" "));
+            }
+        }
+    }
+}
+
+/// What a link leads to outside stays as it is, and so does the link.
+#[test]
+fn a_kept_link_that_leads_outside_is_not_gone_through() {
+    let trees = "mkdir -p s/k/deeper d alt/k; echo f > s/k/deeper/file; echo l > s/k/linked
+        ln -s l s/k/l; mkfifo s/k/p; touch -hd @1000000000 s/k/* s/k s";
+    for outside in [
+        "true",
+        "chmod 700 alt/k; chown 7:9 alt/k",
+        "mkdir -p alt/k/deeper alt/k/e/in; touch alt/k/linked alt/k/e/in/f",
+    ] {
+        let trees = format!("{trees}; {outside}; ln -s ../alt/k d/k; touch -hd @1100000000 d/k");
+        for words in ["-aKi", "-aKni --no-i-r", "-aKi --existing", "-aKi --delete-delay"] {
+            for cast in [Cast::Client, Cast::Server] {
+                let to = if cast == Cast::Server { "h:d" } else { "d" };
+                check_with(&trees, words, cast, ["s/", to], &["d", "alt"]);
+            }
+        }
+    }
+}
+
+/// A directory that has two names, of which one is a link.
+#[test]
+fn a_directory_behind_a_kept_link_is_one_directory() {
+    let trees = "mkdir -p s/a s/k d/a d/old; echo f > s/k/f; ln -s a d/k; echo e > d/old/e
+        touch -hd @1000000000 s/k/* s/* s; chmod 700 d/a; ln -s old d/l; mkdir s/l";
+    for words in ["-aKi --no-i-r", "-aKi --delete-after", "-aib -K --delete-delay", "-aKi -O"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
 #[test]
 fn a_file_that_comes_again_has_the_access_time_of_writing() {
     let trees = "mkdir s d; head -c 9000 /dev/zero > s/f; head -c 5000 /dev/zero | tr '\\0' x > d/f
@@ -203,6 +272,17 @@ fn a_file_that_comes_again_has_the_access_time_of_writing() {
     let trees = format!("{trees}; touch -a -d @1000000007 d/f; touch -m -d @1000000000 d/f");
     check(&trees, "-aiU --append-verify", Cast::Client, ["s/", "d"]);
     check(&trees, "-aiU --append-verify --open-noatime", Cast::Client, ["s/", "h:d"]);
+}
+
+#[test]
+fn a_file_that_is_the_alternate_directory_s_already_is_no_new_link() {
+    let trees = "mkdir s d old; echo x > s/f; touch -d @1000000000 s/f s d; cp -p s/f old/f
+        ln old/f d/f";
+    for words in ["-aii --link-dest=../old", "-aiin --link-dest=../old", "-aHii --link-dest=../old"]
+    {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(trees, words, Cast::Server, ["s/", "h:d"]);
+    }
 }
 
 /// The original leaves another file.

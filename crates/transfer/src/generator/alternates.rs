@@ -19,10 +19,20 @@ pub(crate) struct Alternate {
     /// Number of the directory.
     pub(crate) dir: u8,
     pub(crate) meta: Meta,
-    /// Nothing is left to be done for the entry.
-    pub(crate) settled: bool,
-    /// And nothing is at its place here (`--compare-dest`).
+    pub(crate) taken: Taken,
+    /// Nothing is at its place here (`--compare-dest`).
     pub(crate) stays_there: bool,
+}
+
+/// What became of a file that an alternate directory has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Nothing is left to be done for the entry.
+    Settled,
+    /// Not taken: what is missing comes over the wire.
+    Left,
+    /// Not linked, since something is at the entry's place that was not seen there.
+    Occupied,
 }
 
 /// What an alternate directory has of something without content.
@@ -62,12 +72,14 @@ impl Session<'_> {
             return None;
         }
         let (dir, meta, level) = self.best_alternate(entry, name)?;
-        let mut found = Alternate { dir, meta, settled: false, stays_there: false };
-        if before.is_some() && level < Level::Everything {
+        let mut found = Alternate { dir, meta, taken: Taken::Left, stays_there: false };
+        let inode = |meta: &Meta| (meta.dev, meta.ino);
+        let is_linked = kind == AlternateKind::Link && before.map(inode) == Some(inode(&meta));
+        if before.is_some() && (is_linked || level < Level::Everything) {
             return None;
         }
-        found.settled = match (level, kind) {
-            (Level::Exists, _) => false,
+        found.taken = match (level, kind) {
+            (Level::Exists, _) => Taken::Left,
             (Level::Everything, AlternateKind::Compare) => {
                 self.leave_to_alternate(entry, name, ndx, before, displaces)
             }
@@ -78,7 +90,8 @@ impl Session<'_> {
                 self.copy_alternate(entry, name, ndx, &found, before, displaces)
             }
         };
-        if found.settled && level == Level::Everything && kind == AlternateKind::Copy {
+        let is_settled = found.taken == Taken::Settled;
+        if is_settled && level == Level::Everything && kind == AlternateKind::Copy {
             self.report_equal(entry, 0);
             self.note_equal_copy(entry);
         }
@@ -197,7 +210,7 @@ impl Session<'_> {
         ndx: u32,
         before: Option<&Meta>,
         displaces: bool,
-    ) -> bool {
+    ) -> Taken {
         // Of a file the original keeps nothing.
         let keeps = displaces && self.options.write.backup.is_some() && !self.is_backup_name(name);
         if keeps {
@@ -212,7 +225,7 @@ impl Session<'_> {
         }
         self.tell(entry, ndx, 0, None);
         self.report_equal(entry, 0);
-        true
+        Taken::Settled
     }
 
     fn link_alternate(
@@ -223,27 +236,28 @@ impl Session<'_> {
         found: &Alternate,
         before: Option<&Meta>,
         displaces: bool,
-    ) -> bool {
-        let linked = before
-            .is_some_and(|before| (before.dev, before.ino) == (found.meta.dev, found.meta.ino));
-        if !linked {
-            let replaces = before.is_some() || displaces;
-            match self.put_alternate_link(name, found.dir, replaces) {
-                Ok(()) => {}
-                // Another file system, or too many links.
-                Err(_) => return self.copy_alternate(entry, name, ndx, found, before, displaces),
+    ) -> Taken {
+        let replaces = before.is_some() || displaces;
+        match self.put_alternate_link(name, found.dir, replaces) {
+            Ok(()) => {}
+            Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
+                return Taken::Occupied;
             }
+            // Another file system, or too many links.
+            Err(_) => return self.copy_alternate(entry, name, ndx, found, before, displaces),
         }
         self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
         self.report_equal(entry, 0);
-        true
+        Taken::Settled
     }
 
     fn put_alternate_link(&mut self, name: &Rc<[u8]>, dir: u8, replaces: bool) -> io::Result<()> {
-        // Of a file that is replaced by a link the original keeps nothing.
-        let is_file = self.look(name)?.is_some_and(|present| present.kind == Kind::File);
-        if replaces && !is_file && !self.back_up_for_file(name) {
-            return Err(io::Error::other("the old version cannot be backed up"));
+        if replaces {
+            // Of a file that is replaced by a link the original keeps nothing.
+            let is_file = self.look(name)?.is_some_and(|present| present.kind == Kind::File);
+            if !is_file && !self.back_up_for_file(name) {
+                return Err(io::Error::other("the old version cannot be backed up"));
+            }
         }
         if self.is_dry() {
             return Ok(());
@@ -269,10 +283,10 @@ impl Session<'_> {
         found: &Alternate,
         before: Option<&Meta>,
         displaces: bool,
-    ) -> bool {
+    ) -> Taken {
         let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
         if (before.is_some() || displaces) && !self.back_up_for_file(name) {
-            return false;
+            return Taken::Left;
         }
         if !self.is_dry() {
             let gives_group =
@@ -286,13 +300,13 @@ impl Session<'_> {
                 });
             if copied.is_err() {
                 // It comes over the wire instead.
-                return false;
+                return Taken::Left;
             }
             if let Ok(Some(present)) = self.look(name) {
                 self.correct(entry, name, &present);
             }
         }
         self.tell(entry, ndx, flags, None);
-        true
+        Taken::Settled
     }
 }

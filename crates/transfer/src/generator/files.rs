@@ -15,11 +15,13 @@ use driftless_tree::{Kind, Meta};
 use crate::digests;
 use crate::driver::Level;
 use crate::error::PushError;
+use crate::generator::alternates::Taken;
 use crate::generator::basis::BasisChoice;
 use crate::generator::hardlinks::Membership;
 use crate::options::{Append, Itemize};
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
+use crate::report::Role;
 
 /// Why a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,15 @@ pub(crate) enum Pass {
     Redo,
 }
 
+/// What is known of the place that an entry gets, before anybody looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// This session made the directory. Only another writer, or a name that this file system takes for
+    /// the same one, can be there.
+    Empty,
+    Unknown,
+}
+
 /// Bytes of files whose digests are computed ahead.
 const DIGESTS_AHEAD: u64 = 256 * 1024 * 1024;
 
@@ -42,18 +53,37 @@ impl Session<'_> {
     pub(crate) fn examine_file(
         &mut self,
         number: usize,
-        list: &std::rc::Rc<List>,
+        list: &Rc<List>,
         at: usize,
         pass: Pass,
     ) -> Result<(), PushError> {
-        let Some(entry) = list.entries.get(at) else { return Ok(()) };
-        let redo = pass == Pass::Redo;
         if pass == Pass::Listed && self.membership(number, list, at) == Membership::Waits {
             return Ok(());
         }
+        let directory = list.directory.as_ref();
+        let place = match directory.is_some_and(|directory| directory.state.borrow().new) {
+            true => Place::Empty,
+            false => Place::Unknown,
+        };
+        self.compare_file(number, list, at, pass, place)
+    }
+
+    fn compare_file(
+        &mut self,
+        number: usize,
+        list: &Rc<List>,
+        at: usize,
+        pass: Pass,
+        place: Place,
+    ) -> Result<(), PushError> {
+        let Some(entry) = list.entries.get(at) else { return Ok(()) };
+        let redo = pass == Pass::Redo;
         let name = self.name_of(entry);
-        let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
-        let before = match if fresh { Ok(None) } else { self.look(&name) } {
+        let before = match place {
+            Place::Empty => Ok(None),
+            Place::Unknown => self.look(&name),
+        };
+        let before = match before {
             Ok(before) => before,
             Err(error) => {
                 self.generator_failed("recv_generator: failed to stat", &name, &error);
@@ -86,13 +116,17 @@ impl Session<'_> {
         let mut basis_meta = before;
         if !redo && self.options.update.alternates.is_some() {
             match self.take_from_alternate(entry, &name, ndx, before.as_ref(), displaces) {
-                Some(found) if found.settled && found.stays_there => {
+                // Another writer's, or another name of the list that is the same here.
+                Some(found) if found.taken == Taken::Occupied && place == Place::Empty => {
+                    return self.compare_file(number, list, at, pass, Place::Unknown);
+                }
+                Some(found) if found.taken == Taken::Settled && found.stays_there => {
                     // Nothing is here that others could be linked to: each is compared.
                     self.settle_member(number, at, entry);
                     self.acknowledge(ndx);
                     return Ok(());
                 }
-                Some(found) if found.settled => {
+                Some(found) if found.taken == Taken::Settled => {
                     self.complete_group(number, at);
                     self.note_alternate(entry, &found.meta);
                     self.acknowledge(ndx);
@@ -257,11 +291,13 @@ impl Session<'_> {
         if lacking.is_empty() || self.is_dry() {
             return self.set_acls(entry, name);
         }
-        let result = self
-            .folder(parent_of(name))
-            .and_then(|folder| folder.set_attributes(leaf_of(name), present.kind, &lacking));
-        if let Err(error) = result {
-            self.generator_failed("failed to set attributes on", name, &error);
+        match self.folder(parent_of(name)).cloned() {
+            Ok(folder) => {
+                self.apply(Role::Generator, name, &lacking, |attributes| {
+                    folder.set_attributes(leaf_of(name), present.kind, attributes)
+                });
+            }
+            Err(error) => self.generator_failed("failed to set times on", name, &error),
         }
         self.set_acls(entry, name);
     }

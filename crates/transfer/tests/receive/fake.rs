@@ -33,26 +33,13 @@ pub fn receive_from(
     options: &TransferOptions,
     destination: &Path,
 ) -> Result<Ending, Box<SessionFailure>> {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let frames = |data: &[u8]| {
-        let mut out = Vec::new();
-        for piece in data.chunks(50_000) {
-            put_frame(&mut out, Tag::Data, piece);
-        }
-        out
-    };
     let (before, behind) = script.data.split_at(script.pause.unwrap_or(script.data.len()));
-    let mut said = Vec::new();
-    put_int(&mut said, 32);
-    put_vstring(&mut said, b"md5");
-    said.extend_from_slice(&frames(before));
-    let (waits, behind) = (script.pause.is_some(), frames(behind));
-    let patience = script.patience;
-    let client = std::thread::spawn(move || {
-        let mut stream = theirs;
-        let _ = stream.write_all(&said);
-        stream.set_read_timeout(patience).unwrap();
+    let (before, behind) = (frames(before), frames(behind));
+    let (waits, patience) = (script.pause.is_some(), script.patience);
+    let client = move |stream: &mut UnixStream| {
         let mut heard = Vec::new();
+        let _ = stream.write_all(&before);
+        stream.set_read_timeout(patience).unwrap();
         let mut room = [0; 4096];
         while waits && !has_requests(&heard) {
             match stream.read(&mut room) {
@@ -61,9 +48,50 @@ pub fn receive_from(
             }
         }
         let _ = stream.write_all(&behind);
+    };
+    receive_beside(client, incremental, options, destination)
+}
+
+/// As [`receive_from`]; the client does `meanwhile` before it says the rest.
+pub fn receive_with(
+    meanwhile: impl FnOnce() + Send + 'static,
+    [before, behind]: [Script; 2],
+    options: &TransferOptions,
+    destination: &Path,
+) -> Result<Ending, Box<SessionFailure>> {
+    let client = move |stream: &mut UnixStream| {
+        let _ = stream.write_all(&frames(&before.data));
+        meanwhile();
+        let _ = stream.write_all(&frames(&behind.data));
+    };
+    receive_beside(client, true, options, destination)
+}
+
+fn frames(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in data.chunks(50_000) {
+        put_frame(&mut out, Tag::Data, piece);
+    }
+    out
+}
+
+/// Runs a receiving server; `client` speaks after the setup, and closes its side when it is done.
+fn receive_beside(
+    client: impl FnOnce(&mut UnixStream) + Send + 'static,
+    incremental: bool,
+    options: &TransferOptions,
+    destination: &Path,
+) -> Result<Ending, Box<SessionFailure>> {
+    let (ours, mut stream) = UnixStream::pair().unwrap();
+    let client = std::thread::spawn(move || {
+        let mut setup = Vec::new();
+        put_int(&mut setup, 32);
+        put_vstring(&mut setup, b"md5");
+        let _ = stream.write_all(&setup);
+        client(&mut stream);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         stream.set_read_timeout(None).unwrap();
-        let _ = stream.read_to_end(&mut heard);
+        let _ = stream.read_to_end(&mut Vec::new());
     });
     let info = if incremental { &b".iLsfxCIvu"[..] } else { b".LsfxCIvu" };
     let end = End::Server { client_info: Some(info.to_vec()) };

@@ -7,6 +7,7 @@ mod daemon;
 mod fake;
 mod hostile;
 mod interrupted;
+mod meanwhile;
 mod options;
 mod script;
 mod support;
