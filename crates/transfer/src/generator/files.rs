@@ -302,10 +302,15 @@ impl Session<'_> {
         self.set_acls(entry, name);
     }
 
+    /// Whether what is as it should be is named in words.
+    pub(super) fn names_equal(&self) -> bool {
+        let talk = &self.options.talk;
+        talk.info.name >= 2 && talk.itemize == Itemize::Off
+    }
+
     /// Says that the content of an entry stays; `flags` tell what else differs.
     pub(crate) fn report_equal(&mut self, entry: &Entry, flags: u16) {
-        let talk = &self.options.talk;
-        if talk.info.name < 2 || talk.itemize != Itemize::Off {
+        if !self.names_equal() {
             return;
         }
         let differs = flags & !ItemFlags::LOCAL_CHANGE != 0;
