@@ -108,8 +108,8 @@ impl Drop for Live {
 fn options_that_do_not_work_yet_are_refused_by_name() {
     let dir = folder();
     for (word, name) in [
-        ("--acls", "--acls"),
-        ("-X", "--xattrs"),
+        ("--crtimes", "--crtimes"),
+        ("-U", "--atimes"),
         ("--partial", "--partial"),
         ("--iconv=utf8", "--iconv"),
         ("-aL", "--copy-links"),
@@ -340,10 +340,10 @@ fn completions_and_manual_pages_come_from_the_same_options() {
     }
     // An option that mirrors do not have is offered for rsync only.
     let fish = printed(&["completions", "fish"]);
-    let offered = |line: &&str| line.contains("-l acls");
+    let offered = |line: &&str| line.contains("-l atimes");
     assert!(fish.lines().any(|line| offered(&line) && line.contains("subcommand rsync")));
     assert!(!fish.lines().any(|line| offered(&line) && line.contains("subcommand live")));
     let page = printed(&["man", "live"]);
-    assert!(page.contains(r"\-\-exclude\-from") && !page.contains("acls"), "{page}");
+    assert!(page.contains(r"\-\-exclude\-from") && !page.contains("atimes"), "{page}");
     assert!(printed(&["man"]).contains(r"driftless\-flush"));
 }

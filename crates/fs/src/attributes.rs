@@ -1,5 +1,6 @@
 //! Setting owner, permissions and modification time of exactly one file, following nothing.
 
+use crate::xattr::XattrChange;
 use crate::{meta, sys};
 use driftless_tree::{Kind, Timestamp};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, openat};
@@ -26,11 +27,18 @@ pub struct Attributes {
 impl Attributes {
     /// Sets them on what `file` refers to, which may be an `O_PATH` handle, also of a symbolic link.
     pub(crate) fn apply(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.apply_with(file, &XattrChange::NONE)
+    }
+
+    /// As [`Attributes::apply`], with extended attributes and the ACLs among them.
+    pub(crate) fn apply_with(&self, file: BorrowedFd<'_>, xattrs: &XattrChange) -> io::Result<()> {
         // The owner first: changing it clears set-id bits.
         if self.uid.is_some() || self.gid.is_some() {
             let (uid, gid) = (self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw));
             rustix::fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH)?;
         }
+        // A change of owner takes capabilities away, and an ACL changes the mode.
+        xattrs.apply(file)?;
         if let Some(mode) = self.mode {
             let kind = meta::of_stat(&rustix::fs::fstat(file)?)?.kind;
             if kind != Kind::Symlink {
@@ -96,6 +104,10 @@ pub(crate) fn apply_at(
                 if meta::of_stat(&rustix::fs::fstat(&handle)?)?.kind != Kind::Symlink {
                     chmod_by_proc(handle.as_fd(), mode & 0o7777)?;
                 }
+            }
+            // The kernel's word for a symbolic link in its place.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                return Err(Errno::LOOP.into());
             }
             answer => answer?,
         }

@@ -295,6 +295,11 @@ impl NewFile {
         &self.file
     }
 
+    /// Its temporary name.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// Sets attributes of the file.
     pub fn set_attributes(&self, attributes: &Attributes) -> io::Result<()> {
         match self.folder.stored {

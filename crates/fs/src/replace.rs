@@ -6,6 +6,7 @@
 use crate::attributes::Attributes;
 use crate::resolve;
 use crate::root::Root;
+use crate::xattr::XattrChange;
 use driftless_tree::RelPath;
 use rustix::fs::{AtFlags, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -44,12 +45,12 @@ impl Replacement {
         &self.file
     }
 
-    /// Sets `attributes` and puts the file in its place.
+    /// Sets `attributes`, changes extended ones, and puts the file in its place.
     ///
     /// # Errors
     /// Then nothing has changed, and the temporary is gone.
-    pub fn commit(self, attributes: &Attributes) -> io::Result<()> {
-        attributes.apply(self.file.as_fd())?;
+    pub fn commit(self, attributes: &Attributes, xattrs: &XattrChange) -> io::Result<()> {
+        attributes.apply_with(self.file.as_fd(), xattrs)?;
         self.temporary.rename()
     }
 }
@@ -59,12 +60,13 @@ pub(crate) fn with_node(
     root: &Root,
     path: &RelPath,
     attributes: &Attributes,
+    xattrs: &XattrChange,
     make: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<(), Errno>,
 ) -> io::Result<()> {
     let (temporary, ()) = Temporary::make(root, path, make)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = openat(&temporary.parent, &*temporary.name, flags, Mode::empty())?;
-    attributes.apply(handle.as_fd())?;
+    attributes.apply_with(handle.as_fd(), xattrs)?;
     temporary.rename()
 }
 
@@ -155,7 +157,7 @@ impl AsFd for Holder {
 /// `.NAME.XXXXXX`, with NAME cut so that it fits.
 ///
 /// A guess at the random part gains nothing: the name is made exclusively, or not at all.
-pub(crate) fn temporary_name(place: &[u8]) -> Vec<u8> {
+pub fn temporary_name(place: &[u8]) -> Vec<u8> {
     const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let stem = place.strip_prefix(b".").unwrap_or(place);
     let stem = cut(stem, NAME_MAX - SUFFIX_LEN - 2);

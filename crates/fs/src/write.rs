@@ -5,6 +5,7 @@ use crate::attributes::Attributes;
 use crate::replace::{self, Replacement};
 use crate::resolve;
 use crate::root::Root;
+use crate::xattr::XattrChange;
 use driftless_tree::RelPath;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::io;
@@ -63,10 +64,21 @@ impl Root {
         path: Option<&RelPath>,
         attributes: &Attributes,
     ) -> io::Result<()> {
+        self.set_attributes_with(path, attributes, &XattrChange::NONE)
+    }
+
+    /// As [`Root::set_attributes`], with extended attributes.
+    pub fn set_attributes_with(
+        &self,
+        path: Option<&RelPath>,
+        attributes: &Attributes,
+        xattrs: &XattrChange,
+    ) -> io::Result<()> {
         match path {
-            None => attributes.apply(self.as_fd()),
+            None => attributes.apply_with(self.as_fd(), xattrs),
             Some(path) => {
-                attributes.apply(resolve::open(self.as_fd(), path, OFlags::PATH)?.as_fd())
+                let handle = resolve::open(self.as_fd(), path, OFlags::PATH)?;
+                attributes.apply_with(handle.as_fd(), xattrs)
             }
         }
     }
@@ -82,8 +94,9 @@ impl Root {
         target: &[u8],
         path: &RelPath,
         attributes: &Attributes,
+        xattrs: &XattrChange,
     ) -> io::Result<()> {
-        replace::with_node(self, path, attributes, |parent, name| {
+        replace::with_node(self, path, attributes, xattrs, |parent, name| {
             rustix::fs::symlinkat(target, parent, name)
         })
     }
@@ -104,8 +117,9 @@ impl Root {
         mode: u32,
         rdev: (u32, u32),
         attributes: &Attributes,
+        xattrs: &XattrChange,
     ) -> io::Result<()> {
-        replace::with_node(self, path, attributes, |parent, name| {
+        replace::with_node(self, path, attributes, xattrs, |parent, name| {
             make_node(parent, name, mode, rdev)
         })
     }

@@ -64,6 +64,37 @@ impl Folder {
     }
 }
 
+/// What changes of the extended attributes of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct XattrChange {
+    /// Names and values to set.
+    pub set: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Names to remove, if they are there.
+    pub remove: Vec<Vec<u8>>,
+}
+
+impl XattrChange {
+    /// Nothing changes.
+    pub const NONE: Self = Self { set: Vec::new(), remove: Vec::new() };
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+
+    /// Changes them on what `file` refers to, which may be an `O_PATH` handle, also of a symbolic
+    /// link.
+    pub(crate) fn apply(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        for name in &self.remove {
+            remove(file, Of::Dir, name)?;
+        }
+        for (name, value) in &self.set {
+            set(file, Of::Dir, name, value)?;
+        }
+        Ok(())
+    }
+}
+
 /// Sets an extended attribute of an open file.
 pub fn set_open_xattr(file: &std::fs::File, name: &[u8], value: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())?)

@@ -3,8 +3,9 @@
 //! Names that the rules exclude are dropped here, by the engine that also decides what a walk
 //! lists.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use driftless_tree::{Kind, Meta, RelPath, Timestamp};
@@ -26,9 +27,21 @@ pub struct Marker {
     pub serial: Arc<AtomicU64>,
     /// When the mirror started.
     pub started: Instant,
-    /// Set when something was changed through a name that nobody has seen: it may have been a
-    /// further name of any file.
+    /// Set when something was changed through a name that nobody has seen, or that leads to
+    /// something else by now: it may have been a further name of any file.
     pub unseen: Arc<AtomicBool>,
+    /// Names of files that were looked at for a change since the kernel's queue was empty. When it
+    /// tells of something that came there, the look may have seen that, and not what was changed.
+    pub looked: Mutex<BTreeSet<RelPath>>,
+}
+
+/// Most names in [`Marker::looked`].
+const LOOKED_MAX: usize = 100_000;
+
+impl Marker {
+    fn looked(&self) -> MutexGuard<'_, BTreeSet<RelPath>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 enum Mark {
@@ -42,7 +55,8 @@ enum Mark {
 impl Sink for Marker {
     fn deliver(&self, hints: &mut Vec<Hint>) {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut marks = Marks::new(&view);
+        let mut looked = self.looked();
+        let mut marks = Marks::new(&view, &mut looked);
         for hint in hints.drain(..) {
             match hint {
                 Hint::RootLost(why) => (self.lost)(why),
@@ -57,6 +71,10 @@ impl Sink for Marker {
             let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
             mark(&self.lanes, &marks, Cause { now: self.started.elapsed(), serial });
         }
+    }
+
+    fn caught_up(&self) {
+        self.looked().clear();
     }
 }
 
@@ -114,11 +132,12 @@ struct Marks<'a> {
     linked: Vec<(RelPath, Meta, Need, Writing)>,
     /// See [`Marker::unseen`].
     unseen: bool,
+    looked: &'a mut BTreeSet<RelPath>,
 }
 
 impl<'a> Marks<'a> {
-    fn new(view: &'a View) -> Self {
-        Self { view, marks: Vec::new(), linked: Vec::new(), unseen: false }
+    fn new(view: &'a View, looked: &'a mut BTreeSet<RelPath>) -> Self {
+        Self { view, marks: Vec::new(), linked: Vec::new(), unseen: false, looked }
     }
 
     fn add(&mut self, hint: Hint) {
@@ -151,12 +170,40 @@ impl<'a> Marks<'a> {
             true => None,
             false => self.view.root.lstat(&path).ok(),
         };
+        self.note_look(&path, what, meta.is_some());
         let (need, writing) = meaning(what, meta.as_ref());
         if !what.is_dir() && what.intersects(of_object) {
             self.other_names(&path, meta, need, writing);
         }
         if self.view.rules.includes(&path, what.is_dir()) {
             self.marks.push(Mark::Path(path, need, writing));
+        }
+    }
+
+    /// See [`Marker::looked`].
+    fn note_look(&mut self, path: &RelPath, what: What, is_there: bool) {
+        if what.intersects(What::CREATED | What::ARRIVED) {
+            self.unseen |= match what.is_dir() {
+                false => self.looked.contains(path),
+                true => {
+                    let start = path.as_bytes();
+                    let behind = self.looked.range(path..);
+                    let mut alike = behind.take_while(|name| name.as_bytes().starts_with(start));
+                    alike.any(|name| name.is_below(path))
+                }
+            };
+        }
+        let of_content = What::MODIFIED | What::CLOSED_WRITE | What::ATTRIBUTES;
+        if is_there && what.intersects(of_content) {
+            // One hint for both: which object it was, nobody knows.
+            self.unseen |= what.contains(What::GONE);
+            if !self.looked.contains(path) {
+                if self.looked.len() >= LOOKED_MAX {
+                    self.looked.clear();
+                    self.unseen = true;
+                }
+                self.looked.insert(path.clone());
+            }
         }
     }
 
@@ -223,4 +270,80 @@ fn meaning(what: What, meta: Option<&Meta>) -> (Need, Writing) {
         Need::Gone
     };
     (need, Writing::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use driftless_fs::Root;
+    use driftless_transfer::source::SourceCache;
+
+    use super::*;
+    use crate::links::Links;
+    use crate::rules::SourceRules;
+
+    struct Bench {
+        source: tempfile::TempDir,
+        marker: Marker,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let source = tempfile::tempdir().unwrap();
+            let root = Root::open(source.path()).unwrap();
+            let rules = SourceRules::parse(&[], &root).unwrap();
+            let (links, cache) = (Arc::new(Links::default()), Arc::new(SourceCache::default()));
+            let marker = Marker {
+                lost: Box::new(|why| panic!("{why}")),
+                lanes: Vec::new(),
+                view: Arc::new(RwLock::new(View { root, rules, links, cache })),
+                serial: Arc::default(),
+                started: Instant::now(),
+                unseen: Arc::default(),
+                looked: Mutex::default(),
+            };
+            Self { source, marker }
+        }
+
+        /// Delivers what happened to a name; returns whether a change went unseen.
+        fn tell(&self, name: &str, all: &[What]) -> bool {
+            let path = || RelPath::parse(name.as_bytes()).unwrap();
+            let hint = |what: &What| Hint::Path { path: path(), what: *what };
+            self.marker.deliver(&mut all.iter().map(hint).collect());
+            self.marker.unseen.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_change_of_what_may_have_lost_its_name_is_unseen() {
+        for come in [What::CREATED, What::ARRIVED] {
+            let bench = Bench::new();
+            fs::write(bench.source.path().join("n"), "the newer one").unwrap();
+            assert!(!bench.tell("n", &[What::CREATED, What::ATTRIBUTES, What::GONE]));
+            assert!(bench.tell("n", &[come]));
+        }
+        let bench = Bench::new();
+        fs::write(bench.source.path().join("n"), "the newer one").unwrap();
+        assert!(bench.tell("n", &[What::ATTRIBUTES | What::GONE]), "both in one");
+        let bench = Bench::new();
+        fs::create_dir(bench.source.path().join("d")).unwrap();
+        for name in ["d!", "d/n"] {
+            fs::write(bench.source.path().join(name), "the newer one").unwrap();
+            assert!(!bench.tell(name, &[What::CLOSED_WRITE]));
+        }
+        assert!(!bench.tell("d!x", &[What::ARRIVED | What::IS_DIR]));
+        assert!(bench.tell("d", &[What::ARRIVED | What::IS_DIR]));
+    }
+
+    #[test]
+    fn what_is_made_changed_and_replaced_in_sight_is_seen() {
+        let bench = Bench::new();
+        fs::write(bench.source.path().join("n"), "one").unwrap();
+        assert!(!bench.tell("n", &[What::CREATED, What::MODIFIED, What::CLOSED_WRITE]));
+        bench.marker.caught_up();
+        assert!(!bench.tell("n", &[What::ARRIVED, What::ATTRIBUTES]));
+        bench.marker.caught_up();
+        assert!(!bench.tell("n", &[What::GONE, What::CREATED, What::CLOSED_WRITE]));
+    }
 }

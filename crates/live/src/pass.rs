@@ -2,10 +2,11 @@
 
 use std::io;
 
+use driftless_fs::xattr::Of;
 use driftless_fs::{Dir, Names, Root, is_absent};
 use driftless_transfer::options::ChecksumKind;
-use driftless_transfer::source::{ReadAhead, file_sum};
-use driftless_transfer::{Listing, Problem, TreeSource};
+use driftless_transfer::source::{ReadAhead, add_extras, add_extras_at, file_sum};
+use driftless_transfer::{Listing, Problem, TransferOptions, TreeSource};
 use driftless_tree::flist::{Entry, HardLink, Origin};
 use driftless_tree::path::MAX_PATH_LEN;
 use driftless_tree::{Kind, Meta, RelPath, Timestamp};
@@ -22,7 +23,7 @@ pub struct PassSource<'a> {
     root: &'a Root,
     chains: Chains,
     links: &'a Links,
-    hard_links: bool,
+    options: &'a TransferOptions,
     /// Files whose ctime is not older may have changed without a trace in size and mtime.
     unknown_since: Option<Timestamp>,
     /// Of the directory being listed; kept for its memory.
@@ -49,14 +50,14 @@ impl<'a> PassSource<'a> {
         root: &'a Root,
         rules: &SourceRules,
         links: &'a Links,
-        hard_links: bool,
+        options: &'a TransferOptions,
         unknown_since: Option<Timestamp>,
     ) -> Self {
         Self {
             root,
             chains: rules.chains(),
             links,
-            hard_links,
+            options,
             unknown_since,
             names: Names::default(),
             ahead: None,
@@ -89,12 +90,12 @@ impl<'a> PassSource<'a> {
         listed.dir.top = false;
         listed.dir.no_content = false;
         if meta.kind != Kind::Dir && meta.link_count > 1 {
-            if self.hard_links {
+            if self.options.hard_links {
                 listed.hard_link = Some(HardLink::Inode { dev: meta.dev, ino: meta.ino });
             }
             if let Ok(path) = RelPath::parse(path) {
                 self.links.seen(&path, meta);
-                if self.hard_links {
+                if self.options.hard_links {
                     self.groups.entry((meta.dev, meta.ino)).or_default().push(path);
                 }
             }
@@ -179,8 +180,14 @@ impl<'a> PassSource<'a> {
                 },
                 _ => Vec::new(),
             };
-            let listed = self.entry(&path, &meta, text);
-            listing.entries.push(listed);
+            let mut listed = self.entry(&path, &meta, text);
+            match add_extras(open, Of::Entry(name), self.options, &mut listed) {
+                Ok(()) => listing.entries.push(listed),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => {
+                    listing.problems.push(Problem { name: path.as_slice().into(), error });
+                }
+            }
         }
         let listed = listing.entries.iter().map(|entry| &entry.name[above..]);
         self.presence.insert_all(dir, listed);
@@ -198,6 +205,7 @@ impl TreeSource for PassSource<'_> {
         let meta = self.root.meta()?;
         let mut root = entry((*b".").into(), &meta, Box::default());
         root.dir.no_content = false;
+        add_extras_at(self.root, None, self.options, &mut root)?;
         Ok(root)
     }
 

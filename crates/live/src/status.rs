@@ -188,6 +188,10 @@ pub enum Aspect {
     Group,
     /// Modification time.
     Time,
+    /// The ACL, or the one that new files in a directory get.
+    Acl,
+    /// Extended attributes.
+    Xattr,
 }
 
 impl Aspect {
@@ -202,6 +206,8 @@ impl Aspect {
             Self::Owner => "owner",
             Self::Group => "group",
             Self::Time => "time",
+            Self::Acl => "acl",
+            Self::Xattr => "xattr",
         }
     }
 }

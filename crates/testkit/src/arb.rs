@@ -23,6 +23,7 @@ pub struct Ops {
     outside: PathBuf,
     history: Vec<String>,
     hidden_edits: bool,
+    attributes: bool,
     serial: u64,
 }
 
@@ -37,6 +38,7 @@ impl Ops {
             outside: outside.to_owned(),
             history: Vec::new(),
             hidden_edits: true,
+            attributes: false,
             serial: 0,
         }
     }
@@ -63,9 +65,20 @@ impl Ops {
         self
     }
 
+    /// With changes of extended attributes and ACLs.
+    #[must_use]
+    pub fn with_attributes(mut self) -> Self {
+        self.attributes = true;
+        self
+    }
+
     /// Makes one change.
     pub fn step(&mut self) {
-        let act = self.random.choice(steps::ALL).expect("there are steps");
+        let steps = match self.attributes && self.random.u8(..4) == 0 {
+            true => steps::ATTRIBUTES,
+            false => steps::ALL,
+        };
+        let act = self.random.choice(steps).expect("there are steps");
         // A change may be impossible just now (a name too long once moved, a directory over a
         // file): then nothing happened, which the history says too.
         let line = match act(self) {

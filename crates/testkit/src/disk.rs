@@ -12,10 +12,12 @@ pub enum DiskKind {
     Xfs,
     Btrfs,
     Tmpfs,
+    /// Has no extended attributes.
+    Ramfs,
 }
 
 impl DiskKind {
-    /// All of them.
+    /// Those that files are kept on.
     pub const ALL: [Self; 4] = [Self::Ext4, Self::Xfs, Self::Btrfs, Self::Tmpfs];
 
     /// The name that the kernel has for it.
@@ -25,6 +27,7 @@ impl DiskKind {
             Self::Xfs => "xfs",
             Self::Btrfs => "btrfs",
             Self::Tmpfs => "tmpfs",
+            Self::Ramfs => "ramfs",
         }
     }
 
@@ -34,7 +37,7 @@ impl DiskKind {
             Self::Ext4 => "e2fsprogs",
             Self::Xfs => "xfsprogs",
             Self::Btrfs => "btrfs-progs",
-            Self::Tmpfs => "mount",
+            Self::Tmpfs | Self::Ramfs => "mount",
         }
     }
 }
@@ -60,7 +63,7 @@ impl Disk {
         let at = folder.path().join("mounted");
         fs::create_dir(&at).expect("the folder is ours");
         let name = kind.name();
-        if kind == DiskKind::Tmpfs {
+        if matches!(kind, DiskKind::Tmpfs | DiskKind::Ramfs) {
             run(Command::new("mount").args(["-t", name, name]).arg(&at), kind);
             return Some(Self { at, _folder: folder });
         }

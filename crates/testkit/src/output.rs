@@ -46,6 +46,9 @@ pub fn normal(text: &str) -> String {
                 .collect();
             return shown.join(" ");
         }
+        if starts("rsync: [") {
+            return without_random(line);
+        }
         match line.split_once("speedup is ") {
             Some((before, behind)) => {
                 let note = behind.split_once(' ').map_or("", |(_, note)| note);
@@ -55,6 +58,21 @@ pub fn normal(text: &str) -> String {
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// An error text with the temporary name of a file, but for what is random in it.
+fn without_random(line: &str) -> String {
+    for (end, _) in line.match_indices('"') {
+        let Some((path, random)) = line.get(..end).and_then(|path| path.rsplit_once('.')) else {
+            continue;
+        };
+        let is_random = random.len() == 6 && random.bytes().all(|b| b.is_ascii_alphanumeric());
+        let leaf = path.rsplit(['/', '"']).next().unwrap_or(path);
+        if is_random && leaf.starts_with('.') {
+            return format!("{path}.XXXXXX{}", &line[end..]);
+        }
+    }
+    line.to_owned()
 }
 
 /// Parts progress from what another process writes behind it, which knows of no open line.

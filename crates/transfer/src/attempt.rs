@@ -21,6 +21,7 @@ use crate::error::{PushError, PushFailure};
 use crate::link::Link;
 use crate::options::TransferOptions;
 use crate::push::{Outcome, Peer};
+use crate::sender::attrs::Attrs;
 use crate::sender::lists::{FileList, Lists};
 use crate::sender::partial;
 use crate::sender::session::{Session, Terms};
@@ -145,11 +146,13 @@ impl Attempt<'_> {
         let lists = Lists::new(setup.compat.inc_recurse());
         let terms = Terms {
             dry_run: self.kind.dry_run(),
+            xattrs: options.metadata.xattrs > 0,
             level: options.compress_level,
             threads: options.compress_threads,
             ..Terms::default()
         };
         let mut session = Session::new(link, driver, outcome, setup, lists, terms);
+        session.attrs = Attrs::new(&options.metadata);
         body(&mut session, &list_options)?;
         Ok(Reached::End)
     }
@@ -196,6 +199,8 @@ impl Attempt<'_> {
             links: options.links,
             hard_links: options.hard_links,
             numeric_ids: options.numeric_ids,
+            acls: options.metadata.acls,
+            xattrs: options.metadata.xattrs > 0,
             relative: matches!(self.kind, PushKind::List(_)),
             missing_args: matches!(self.kind, PushKind::List(list) if list.missing_args),
             ..ListOptions::default()

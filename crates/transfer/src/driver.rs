@@ -60,9 +60,9 @@ pub trait Driver {
     /// A request for content was answered, told with what it took; before [`Driver::sent`].
     fn answered(&mut self, _item: &Listed<'_>, _answered: &Answered<'_>) {}
 
-    /// The value of the entry's extended attribute of this number, counted from 1 in the order of
-    /// the list. `None`: there is no such number, or the list has the whole value.
-    fn xattr_value(&mut self, _item: &Listed<'_>, _number: u32) -> Option<Vec<u8>> {
+    /// The value of the entry's extended attribute of this name, of which the list has the digest
+    /// only. `None`: it cannot be read any more.
+    fn xattr_value(&mut self, _item: &Listed<'_>, _name: &[u8]) -> Option<Vec<u8>> {
         None
     }
 
@@ -209,6 +209,16 @@ impl ItemChange {
     /// The modification time differs.
     pub fn differs_in_time(self) -> bool {
         self.has(ItemFlags::REPORT_TIME)
+    }
+
+    /// The ACL differs.
+    pub fn differs_in_acl(self) -> bool {
+        self.has(ItemFlags::REPORT_ACL)
+    }
+
+    /// Extended attributes differ.
+    pub fn differs_in_xattrs(self) -> bool {
+        self.has(ItemFlags::REPORT_XATTR)
     }
 
     fn has(self, flags: u16) -> bool {

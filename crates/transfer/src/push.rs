@@ -204,12 +204,13 @@ pub fn push_list(
     driver: &mut dyn Driver,
 ) -> Result<Outcome, Box<PushFailure>> {
     let entries = std::mem::take(&mut push.entries);
-    let list = partial::arrange(entries, options.chmod.as_ref())
+    let (list, mut attrs) = partial::arrange(entries, options)
         .map_err(|error| Box::new(PushFailure { error, outcome: Outcome::default() }))?;
     let list = Rc::new(list);
     let attempt = Attempt { peer, options, kind: PushKind::List(&push), list: Some(&list) };
     attempt.run(driver, |session, _| {
         session.lists.push(Rc::clone(&list));
+        session.attrs = std::mem::take(&mut attrs);
         session.lists_complete = true;
         session.serve()
     })

@@ -169,6 +169,9 @@ impl Engine {
                     false
                 }
             };
+            if !read {
+                self.sink.caught_up();
+            }
             let mut busy = read || self.has_work();
             self.work();
             if !busy {

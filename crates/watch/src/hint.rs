@@ -13,6 +13,10 @@ pub trait Sink: Send + Sync + 'static {
     /// Called on the watcher's thread: while it blocks, the kernel queue fills. It must not call
     /// [`crate::Watcher::barrier`], which waits for this thread.
     fn deliver(&self, hints: &mut Vec<Hint>);
+
+    /// The queue was found empty: all that had happened when something was delivered last has been
+    /// delivered.
+    fn caught_up(&self) {}
 }
 
 /// Where the tree may differ from what the consumer last saw.

@@ -7,16 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use driftless_proto::sums::SumHead;
 
 use crate::attacker::{Script, data_of, log_while, push_in_turn, rolling};
-use crate::pair::{Daemon, plant};
-
-const OPEN: &str = "\
-uid = root
-gid = root
-use chroot = no
-[w]
-path = @ROOT@/w
-read only = no
-";
+use crate::pair::{Daemon, OPEN, plant};
 
 const CONTENT: u16 = 0x8000;
 

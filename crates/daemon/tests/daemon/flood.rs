@@ -9,18 +9,9 @@ use driftless_proto::int::put_varint;
 use driftless_proto::sums::SumHead;
 
 use crate::attacker::{PULL, PUSH, Script, agreed, connect_from, framed, opening};
-use crate::pair::{Daemon, plant, soon};
+use crate::pair::{Daemon, OPEN, plant, soon};
 
-const OPEN: &str = "\
-listen backlog = 1024
-reverse lookup = no
-uid = root
-gid = root
-use chroot = no
-[w]
-path = @ROOT@/w
-read only = no
-";
+const GLOBALS: &str = "listen backlog = 1024\nreverse lookup = no\n";
 
 /// Connections at the same time; more where `DRIFTLESS_FLOOD` says so.
 fn wanted() -> usize {
@@ -109,7 +100,7 @@ fn a_flood_keeps_nobody_out_and_leaves_nothing_behind() {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let room = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, room).unwrap();
-    let daemon = Daemon::ours(OPEN, plant);
+    let daemon = Daemon::ours(&format!("{GLOBALS}{OPEN}"), plant);
     let usual = good_session(&daemon);
     let (before, small) = (descriptors(&daemon), memory(daemon.child.id()));
     let lines = lines();
@@ -154,7 +145,7 @@ fn a_flood_keeps_nobody_out_and_leaves_nothing_behind() {
 
 #[test]
 fn a_line_without_an_end_is_cut_long_before_it_costs_anything() {
-    let daemon = Daemon::ours(OPEN, plant);
+    let daemon = Daemon::ours(&format!("{GLOBALS}{OPEN}"), plant);
     for start in lines() {
         let mut stream = connect_from(&daemon, 2);
         stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();

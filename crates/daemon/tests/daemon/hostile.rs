@@ -9,16 +9,7 @@ use driftless_proto::sums::SumHead;
 use driftless_testkit::plant::noise;
 
 use crate::attacker::{Script, framed};
-use crate::pair::{Daemon, plant, soon};
-
-const OPEN: &str = "\
-uid = root
-gid = root
-use chroot = no
-[w]
-path = @ROOT@/w
-read only = no
-";
+use crate::pair::{Daemon, OPEN, plant, soon};
 
 /// Opens a module and hands over arguments.
 fn enter(daemon: &Daemon, args: &[&str]) -> TcpStream {

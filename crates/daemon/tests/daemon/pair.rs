@@ -15,6 +15,16 @@ use driftless_testkit::wait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
+/// A configuration with one module, `w`, that anybody may write to.
+pub const OPEN: &str = "\
+uid = root
+gid = root
+use chroot = no
+[w]
+path = @ROOT@/w
+read only = no
+";
+
 /// A daemon with a folder, in which its modules lie.
 pub struct Daemon {
     pub folder: TempDir,

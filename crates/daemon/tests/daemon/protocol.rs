@@ -15,18 +15,9 @@ use crate::attacker::{
     FILE, PULL, PUSH, Script, agreed, connect_from, framed, log_of, push_in_turn, rolling, say,
     snapshot,
 };
-use crate::pair::{Daemon, plant};
+use crate::pair::{Daemon, OPEN, plant};
 
-const OPEN: &str = "\
-uid = root
-gid = root
-use chroot = no
-[w]
-path = @ROOT@/w
-read only = no
-transfer logging = yes
-log format = %o %f %M
-";
+const LOGGING: &str = "transfer logging = yes\nlog format = %o %f %M\n";
 
 const CONTENT: u16 = 0x8000;
 
@@ -38,7 +29,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let daemon = Daemon::ours(OPEN, |root| {
+        let daemon = Daemon::ours(&format!("{OPEN}{LOGGING}"), |root| {
             plant(root);
             fs::create_dir(root.join("outside")).unwrap();
             fs::write(root.join("outside/canary"), "canary").unwrap();
@@ -110,7 +101,7 @@ fn sums_outside_their_range_end_a_pull() {
 
 #[test]
 fn blocks_that_all_seem_to_match_hold_nobody_up() {
-    let daemon = Daemon::ours(OPEN, |root| {
+    let daemon = Daemon::ours(&format!("{OPEN}{LOGGING}"), |root| {
         fs::create_dir(root.join("w")).unwrap();
         fs::write(root.join("w/same"), vec![b'x'; 3_000_000]).unwrap();
     });
@@ -371,7 +362,7 @@ fn arguments_may_be_as_many_as_there_is_room_for() {
 
 #[test]
 fn names_write_no_lines_of_their_own_into_the_log() {
-    let daemon = Daemon::ours(OPEN, |root| {
+    let daemon = Daemon::ours(&format!("{OPEN}{LOGGING}"), |root| {
         plant(root);
         fs::write(root.join("src/a\n2026-01-01 [1] forged"), "x").unwrap();
         fs::write(root.join("src/\x1b]0;title\x07"), "x").unwrap();

@@ -194,7 +194,7 @@ fn passes_and_audits_have_times_of_their_own() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
-    refused("acls = true", "live.toml:4: acls is not supported by driftless live yet");
+    refused("atimes = true", "live.toml:4: atimes is not supported by driftless live yet");
     file_refused(
         "[control]\nlisten = '127.0.0.1:8730'\n",
         "live.toml:2: control.listen is not supported by driftless live yet",

@@ -343,8 +343,8 @@ mod tests {
             };
             refused(&words, &format!("{word} is not supported by driftless live yet"));
         }
-        refused(&["-aA"], "--acls is not supported by driftless live yet");
-        refused(&["--no-acls"], "--no-acls is not supported by driftless live yet");
+        refused(&["-aU"], "--atimes is not supported by driftless live yet");
+        refused(&["--no-atimes"], "--no-atimes is not supported by driftless live yet");
     }
 
     /// A value that is not the default.

@@ -266,6 +266,13 @@ pub static OPTIONS: &[OptionRow] = &[
         }),
     ),
     switch("hard-links", "Hard links", |d, on| d.options.hard_links = on).short('H'),
+    switch("acls", "ACLs; implies --perms", |d, on| {
+        d.options.metadata.acls = on;
+        d.options.perms |= on;
+    })
+    .short('A'),
+    switch("xattrs", "Extended attributes", |d, on| d.options.metadata.xattrs = u8::from(on))
+        .short('X'),
     switch("numeric-ids", "Owners and groups by number, not by name", |d, on| {
         d.options.numeric_ids = on;
     }),
@@ -333,8 +340,6 @@ pub static OPTIONS: &[OptionRow] = &[
         d.options.fsync = on;
     }),
     // Options of rsync's that mirrors do not have yet; refused by name.
-    not_yet("acls", Form::Switch).short('A'),
-    not_yet("xattrs", Form::Switch).short('X'),
     not_yet("executability", Form::On).short('E'),
     not_yet("atimes", Form::Switch).short('U'),
     not_yet("crtimes", Form::Switch).short('N'),

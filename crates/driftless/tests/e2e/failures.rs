@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use driftless_testkit::disk::{Disk, DiskKind};
 use driftless_testkit::peer::{Module, RsyncDaemon};
 use driftless_testkit::plant;
 use driftless_testkit::scenario::Stage;
@@ -42,6 +43,37 @@ fn an_unreadable_file_is_told_and_arrives_once_it_can_be_read() {
     run.wait_error(0, "secret2");
     chmod(&stage.at("d/secret2"), 0o600);
     chmod(&stage.at("d/secret"), 0o600);
+    stage.settles(&run);
+}
+
+#[test]
+fn attributes_that_a_target_cannot_keep_are_told_with_their_file() {
+    let disk = Disk::new(DiskKind::Ramfs).expect("every kernel has it");
+    let module = Module::book("web1").at(&disk.path().join("web1"));
+    fs::create_dir(disk.path().join("web1")).unwrap();
+    let stage = Stage::with(DRIFTLESS, vec![RsyncDaemon::start(&[module])]);
+    stage.write("d/page", "1");
+    let targets = [stage.url(0), disk.path().join("copy").display().to_string()];
+    let mut run = stage.command_to(&targets).arg("--xattrs").start();
+    run.wait_live();
+    stage.write("d/short", "short");
+    stage.write("d/long", "long");
+    let set = |name: &str, value: &str| {
+        let words = ["-n", "user.tag", "-v", value];
+        let done = Command::new("setfattr").args(words).arg(stage.at(name)).status();
+        assert!(done.expect("setfattr is installed").success());
+    };
+    for name in ["d/short", "d/page"] {
+        set(name, "value");
+        (0..2).for_each(|target| drop(run.wait_error(target, name)));
+    }
+    // It travels after the daemon has acknowledged the file.
+    set("d/long", &"of some length ".repeat(20));
+    (0..2).for_each(|target| drop(run.wait_error(target, "d/long")));
+    for name in ["d/short", "d/long", "d/page"] {
+        let done = Command::new("setfattr").args(["-x", "user.tag"]).arg(stage.at(name)).status();
+        assert!(done.unwrap().success());
+    }
     stage.settles(&run);
 }
 

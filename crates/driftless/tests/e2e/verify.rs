@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -98,6 +99,15 @@ fn plant_all(stage: &Stage) {
     {
         stage.write(name, format!("this is {name}"));
     }
+    for name in ["d/shared", "d/tagged"] {
+        stage.write(name, name);
+        run("setfacl", &["-m", "u:7:rwx"], &stage.at(name));
+        run(
+            "setfattr",
+            &["-n", "user.tag", "-v", "of some length, that of a sentence"],
+            &stage.at(name),
+        );
+    }
     for (name, number) in [("link", 1), ("d/link", 2)] {
         symlink(format!("target-{number}"), stage.at(name)).unwrap();
     }
@@ -108,9 +118,18 @@ fn plant_all(stage: &Stage) {
     stage.write("x.swp", "not mirrored");
 }
 
+#[track_caller]
+fn run(program: &str, words: &[&str], path: &Path) {
+    let done = Command::new(program).args(words).arg(path).status().expect("it is installed");
+    assert!(done.success(), "{program}");
+}
+
 /// Damages of each kind at the target, and what a verify has to say of them.
 fn damage_all(target: &Path) -> Vec<(&'static str, &'static str)> {
     damage(&target.join("d/page"));
+    run("setfacl", &["-m", "u:7:r"], &target.join("d/shared"));
+    run("setfacl", &["-m", "m:rwx"], &target.join("d/shared"));
+    run("setfattr", &["-x", "user.tag"], &target.join("d/tagged"));
     fs::set_permissions(target.join("d/moded"), Permissions::from_mode(0o601)).unwrap();
     chown(target.join("d/owned"), Some(12), Some(34)).unwrap();
     plant::set_mtime(&target.join("d/timed"), 1_000_000_000, 5);
@@ -140,6 +159,8 @@ fn damage_all(target: &Path) -> Vec<(&'static str, &'static str)> {
         ("d/owned", "owner group"),
         ("d/page", "content"),
         ("d/pipe", "missing"),
+        ("d/shared", "acl"),
+        ("d/tagged", "xattr"),
         ("d/timed", "time"),
         ("more", "extra"),
         ("more/file", "extra"),
@@ -151,7 +172,7 @@ fn damage_all(target: &Path) -> Vec<(&'static str, &'static str)> {
 fn an_identical_target_is_proved_and_each_kind_of_damage_is_found_and_left_as_it_is() {
     let stage = Stage::book(DRIFTLESS, 1);
     plant_all(&stage);
-    let run = stage.live(&["--hard-links", "--exclude", "*.swp"]);
+    let run = stage.live(&["--hard-links", "--acls", "--xattrs", "--exclude", "*.swp"]);
     run.flush_everywhere();
     let target = stage.target(0);
     write_aside(target, "y.swp");
@@ -168,7 +189,7 @@ fn an_identical_target_is_proved_and_each_kind_of_damage_is_found_and_left_as_it
     assert_eq!(status["last_verify"]["differing"], expected.len());
     let table = run.control("status", &[]);
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(table.contains("differences in the last verify: 13, first ."), "{table}");
+    assert!(table.contains("differences in the last verify: 15, first ."), "{table}");
     assert!(run.stderr().contains("differs: d/page: content"), "{}", run.stderr());
 
     // A pass looks at size and time; what a verify has found it sends whole.
@@ -191,6 +212,8 @@ fn a_directory_of_this_machine_is_verified_in_the_same_way() {
         &[target.display().to_string()],
     )
     .arg("--hard-links")
+    .arg("--acls")
+    .arg("--xattrs")
     .arg("--exclude=*.swp")
     .start();
     run.wait_live();

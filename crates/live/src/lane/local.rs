@@ -18,6 +18,7 @@
 mod apply;
 mod compare;
 mod count;
+mod extras;
 mod likeness;
 mod listing;
 mod pass;

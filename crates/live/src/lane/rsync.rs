@@ -18,19 +18,20 @@ mod pass_session;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use driftless_fs::is_absent;
 use driftless_transfer::connect::Module;
 use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
 use driftless_transfer::operator::Links;
 use driftless_transfer::report::Quiet;
-use driftless_transfer::source::ReadAhead;
+use driftless_transfer::source::{ReadAhead, add_extras_at};
 use driftless_transfer::{
     Level, ListPush, Outcome, Peer, PushError, PushFailure, Refusal, TransferOptions, TreePush,
     push_list, push_tree,
 };
 use driftless_tree::flist::{Entry, HardLink};
-use driftless_tree::{Kind, Timestamp};
+use driftless_tree::{Kind, RelPath, Timestamp};
 use zeroize::Zeroizing;
 
 use self::advice::{explain, explain_password};
@@ -170,21 +171,38 @@ impl RsyncTarget {
     }
 
     /// The list of a batch, entry by entry in the order of its items, less what is not sent.
-    fn list(&self, batch: &Batch) -> (Vec<Entry>, Vec<usize>) {
-        let mut entries = Vec::with_capacity(batch.items.len());
-        let mut items = Vec::with_capacity(batch.items.len());
+    fn list(&self, batch: &Batch, view: &View) -> List {
+        let mut list = List::default();
         let mut groups: HashMap<u32, (u32, u64)> = HashMap::new();
+        let mut unlisted: HashSet<&RelPath> = HashSet::new();
         for (at, item) in batch.items.iter().enumerate() {
             if item.act == Act::Missing && !self.deletes() {
                 continue;
             }
+            let path = item.path.as_ref();
+            if path.is_some_and(|path| path.ancestors().any(|above| unlisted.contains(&above))) {
+                list.failed.push((at, Failure::transient("its directory could not be listed")));
+                continue;
+            }
             let mut entry = item.entry();
+            if item.meta.is_some()
+                && let Err(error) = add_extras_at(&view.root, path, &self.options, &mut entry)
+            {
+                let why = format!("its extended attributes cannot be read: {error}");
+                let failure = match is_absent(&error) {
+                    true => Failure::transient(why),
+                    false => Failure::lasting(why),
+                };
+                list.failed.push((at, failure));
+                unlisted.extend(path);
+                continue;
+            }
             let regular = entry.kind() == Some(Kind::File);
             if item.act == (Act::Object { content: true }) && regular {
                 entry.size = false_size(entry.size);
             }
             if let Some(group) = item.group {
-                let here = u32::try_from(entries.len()).expect("lists are bounded");
+                let here = u32::try_from(list.entries.len()).expect("lists are bounded");
                 let first = *groups.entry(group).or_insert((here, entry.size));
                 // A follower inherits the size of the first, false or not.
                 entry.size = first.1;
@@ -193,10 +211,10 @@ impl RsyncTarget {
                     ndx => HardLink::Follows { ndx },
                 });
             }
-            entries.push(entry);
-            items.push(at);
+            list.entries.push(entry);
+            list.items.push(at);
         }
-        (entries, items)
+        list
     }
 
     fn deletes(&self) -> bool {
@@ -225,6 +243,16 @@ impl RsyncTarget {
             filter_texts: carrier.filter(|_| self.deletes()),
         })
     }
+}
+
+/// What a partial session lists.
+#[derive(Default)]
+struct List {
+    entries: Vec<Entry>,
+    /// The item that each entry stands for, by its place in the batch.
+    items: Vec<usize>,
+    /// Items that cannot be listed, and why.
+    failed: Vec<(usize, Failure)>,
 }
 
 fn traffic(outcome: &Outcome) -> Traffic {
@@ -265,7 +293,7 @@ impl Target for RsyncTarget {
 
     fn apply(&mut self, batch: &Batch, view: &View, lane: &Lane) -> BatchReport {
         self.bound(lane);
-        let (entries, items) = self.list(batch);
+        let List { entries, items, failed } = self.list(batch, view);
         let prepared = self.read_password().and_then(|()| self.push(batch, entries, view));
         let push = match prepared {
             Ok(push) => push,
@@ -291,6 +319,9 @@ impl Target for RsyncTarget {
             texts: Vec::new(),
             deleted: Vec::new(),
         };
+        for (at, failure) in failed {
+            driver.states[at].failure = Some(failure);
+        }
         // Whoever fails is not waited for.
         if lane.failures() == 0 {
             driver.attend();
@@ -308,6 +339,7 @@ impl Target for RsyncTarget {
             unmatched: Vec::new(),
             prefix: prefix(&self.peer.url),
             protects,
+            has_xattrs: options.metadata.xattrs > 0,
             deletion_ignored: false,
             late: HashSet::new(),
         };
@@ -366,9 +398,9 @@ impl Target for RsyncTarget {
                 }
             }
         }
-        let hard_links = self.options.hard_links;
+        let options = self.options.clone();
         let mut source =
-            PassSource::new(&view.root, &view.rules, &view.links, hard_links, unknown_since)
+            PassSource::new(&view.root, &view.rules, &view.links, &options, unknown_since)
                 .read_ahead(ahead.clone());
         let mut driver = PassDriver::new(view, lane, self.settle, unknown_since.is_some())
             .read_ahead(ahead.clone());
@@ -457,8 +489,8 @@ impl RsyncTarget {
         lane: &Lane,
         report: &mut PassReport,
     ) -> Result<Rehearsal, LaneError> {
-        let hard_links = self.options.hard_links;
-        let mut source = PassSource::new(&view.root, &view.rules, &view.links, hard_links, None);
+        let options = self.options.clone();
+        let mut source = PassSource::new(&view.root, &view.rules, &view.links, &options, None);
         let mut driver = PassDriver::new(view, lane, self.settle, false);
         let result = push_tree(&self.peer, &self.options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);

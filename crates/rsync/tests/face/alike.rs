@@ -21,6 +21,12 @@ fn script(root: &Path, text: &str) {
 /// Runs `rsync` with these words on `s/` and `d`, which the script makes.
 #[track_caller]
 fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
+    check_with(trees, words, cast, ends, &["d"]);
+}
+
+/// Likewise; `left` are the folders that are compared.
+#[track_caller]
+fn check_with(trees: &str, words: &str, cast: Cast, ends: [&str; 2], left: &[&str]) {
     let bench = Bench::new(|root| script(root, trees));
     let ends = ends.iter().flat_map(|end| end.split(' '));
     let words: Vec<String> = words.split_whitespace().chain(ends).map(str::to_owned).collect();
@@ -31,11 +37,22 @@ fn check(trees: &str, words: &str, cast: Cast, ends: [&str; 2]) {
         now_from: Some(LONG_AGO),
         ..CompareOptions::default()
     };
-    let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join("d"));
-    if fs::exists(&theirs).unwrap() {
-        found.extend(differences(&theirs, &ours, &options).unwrap());
+    for folder in left {
+        let [theirs, ours] = ["theirs", "ours"].map(|copy| bench.copy(copy).join(folder));
+        if fs::exists(&theirs).unwrap() {
+            found.extend(differences(&theirs, &ours, &options).unwrap());
+        }
     }
     assert!(found.is_empty(), "rsync {}\n{}", words.join(" "), found.join("\n"));
+}
+
+#[test]
+fn what_is_missing_has_empty_attributes_that_count() {
+    let trees = "mkdir s d; touch s/f s/g s/h; setfacl -m u:7:rw s/f s/g
+        setfattr -n user.a -v b s/g s/h; echo a > d/a; printf '.\\na\\nf\\ng\\nh\\n' > list
+        touch -d @1000000000 s/* s d";
+    let words = "-aiAX --delete-missing-args --files-from=list";
+    check(trees, words, Cast::Client, ["s/", "d"]);
 }
 
 #[test]
@@ -194,6 +211,58 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
     }
 }
 
+/// In any order: the original lists names as the disk does.
+#[test]
+fn rules_are_told_of_wherever_they_decide() {
+    let trees =
+        "mkdir -p s/kinds/sub d/kinds d/other d/q~; touch s/kinds/f s/kinds/x.o s/kinds/sub/g
+        touch s/other s/q~ s/a.c d/kinds/ex d/other/keep d/other/in.c d/q~/x
+        printf -- '- *.o\\n+ kinds/***\\nP keep*\\n+ *.c\\n' > rules";
+    for words in
+        ["-avv", "-avvn", "-avv --delete", "-avvC --delete", "-avvC", "-avv --trust-sender"]
+    {
+        for more in ["--exclude-from=rules", "--include=kinds/*** --filter=R_*.c"] {
+            for from in ["s/", "h:s/"] {
+                let bench = Bench::new(|root| script(root, trees));
+                let words = format!("{words} {more} {from} d");
+                let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+                let [theirs, ours] = bench.lines(&words);
+                assert_eq!(theirs, ours, "rsync {}", words.join(" "));
+            }
+        }
+    }
+}
+
+/// What a link leads to outside stays as it is, and so does the link.
+#[test]
+fn a_kept_link_that_leads_outside_is_not_gone_through() {
+    let trees = "mkdir -p s/k/deeper d alt/k; echo f > s/k/deeper/file; echo l > s/k/linked
+        ln -s l s/k/l; mkfifo s/k/p; touch -hd @1000000000 s/k/* s/k s";
+    for outside in [
+        "true",
+        "chmod 700 alt/k; chown 7:9 alt/k",
+        "mkdir -p alt/k/deeper alt/k/e/in; touch alt/k/linked alt/k/e/in/f",
+    ] {
+        let trees = format!("{trees}; {outside}; ln -s ../alt/k d/k; touch -hd @1100000000 d/k");
+        for words in ["-aKi", "-aKni --no-i-r", "-aKi --existing", "-aKi --delete-delay"] {
+            for cast in [Cast::Client, Cast::Server] {
+                let to = if cast == Cast::Server { "h:d" } else { "d" };
+                check_with(&trees, words, cast, ["s/", to], &["d", "alt"]);
+            }
+        }
+    }
+}
+
+/// A directory that has two names, of which one is a link.
+#[test]
+fn a_directory_behind_a_kept_link_is_one_directory() {
+    let trees = "mkdir -p s/a s/k d/a d/old; echo f > s/k/f; ln -s a d/k; echo e > d/old/e
+        touch -hd @1000000000 s/k/* s/* s; chmod 700 d/a; ln -s old d/l; mkdir s/l";
+    for words in ["-aKi --no-i-r", "-aKi --delete-after", "-aib -K --delete-delay", "-aKi -O"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
 #[test]
 fn a_file_that_comes_again_has_the_access_time_of_writing() {
     let trees = "mkdir s d; head -c 9000 /dev/zero > s/f; head -c 5000 /dev/zero | tr '\\0' x > d/f
@@ -281,5 +350,95 @@ fn no_name_is_linked_where_only_existing_ones_count() {
         check(trees, words, Cast::Client, ["s/", "d"]);
         let trees = format!("{trees}; cp -p s/a d/a; ln d/a d/b; touch -d @1000000000 d");
         check(&trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// Whether it is replaced, removed, linked to another name, or in the way of a directory.
+#[test]
+fn a_dry_run_tells_what_would_be_kept() {
+    let trees = "mkdir s d alt; for n in ff lf pf df hf dir; do echo older > d/$n; done
+        for n in fl ll pl hl dirl; do ln -s x d/$n; done; mkfifo d/fp d/lp; mknod d/pd c 1 3
+        for n in ff fl fp; do echo n > s/$n; done; for n in lf ll lp; do ln -s new s/$n; done
+        mkfifo s/pf s/pl s/pd; mknod s/df c 1 3; ln s/ff s/hf; ln s/ff s/hl; mkdir s/dir s/dirl
+        cp -pP s/fl s/ll alt; echo new > s/f~; ln -s x d/f~; touch -hd @1000000000 ?/* alt/* s d alt";
+    for words in ["", "-H", "-O", "--no-i-r", "-H --link-dest=../alt", "--copy-dest=../alt"] {
+        for backup in ["", "--backup-dir=bak", "--inplace", "--delete"] {
+            let words = format!("-anib --info=backup {words} {backup}");
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
+fn links_that_may_lead_out_are_not_kept() {
+    let trees = "mkdir -p s/dir s/sub d/sub; for n in gone sub/gone link file pipe dir; do
+        ln -s /abs d/$n; done; ln -s ../../y d/sub/out; ln -s ../in d/sub/safe; ln -s new s/link
+        echo f > s/file; mkfifo s/pipe; touch -hd @1000000000 s/* d/* d/sub/* s d";
+    for words in ["-aib", "-aiv --backup-dir=bak", "-aib --info=symsafe,backup", "-anbv"] {
+        let words = format!("{words} --delete --safe-links");
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+/// Names of a file whose turn comes before it is known which of them it is sent as.
+#[test]
+fn a_dry_run_tells_twice_what_gives_way_to_names_that_wait() {
+    let trees = "mkdir s d; echo f > s/a; ln s/a s/b; ln s/a s/c; touch -d @1000000000 s/a";
+    let links = "for n in a b c; do ln -s x d/$n; done";
+    for here in [links, "mkdir d/a d/b d/c; touch d/a/x d/b/y d/c/z"] {
+        for equal in ["true", "rm -r d/b; cp -p s/b d/b"] {
+            let trees = format!("{trees}; {here}; {equal}; touch -hd @1000000000 d/* s d");
+            for words in ["-aHi", "-aHni", "-aHnib --info=backup"] {
+                let words = format!("{words} --delete");
+                check(&trees, &words, Cast::Server, ["s/", "host:d"]);
+            }
+        }
+    }
+}
+
+/// A version that is kept as a copy, and a file that is taken from an alternate directory.
+#[test]
+fn copies_have_the_attributes_that_new_files_get() {
+    let trees = "mkdir s d alt; echo newer > s/old; echo o > d/old; echo equal > s/new
+        cp s/new alt; setfattr -n user.test -v value d/old; chmod 642 d/old; chmod 604 alt/new
+        chown 7:8 d/old s/new alt/new; touch -d @1000000000 ?/* alt/*";
+    for words in ["-r", "-rp", "-rto", "-rtg", "-a", "-aX"] {
+        let words = format!("{words} --backup --inplace --copy-dest=../alt");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// Of names of one file, the first one waits and others are too long to be appended to.
+#[test]
+fn a_name_that_is_left_alone_leaves_the_choice_to_those_behind_it() {
+    let trees = "mkdir -p s/x/y d/x/y; echo content > s/a; ln s/a s/x/b; ln s/a s/x/y/c
+        echo something longer > d/x/b";
+    for last in ["true", "cp d/x/b d/x/y/c", "printf con > d/x/y/c"] {
+        let trees = format!("{trees}; {last}; find s d -exec touch -d @1000000000 {{}} +");
+        for words in ["-aHi --append-verify", "-aHi --append --no-i-r"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_will_be_tried_again_is_named_where_names_are() {
+    let trees = "mkdir s d; seq 1 20000 > s/f; seq 5 4000 > d/f; touch -d @1000000000 s/f s d";
+    for words in
+        ["-a", "-av", "-ai", "-a --info=name", "-a --out-format=%n", "-aiq", "-ai --info=name0"]
+    {
+        let words = format!("{words} --append-verify");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+/// A directory is searched when a basis is first looked for, and a name that is linked is there then.
+#[test]
+fn a_name_that_is_linked_is_similar_to_those_behind_it() {
+    let trees = "mkdir -p s/k d; echo equal > s/a; ln s/a s/k/n33; cp -p s/a d
+        seq 1 10000 > s/k/n34; ln s/k/n34 s/k/one; touch -d @1000000000 s/k/one s/a d/a s/k s d";
+    for words in ["-aHiy --no-W", "-aHiy --no-W --no-i-r"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
     }
 }

@@ -17,4 +17,5 @@ mod side_by_side;
 mod stock;
 mod stored;
 mod traffic;
+mod unprivileged;
 mod usage;

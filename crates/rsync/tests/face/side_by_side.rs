@@ -83,6 +83,17 @@ impl Bench {
         Trace { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
+    /// The sorted lines that the client says with `words`, theirs and ours.
+    pub fn lines(&self, words: &[String]) -> [Vec<String>; 2] {
+        [("theirs", PathBuf::from("rsync")), ("ours", ours())].map(|(copy, program)| {
+            let said = self.run(copy, &program, words);
+            let lines = said.out.lines().chain(said.err.lines());
+            let mut lines: Vec<String> = lines.map(|line| line.replace(copy, "COPY")).collect();
+            lines.sort_unstable();
+            lines
+        })
+    }
+
     /// Runs `words` in both copies and returns what differs.
     pub fn compare(&self, cast: Cast, words: &[String]) -> Vec<String> {
         let stock = PathBuf::from("rsync");

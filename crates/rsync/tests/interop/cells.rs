@@ -144,7 +144,14 @@ impl Said {
         let mut errors: Vec<String> = lines.map(without_count).collect();
         // A name is linked when the content of another one has come.
         let is_link = |line: &mut String| line.starts_with("hf") || line.contains(" => ");
-        errors.extend(items.extract_if(.., is_link).map(without_alternate));
+        let links: Vec<_> = items.extract_if(.., is_link).map(without_alternate).collect();
+        // Without incremental recursion the original may forget to tell of the names of a file that
+        // comes again.
+        let forgets = words.iter().any(|word| has_letter(word, 'H'))
+            && words.iter().any(|word| word == "--append-verify");
+        if !forgets {
+            errors.extend(links);
+        }
         errors.sort_unstable();
         if is_fatal(trace.code) {
             // Each of the original's processes says how it ends, and some hear of it too late.
@@ -166,11 +173,10 @@ impl Said {
     }
 }
 
-/// Lines without the progress within a file, or before the end where it is that `of_all` files: how
-/// often that is shown is a matter of buffers, and where other lines break it one of processes.
+/// Lines without the progress within a file, or where it is that `of_all` files any: how often that
+/// is shown is a matter of buffers and of time, and where other lines break it one of processes.
 fn without_steps<'a>(lines: impl Iterator<Item = &'a str>, of_all: bool) -> Vec<String> {
     let mut left: Vec<String> = Vec::new();
-    let mut last = None;
     for line in lines {
         let state = line.rsplit('|').next().unwrap_or(line);
         let is_progress = state.split(' ').nth(1).is_some_and(|word| {
@@ -179,19 +185,17 @@ fn without_steps<'a>(lines: impl Iterator<Item = &'a str>, of_all: bool) -> Vec<
         match is_progress {
             // The original shows the progress of a list when it looks for what to delete, too.
             false if line.split('\r').all(|part| part == " 0 files...") => {}
-            // The end of a line of progress.
-            false if of_all && line.is_empty() => {}
+            // The end of a line of progress, or what wiped it out.
+            false if of_all && line.trim_matches([' ', '\r']).is_empty() => {}
             // What counted the list was wiped out by blanks.
             false if line.trim_start().starts_with(['.', '<', '>', 'c', '*']) => {
                 left.push(line.trim_start().to_owned());
             }
             false => left.push(line.to_owned()),
-            true if of_all => last = Some(state.to_owned()),
-            true if state.contains("(xfr#") => left.push(state.to_owned()),
+            true if !of_all && state.contains("(xfr#") => left.push(state.to_owned()),
             true => {}
         }
     }
-    left.extend(last);
     left
 }
 

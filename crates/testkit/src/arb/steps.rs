@@ -5,7 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, XattrFlags};
 
 use super::{Ops, is_plain_dir, is_plain_file};
 use crate::plant;
@@ -56,6 +56,9 @@ pub const ALL: &[Step] = &[
     turn_into,
     swap,
 ];
+
+/// Changes of extended attributes and ACLs, see [`Ops::with_attributes`].
+pub const ATTRIBUTES: &[Step] = &[set_xattr, remove_xattr, set_acl, remove_acl];
 
 fn content(ops: &mut Ops) -> Vec<u8> {
     let len = match ops.random.u8(0..10) {
@@ -215,6 +218,56 @@ fn chmod(ops: &mut Ops) -> io::Result<String> {
     let mode = ops.random.choice(bits).expect("the list is not empty");
     fs::set_permissions(&path, Permissions::from_mode(mode))?;
     Ok(format!("{} {mode:o}", ops.say("chmod", &[&path])))
+}
+
+fn set_xattr(ops: &mut Ops) -> io::Result<String> {
+    let path = ops.entry(|_| true)?;
+    let has_user_names = is_plain_dir(&path) || is_plain_file(&path);
+    let space = if has_user_names && ops.random.bool() { "user" } else { "trusted" };
+    let name = format!("{space}.test{}", ops.random.u8(..3));
+    // Up to 32 bytes travel in the file list, longer values on demand.
+    let len = ops.random.choice([0, 5, 32, 33, 500]).expect("the list is not empty");
+    let value = plant::noise(ops.random.u64(..), len);
+    rustix::fs::lsetxattr(&path, &name, &value, XattrFlags::empty())?;
+    Ok(format!("{} {name} {len}", ops.say("set-xattr", &[&path])))
+}
+
+fn remove_xattr(ops: &mut Ops) -> io::Result<String> {
+    let names = |path: &Path| {
+        let mut names = vec![0; 4096];
+        let len = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
+        let names = names[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+        names.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let path = ops.entry(|_| true)?;
+    let name = ops.random.choice(names(&path));
+    let name = name.ok_or_else(|| io::Error::other("there are none"))?;
+    rustix::fs::lremovexattr(&path, &*name)?;
+    Ok(format!("{} {}", ops.say("remove-xattr", &[&path]), name.escape_ascii()))
+}
+
+fn set_acl(ops: &mut Ops) -> io::Result<String> {
+    let path = ops.entry(|path| is_plain_dir(path) || is_plain_file(path))?;
+    let name = match is_plain_dir(&path) && ops.random.bool() {
+        true => "system.posix_acl_default",
+        false => "system.posix_acl_access",
+    };
+    // Owner, a user, the group, the mask and others (`acl(5)`, `linux/posix_acl_xattr.h`).
+    let entries = [(1, u32::MAX), (2, ops.random.u32(1..9)), (4, u32::MAX), (16, u32::MAX)];
+    let mut value = 2_u32.to_le_bytes().to_vec();
+    for (tag, id) in entries.into_iter().chain([(32, u32::MAX)]) {
+        value.extend_from_slice(&u16::to_le_bytes(tag));
+        value.extend_from_slice(&ops.random.u16(..8).to_le_bytes());
+        value.extend_from_slice(&id.to_le_bytes());
+    }
+    rustix::fs::lsetxattr(&path, name, &value, XattrFlags::empty())?;
+    Ok(format!("{} {name}", ops.say("set-acl", &[&path])))
+}
+
+fn remove_acl(ops: &mut Ops) -> io::Result<String> {
+    let path = ops.entry(is_plain_dir)?;
+    rustix::fs::lremovexattr(&path, "system.posix_acl_default")?;
+    Ok(ops.say("remove-acl", &[&path]))
 }
 
 fn chown(ops: &mut Ops) -> io::Result<String> {

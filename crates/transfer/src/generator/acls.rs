@@ -14,7 +14,7 @@ use driftless_tree::flist::{Acl, AclEntry, Entry};
 use crate::generator::likeness::Likeness;
 use crate::receiver::Session;
 use crate::report::Role;
-use crate::sender::reduced;
+use crate::sender::attrs::reduced;
 use crate::stored;
 
 impl Session<'_> {

@@ -212,7 +212,7 @@ impl Session<'_> {
     ) -> Taken {
         // Of a file the original keeps nothing.
         let keeps = displaces && self.options.write.backup.is_some() && !self.is_backup_name(name);
-        if keeps && !self.is_dry() {
+        if keeps {
             self.move_to_backup(name);
         } else if (before.is_some() || displaces) && !self.is_dry() {
             let removed = self
@@ -236,16 +236,14 @@ impl Session<'_> {
         before: Option<&Meta>,
         displaces: bool,
     ) -> Taken {
-        if !self.is_dry() {
-            let replaces = before.is_some() || displaces;
-            match self.put_alternate_link(name, found.dir, replaces) {
-                Ok(()) => {}
-                Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Taken::Occupied;
-                }
-                // Another file system, or too many links.
-                Err(_) => return self.copy_alternate(entry, name, ndx, found, before, displaces),
+        let replaces = before.is_some() || displaces;
+        match self.put_alternate_link(name, found.dir, replaces) {
+            Ok(()) => {}
+            Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
+                return Taken::Occupied;
             }
+            // Another file system, or too many links.
+            Err(_) => return self.copy_alternate(entry, name, ndx, found, before, displaces),
         }
         self.tell(entry, ndx, ItemFlags::LOCAL_CHANGE, Some(b""));
         self.report_equal(entry, 0);
@@ -259,6 +257,9 @@ impl Session<'_> {
             if !is_file && !self.back_up_for_file(name) {
                 return Err(io::Error::other("the old version cannot be backed up"));
             }
+        }
+        if self.is_dry() {
+            return Ok(());
         }
         let from = self.alternate_folder(usize::from(dir), parent_of(name))?;
         let folder = self.folder_to_change(parent_of(name))?;
@@ -283,22 +284,24 @@ impl Session<'_> {
         displaces: bool,
     ) -> Taken {
         let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
+        if (before.is_some() || displaces) && !self.back_up_for_file(name) {
+            return Taken::Left;
+        }
         if !self.is_dry() {
-            if (before.is_some() || displaces) && !self.back_up_for_file(name) {
-                return Taken::Left;
-            }
+            let gives_group =
+                self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
+            let wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
             let copied =
                 self.alternate_folder(usize::from(found.dir), parent_of(name)).and_then(|from| {
                     let source = from.open_file(leaf_of(name))?;
                     let folder = self.folder_to_change(parent_of(name))?;
-                    copy_file(&source, &folder, leaf_of(name))
+                    copy_file(&source, &folder, leaf_of(name), &wanted)
                 });
             if copied.is_err() {
                 // It comes over the wire instead.
                 return Taken::Left;
             }
             if let Ok(Some(present)) = self.look(name) {
-                self.correct_time(entry, name, &present);
                 self.correct(entry, name, &present);
             }
         }

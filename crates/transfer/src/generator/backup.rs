@@ -8,6 +8,7 @@ use driftless_tree::{Kind, Meta, RelPath};
 
 use crate::driver::Level;
 use crate::generator::absent;
+use crate::generator::nodes::is_unsafe;
 use crate::receiver::Session;
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::report::Role;
@@ -46,13 +47,16 @@ impl Session<'_> {
         Ok((self.backup_folder(&root, parent_of(name))?, leaf))
     }
 
-    /// Keeps what is at a name that is about to be replaced. `true` when nothing is to be kept, or
-    /// it is; otherwise it was said why not.
+    /// Keeps what is at a name that is about to be replaced, or says in a dry run that it would.
+    /// `true` when nothing is to be kept, or it is; otherwise it was said why not.
     pub(crate) fn back_up(&mut self, name: &Rc<[u8]>) -> bool {
         if self.options.write.backup.is_none() {
             return true;
         }
-        let result = self.put_old_aside(name);
+        let result = match self.is_unsafe_link(name) || self.is_dry() {
+            true => Ok(()),
+            false => self.put_old_aside(name),
+        };
         self.backed_up(name, result)
     }
 
@@ -67,26 +71,68 @@ impl Session<'_> {
             && self.look(name).is_ok_and(|present| present.is_some_and(|m| m.kind != Kind::File))
     }
 
+    /// Whether a name is that of a link that may lead out: `--safe-links` keeps none, and says so.
+    fn is_unsafe_link(&mut self, name: &[u8]) -> bool {
+        if !self.options.link.safe {
+            return false;
+        }
+        let text = self.folder(parent_of(name)).and_then(|folder| folder.read_link(leaf_of(name)));
+        let Some(text) = text.ok().filter(|text| is_unsafe(text, name)) else { return false };
+        if self.options.talk.info.symsafe >= 1 {
+            let parts = [b"not backing up unsafe symlink \"", name, b"\" -> \"", &text, b"\""];
+            self.say(Level::Info, parts.concat());
+        }
+        true
+    }
+
     fn put_old_aside(&mut self, name: &[u8]) -> io::Result<()> {
         let (folder, leaf) = self.backup_place(name)?;
         let own = self.folder_to_change(parent_of(name))?;
         put_aside(&own, leaf_of(name), &folder, &leaf, true)
     }
 
-    /// Moves what is at a name to its backup.
+    /// Moves what is at a name to its backup, or says in a dry run that it would.
     pub(crate) fn move_to_backup(&mut self, name: &[u8]) -> bool {
-        let result = self.backup_place(name).and_then(|(folder, leaf)| {
-            let own = self.folder_to_change(parent_of(name))?;
-            put_aside(&own, leaf_of(name), &folder, &leaf, false)
-        });
+        let result = match self.is_unsafe_link(name) {
+            _ if self.is_dry() => Ok(()),
+            true => {
+                self.folder_to_change(parent_of(name)).and_then(|f| f.remove_file(leaf_of(name)))
+            }
+            false => self.move_old_aside(name),
+        };
         self.backed_up(name, result)
+    }
+
+    fn move_old_aside(&mut self, name: &[u8]) -> io::Result<()> {
+        let (folder, leaf) = self.backup_place(name)?;
+        let own = self.folder_to_change(parent_of(name))?;
+        put_aside(&own, leaf_of(name), &folder, &leaf, false)
     }
 
     /// Copies a file that is written in place.
     pub(crate) fn copy_to_backup(&mut self, name: &[u8]) -> io::Result<()> {
         let (folder, leaf) = self.backup_place(name)?;
         let source = self.folder(parent_of(name))?.open_file(leaf_of(name))?;
-        copy_file(&source, &folder, &leaf)
+        copy_file(&source, &folder, &leaf, &self.kept_of(source.opened()))?;
+        if self.options.metadata.xattrs > 0 {
+            let own = self.folder(parent_of(name))?.clone();
+            self.copy_xattrs((&own, leaf_of(name)), (&folder, &leaf))?;
+        }
+        Ok(())
+    }
+
+    /// What the copy of an old version has of its attributes: those that are kept of new ones.
+    fn kept_of(&self, meta: &Meta) -> Attributes {
+        let options = self.options;
+        // What runs as its owner is not to run as another one.
+        let bits = if options.owner && options.group { 0o7777 } else { 0o1777 };
+        Attributes {
+            mode: Some(meta.mode & bits),
+            uid: options.owner.then_some(meta.uid),
+            gid: options.group.then_some(meta.gid),
+            mtime: options.times.then_some(meta.mtime),
+            atime: (options.metadata.atimes > 0).then_some(meta.atime),
+        }
     }
 
     /// The directory of this path below the backups, made like its original where it is missing.
@@ -178,31 +224,34 @@ fn put_aside(
     match own.rename(leaf, folder, backup) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             let source = own.open_file(leaf)?;
-            copy_file(&source, folder, backup)?;
+            copy_file(&source, folder, backup, &all_of(source.opened()))?;
             own.remove_file(leaf)
         }
         answer => answer,
     }
 }
 
-/// Copies content and attributes under another name, in one step for those who look there.
-pub(crate) fn copy_file(
-    source: &driftless_fs::SourceFile,
-    folder: &Folder,
-    name: &[u8],
-) -> io::Result<()> {
-    let meta = *source.opened();
-    let mut copy = folder.start_file(name, 0o600)?;
-    driftless_fs::copy::copy_content(source, copy.file(), meta.size)?;
-    let all = Attributes {
+fn all_of(meta: &Meta) -> Attributes {
+    Attributes {
         mode: Some(meta.mode & 0o7777),
         uid: Some(meta.uid),
         gid: Some(meta.gid),
         mtime: Some(meta.mtime),
-        atime: None,
-    };
-    if copy.set_attributes(&all).is_err() {
-        copy.set_attributes(&Attributes { uid: None, gid: None, ..all })?;
+        atime: Some(meta.atime),
+    }
+}
+
+/// Copies content under another name and gives it attributes, in one step for those who look there.
+pub(crate) fn copy_file(
+    source: &driftless_fs::SourceFile,
+    folder: &Folder,
+    name: &[u8],
+    attributes: &Attributes,
+) -> io::Result<()> {
+    let mut copy = folder.start_file(name, 0o600)?;
+    driftless_fs::copy::copy_content(source, copy.file(), source.opened().size)?;
+    if copy.set_attributes(attributes).is_err() {
+        copy.set_attributes(&Attributes { uid: None, gid: None, ..*attributes })?;
     }
     copy.place(folder, name)
 }

@@ -12,14 +12,17 @@ use driftless_fs::DirEntry;
 use driftless_proto::mux::Tag;
 use driftless_proto::ndx::NdxValue;
 use driftless_proto::stats::DelStats;
-use driftless_tree::Kind;
 use driftless_tree::flist::{self, Entry};
+use driftless_tree::{Kind, RelPath};
 
 use crate::driver::Level;
 use crate::error::PushError;
+use crate::generator::folders::Folders;
+use crate::generator::leads_outside;
 use crate::options::{DeleteWhen, TransferOptions};
 use crate::receiver::Session;
 use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of};
+use crate::report::Role;
 
 /// When and how much is deleted, and what waits.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub(crate) struct Deletions {
     done_count: u64,
     skipped_count: u64,
     /// With `--delete-delay`: names found, in the order in which they go.
-    delayed: Vec<Vec<u8>>,
+    delayed: Vec<(Vec<u8>, Kind)>,
     delayed_dirs: Vec<Rc<Directory>>,
     /// The rules of directories on the way to the last one asked about, the root's first.
     pub(crate) chains: Vec<(Vec<u8>, Chain)>,
@@ -101,7 +104,7 @@ impl Session<'_> {
                 if !found.is_empty() {
                     self.deletions.delayed_dirs.push(Rc::clone(directory));
                 }
-                self.deletions.delayed.extend(found.into_iter().map(|(name, _)| name));
+                self.deletions.delayed.extend(found);
             }
             _ => {}
         }
@@ -114,10 +117,21 @@ impl Session<'_> {
             _ if self.lists_only() => {}
             Some(DeleteWhen::After) => self.delete_everywhere()?,
             Some(DeleteWhen::Delay) => {
-                for name in std::mem::take(&mut self.deletions.delayed) {
-                    if let Ok(Some(meta)) = self.look(&name) {
-                        self.delete(&name, meta.kind)?;
-                    }
+                for (name, kind) in std::mem::take(&mut self.deletions.delayed) {
+                    let keeps = kind != Kind::Dir && self.options.write.backup.is_some();
+                    let kind = match self.look(&name) {
+                        Ok(Some(meta)) => meta.kind,
+                        Err(error) if leads_outside(&error) => kind,
+                        _ => {
+                            // It went by another name, when a link leads here, and is told of where
+                            // it would have been kept (seen).
+                            if keeps && !self.is_backup_name(&name) {
+                                self.deleted(&name, kind);
+                            }
+                            continue;
+                        }
+                    };
+                    self.delete(&name, kind)?;
                 }
                 if self.lists_incremental() {
                     for directory in std::mem::take(&mut self.deletions.delayed_dirs) {
@@ -139,7 +153,12 @@ impl Session<'_> {
             }
             let there = match &*entry.name {
                 b"." => self.folders.is_some(),
-                name => self.look(name).is_ok_and(|meta| meta.is_some_and(|m| m.kind == Kind::Dir)),
+                name => match self.look(name).ok().flatten().map(|meta| meta.kind) {
+                    Some(Kind::Symlink) if self.options.link.keep_dirlinks => {
+                        self.behind_link(name).is_some()
+                    }
+                    kind => kind == Some(Kind::Dir),
+                },
             };
             let directory = Directory::new(entry.clone());
             if there {
@@ -202,7 +221,15 @@ impl Session<'_> {
     }
 
     fn names_in(&mut self, dir: &[u8]) -> io::Result<Vec<DirEntry>> {
-        self.folder(dir)?.list()?.entries()
+        let keeps_links = self.options.link.keep_dirlinks;
+        match self.folder(dir) {
+            // What is in the way outside is named, but stays.
+            Err(error) if keeps_links && leads_outside(&error) => {
+                let root = self.folders.as_ref().map(Folders::root).ok_or(error)?;
+                root.open_dir_following(RelPath::parse(dir).ok().as_ref())?.entries()
+            }
+            folder => folder?.list()?.entries(),
+        }
     }
 
     /// What a name is, asked only where the listing did not say it; `None` when it is gone.
@@ -230,13 +257,18 @@ impl Session<'_> {
         {
             match error.kind() {
                 io::ErrorKind::DirectoryNotEmpty => self.say_not_empty(name),
-                _ => self.generator_failed("delete_file: rmdir", name, &error),
+                _ => self.deletion_failed("rmdir", name, &error),
             }
             return false;
         }
         self.forget_below();
         self.deleted(name, Kind::Dir);
         true
+    }
+
+    fn deletion_failed(&mut self, call: &str, name: &[u8], error: &io::Error) {
+        let what = [b"delete_file: ", call.as_bytes(), b"(", name, b") failed"].concat();
+        self.said_failure(Role::Generator, &what, error);
     }
 
     fn say_not_empty(&mut self, name: &[u8]) {
@@ -248,21 +280,13 @@ impl Session<'_> {
     /// A directory in it is tried even when it is not empty, as rsync does (seen): it is spoken of
     /// twice, counts for `--max-delete`, and in a dry run it seems to go.
     fn empty_directory(&mut self, name: &[u8]) -> Result<bool, PushError> {
-        let present = match self.names_in(name) {
-            Ok(present) => present,
+        let inside = match self.inside(name) {
+            Ok(inside) => inside,
             Err(error) => {
                 self.generator_failed("opendir", name, &error);
                 return Ok(false);
             }
         };
-        let mut inside = Vec::new();
-        for entry in present {
-            let child = join(name, &entry.name);
-            if let Some(kind) = self.kind_of(&child, entry.kind) {
-                inside.push((child, kind));
-            }
-        }
-        inside.sort_by(last_first);
         let mut emptied = true;
         for (child, kind) in inside {
             emptied &= match kind {
@@ -280,24 +304,46 @@ impl Session<'_> {
         Ok(emptied)
     }
 
+    /// What is in a directory, in the order in which it goes.
+    fn inside(&mut self, name: &[u8]) -> io::Result<Vec<(Vec<u8>, Kind)>> {
+        let mut inside = Vec::new();
+        for entry in self.names_in(name)? {
+            let child = join(name, &entry.name);
+            if let Some(kind) = self.kind_of(&child, entry.kind) {
+                inside.push((child, kind));
+            }
+        }
+        inside.sort_by(last_first);
+        Ok(inside)
+    }
+
+    /// Tells of the rules that decide about what is in a directory, also where it stays in any case
+    /// (seen).
+    fn tell_rules_in(&mut self, name: &[u8]) {
+        if self.options.talk.debug.filter == 0 {
+            return;
+        }
+        for (child, kind) in self.inside(name).unwrap_or_default() {
+            // A rule that cannot be read is told of where it counts.
+            let _ = self.is_protected(name, &child, kind, true);
+        }
+    }
+
     fn delete_leaf(&mut self, name: &[u8], kind: Kind) -> bool {
         if self.limit_reached() {
             return false;
         }
         let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
-        if self.is_dry() && keeps {
-            self.tell_backup(name);
-        }
-        if !self.is_dry() {
-            let result = match keeps {
-                true if !self.move_to_backup(name) => return false,
-                true => Ok(()),
-                false => self
-                    .folder_to_change(parent_of(name))
-                    .and_then(|folder| folder.remove_file(leaf_of(name))),
-            };
-            if let Err(error) = result {
-                self.generator_failed("delete_file: unlink", name, &error);
+        if keeps {
+            if !self.move_to_backup(name) {
+                return false;
+            }
+        } else if !self.is_dry() {
+            let removed = self
+                .folder_to_change(parent_of(name))
+                .and_then(|folder| folder.remove_file(leaf_of(name)));
+            if let Err(error) = removed {
+                self.deletion_failed("unlink", name, &error);
                 return false;
             }
         }
@@ -360,6 +406,9 @@ impl Session<'_> {
     /// Removes a directory that is in the way: with what is in it only when that is allowed.
     pub(crate) fn remove_directory_for_other(&mut self, name: &[u8]) -> bool {
         let force = self.deletions.force;
+        if !force {
+            self.tell_rules_in(name);
+        }
         let emptied = match force {
             true => self.empty_directory(name).unwrap_or(false),
             // Asked for what it would say.
@@ -383,7 +432,7 @@ impl Session<'_> {
                 false
             }
             Err(error) => {
-                self.generator_failed("delete_file: rmdir", name, &error);
+                self.deletion_failed("rmdir", name, &error);
                 false
             }
         }
@@ -392,14 +441,11 @@ impl Session<'_> {
     /// Removes something that is no directory and in the way of one.
     pub(crate) fn remove_other(&mut self, name: &[u8]) -> bool {
         let keeps = self.options.write.backup.is_some() && !self.is_backup_name(name);
-        if self.is_dry() {
-            if keeps {
-                self.tell_backup(name);
-            }
-            return true;
-        }
         if keeps {
             return self.move_to_backup(name);
+        }
+        if self.is_dry() {
+            return true;
         }
         let removed = self
             .folder_to_change(parent_of(name))
@@ -407,7 +453,7 @@ impl Session<'_> {
         match removed {
             Ok(()) => true,
             Err(error) => {
-                self.generator_failed("delete_file: unlink", name, &error);
+                self.deletion_failed("unlink", name, &error);
                 false
             }
         }
@@ -454,6 +500,6 @@ pub(super) fn last_first(a: &(Vec<u8>, Kind), b: &(Vec<u8>, Kind)) -> std::cmp::
     flist::compare_names(&b.0, b.1 == Kind::Dir, &a.0, a.1 == Kind::Dir)
 }
 
-pub(super) fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
+pub(crate) fn join(dir: &[u8], leaf: &[u8]) -> Vec<u8> {
     if dir.is_empty() { leaf.to_vec() } else { [dir, b"/", leaf].concat() }
 }

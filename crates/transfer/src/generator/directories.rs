@@ -3,14 +3,16 @@
 use std::io;
 use std::rc::Rc;
 
-use driftless_fs::{Attributes, Follow};
+use driftless_fs::{Attributes, is_absent};
 use driftless_proto::item::ItemFlags;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
+use crate::driver::Level;
 use crate::error::PushError;
 use crate::receiver::Session;
-use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of, path_of};
+use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of};
+use crate::report::Role;
 
 /// What work inside a directory needs of its mode.
 const OWNER_ALL: u32 = 0o700;
@@ -67,11 +69,11 @@ impl Session<'_> {
         }
         if self.is_refused(name, "directory", true) {
             let text = "*** Skipping any contents from this failed directory ***";
-            self.say(crate::driver::Level::Error, text);
+            self.say(Level::Error, text);
             return (Stage::Failed, false, None);
         }
-        let before = match self.look(name) {
-            Ok(before) => before,
+        let (before, missing) = match self.look_inside(name) {
+            Ok(found) => found,
             Err(error) => {
                 self.generator_failed("recv_generator: failed to stat", name, &error);
                 return (Stage::Failed, false, None);
@@ -82,12 +84,7 @@ impl Session<'_> {
                 return (Stage::There, false, Some(before));
             }
             Some(before) if before.kind == Kind::Symlink && self.options.link.keep_dirlinks => {
-                let path = path_of(name);
-                let behind = self
-                    .folders
-                    .as_ref()
-                    .and_then(|f| f.root().folder(path.as_ref(), Follow::Inside).ok());
-                if let Some(meta) = behind.and_then(|folder| folder.meta().ok()) {
+                if let Some(meta) = self.behind_link(name) {
                     return (Stage::There, false, Some(meta));
                 }
             }
@@ -98,7 +95,7 @@ impl Session<'_> {
             // What is to be in it is tried all the same, and cannot be there.
             return (Stage::There, false, before);
         }
-        if self.options.update.existing && before.is_none() {
+        if self.options.update.existing && missing {
             self.skip(|| [b"not creating new directory \"", name, b"\""].concat());
             return (Stage::Skipped, false, None);
         }
@@ -115,10 +112,22 @@ impl Session<'_> {
             Err(error) => {
                 self.generator_failed("recv_generator: mkdir", name, &error);
                 let text = "*** Skipping any contents from this failed directory ***";
-                self.say(crate::driver::Level::Info, text);
-                (Stage::Failed, false, None)
+                self.say(Level::Error, text);
+                // It is told of all the same (seen).
+                (Stage::Failed, true, None)
             }
         }
+    }
+
+    /// What the directory is that a symbolic link leads to. One outside is looked at, too, since the
+    /// link stays then (seen), but nothing in it is changed.
+    pub(super) fn behind_link(&mut self, name: &[u8]) -> Option<Meta> {
+        if let Ok(folder) = self.folder(name) {
+            return folder.meta().ok();
+        }
+        let parent = self.folder(parent_of(name)).and_then(|folder| folder.list());
+        let found = parent.and_then(|dir| dir.stat_following(leaf_of(name))).ok()?;
+        Some(found).filter(|meta| meta.kind == Kind::Dir)
     }
 
     fn make_directory(&mut self, directory: &Directory) -> io::Result<()> {
@@ -141,14 +150,25 @@ impl Session<'_> {
         directory: &Rc<Directory>,
         list: &Rc<List>,
     ) -> Result<(), PushError> {
-        if directory.stage() == Stage::Unseen {
-            self.prepare_directory(directory);
+        // Where links are kept, work on another name of it may have changed it meanwhile.
+        let is_stale = self.options.link.keep_dirlinks && !directory.state.borrow().new;
+        match directory.stage() {
+            Stage::Unseen => self.prepare_directory(directory),
+            Stage::There if is_stale => self.prepare_directory(directory),
+            // What was in its way is still there in a dry run, and told of again (seen).
+            Stage::Imagined if self.is_dry() && self.likeness.keeps_times(Kind::Dir) => {
+                let name = &directory.entry.name;
+                if self.look(name).is_ok_and(|m| m.is_some_and(|m| m.kind != Kind::Dir)) {
+                    self.remove_other(name);
+                }
+            }
+            _ => {}
         }
         let (stage, new, before) = {
             let state = directory.state.borrow();
             (state.stage, state.new, state.before)
         };
-        if matches!(stage, Stage::Failed | Stage::Skipped) {
+        if stage == Stage::Skipped || stage == Stage::Failed && !new {
             return Ok(());
         }
         let entry = &directory.entry;
@@ -167,6 +187,9 @@ impl Session<'_> {
         };
         if !implied {
             self.tell(entry, ndx, flags, None);
+        }
+        if stage == Stage::Failed {
+            return Ok(());
         }
         let plain = new && self.is_made_plain(entry);
         // What is there and only lies on the way stays as it is.
@@ -208,8 +231,10 @@ impl Session<'_> {
         }
         let mut state = directory.state.borrow_mut();
         let keeps = self.likeness.keeps_times(Kind::Dir);
-        state.late_time = keeps && wanted.mtime.is_some();
-        wanted.mtime = None;
+        if new {
+            state.late_time = keeps && wanted.mtime.is_some();
+            wanted.mtime = None;
+        }
         if final_mode & OWNER_ALL != OWNER_ALL && !self.likeness.superuser() {
             state.late_mode = Some(final_mode);
             wanted.mode = Some(final_mode | OWNER_ALL);
@@ -222,15 +247,21 @@ impl Session<'_> {
             b"." => self.folder(b"").cloned(),
             _ => self.folder(parent_of(name)).cloned(),
         };
-        match result {
+        let settled = match result {
             Ok(folder) if name == b"." => {
-                self.apply(name, &wanted, |attributes| folder.set_own_attributes(attributes));
+                self.apply(Role::Generator, name, &wanted, |attributes| {
+                    folder.set_own_attributes(attributes)
+                })
             }
-            Ok(folder) => self.apply(name, &wanted, |attributes| {
+            Ok(folder) => self.apply(Role::Generator, name, &wanted, |attributes| {
                 folder.set_attributes(leaf_of(name), Kind::Dir, attributes)
             }),
-            Err(error) => self.generator_failed("failed to set attributes on", name, &error),
-        }
+            Err(error) => {
+                self.generator_failed("failed to set times on", name, &error);
+                false
+            }
+        };
+        directory.state.borrow_mut().resists = !settled && !new;
     }
 
     /// All content of a directory is in place: it gets what that would have disturbed.
@@ -243,6 +274,8 @@ impl Session<'_> {
         }
         let path = if name == b"." { &b""[..] } else { name };
         let touched = self.folders.as_mut().is_some_and(|folders| folders.take_touched(path));
+        // Where links are kept, it may have been by another name.
+        let touched = touched || self.options.link.keep_dirlinks && self.time_moved(entry);
         let state = directory.state.borrow();
         let implied = self.is_only_implied(entry);
         let plain = self.is_made_plain(entry);
@@ -252,6 +285,7 @@ impl Session<'_> {
             mtime: (keeps && (state.late_time || touched)).then_some(entry.mtime),
             ..Attributes::default()
         };
+        let is_known = state.resists;
         drop(state);
         if wanted.is_empty() {
             return;
@@ -262,9 +296,20 @@ impl Session<'_> {
                 .folder(parent_of(name))
                 .and_then(|folder| folder.set_attributes(leaf_of(name), Kind::Dir, &wanted)),
         };
-        if let Err(error) = set {
+        // A link that is kept may have led to what was deleted meanwhile.
+        let is_gone = |error: &io::Error| self.options.link.keep_dirlinks && is_absent(error);
+        if let Err(error) = set
+            && !is_known
+            && !is_gone(&error)
+        {
             self.generator_failed("failed to set times on", name, &error);
         }
+    }
+
+    /// Whether a directory, or the link in its place, has another time than it shall have.
+    fn time_moved(&mut self, entry: &Entry) -> bool {
+        let present = self.meta_at(&entry.name);
+        present.is_some_and(|present| !self.likeness.same_time(entry.mtime, present.mtime))
     }
 
     /// Finishes what is left: all directories without incremental recursion, and those that

@@ -291,6 +291,21 @@ impl Session<'_> {
         }
     }
 
+    /// Gives one file the extended attributes that are copied of another one here.
+    pub(super) fn copy_xattrs(
+        &self,
+        (from, name): (&Folder, &[u8]),
+        (to, copy): (&Folder, &[u8]),
+    ) -> io::Result<()> {
+        let names = from.xattr_names(Of::Entry(name))?;
+        for attribute in names.iter().filter(|attribute| self.is_ours(attribute)) {
+            if let Some(value) = from.xattr(Of::Entry(name), attribute)? {
+                to.set_xattr(Of::Entry(copy), attribute, &value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sets ACL and extended attributes of a file that has no place yet.
     pub(crate) fn set_extras(
         &mut self,

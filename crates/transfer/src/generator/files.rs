@@ -21,6 +21,7 @@ use crate::generator::hardlinks::Membership;
 use crate::options::{Append, Itemize};
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
+use crate::report::Role;
 
 /// Why a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,11 +291,13 @@ impl Session<'_> {
         if lacking.is_empty() || self.is_dry() {
             return self.set_acls(entry, name);
         }
-        let result = self
-            .folder(parent_of(name))
-            .and_then(|folder| folder.set_attributes(leaf_of(name), present.kind, &lacking));
-        if let Err(error) = result {
-            self.generator_failed("failed to set attributes on", name, &error);
+        match self.folder(parent_of(name)).cloned() {
+            Ok(folder) => {
+                self.apply(Role::Generator, name, &lacking, |attributes| {
+                    folder.set_attributes(leaf_of(name), present.kind, attributes)
+                });
+            }
+            Err(error) => self.generator_failed("failed to set times on", name, &error),
         }
         self.set_acls(entry, name);
     }
@@ -372,6 +375,10 @@ impl Session<'_> {
             if layout.count() > 0 && !appends {
                 basis = BasisChoice::Backup;
             }
+        }
+        // Otherwise it gives way when the file has come.
+        if displaces && self.is_dry() {
+            self.back_up_for_file(&self.name_of(entry));
         }
         let mut item = Item::new(flags);
         item.basis = basis.wire();

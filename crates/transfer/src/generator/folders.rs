@@ -94,6 +94,10 @@ impl Folders {
         }
         let path = RelPath::parse(path)
             .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad.to_string()))?;
-        self.root.folder(Some(&path), self.follow)
+        self.root.folder(Some(&path), self.follow).map_err(|error| match error.kind() {
+            // A link that leads outside is not followed, and is told of as such.
+            io::ErrorKind::CrossesDevices => rustix::io::Errno::LOOP.into(),
+            _ => error,
+        })
     }
 }

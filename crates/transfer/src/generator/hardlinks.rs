@@ -97,20 +97,15 @@ impl Session<'_> {
     pub(crate) fn membership(&mut self, number: usize, list: &List, at: usize) -> Membership {
         let Some(entry) = list.entries.get(at) else { return Membership::Acts };
         let Some(key) = key_of(entry) else { return Membership::Acts };
-        let exists = self
-            .look(&entry.name)
-            .is_ok_and(|meta| meta.is_some_and(|meta| Some(meta.kind) == entry.kind()))
-            || entry.kind().is_some_and(|kind| self.in_alternates(&entry.name, kind).is_some())
-            || self.options.update.fuzzy > 0
-                && entry.kind() == Some(Kind::File)
-                && self.fuzzy_basis(entry, &entry.name.as_ref().into()).is_some();
         let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
         group.ahead = group.ahead.saturating_sub(1);
+        let (ahead, is_open) = (group.ahead, group.done.is_none() && !group.busy);
         // Of files the first one that exists or has a similar one beside it, else the last one acts
-        // for all; what has no content
-        // needs no choice.
-        let acts = exists || group.ahead == 0 || entry.kind() != Some(Kind::File);
-        if group.done.is_none() && !group.busy && acts {
+        // for all; what has no content needs no choice. What is beside the others is not looked at.
+        let acts = is_open
+            && (ahead == 0 || entry.kind() != Some(Kind::File) || self.has_something_alike(entry));
+        let Some(group) = self.hard_links.groups.get_mut(&key) else { return Membership::Acts };
+        if acts {
             group.busy = true;
             return Membership::Acts;
         }
@@ -129,7 +124,33 @@ impl Session<'_> {
         if let Some(held) = self.lists.by_number_mut(number) {
             held.unfinished += 1;
         }
+        if turn == Turn::Early && self.is_dry() {
+            // What is in the way goes now, and in a dry run when the link is made, too (seen).
+            self.tell_what_gives_way(&self.name_of(entry));
+        }
         Membership::Waits
+    }
+
+    /// Whether there is a file of the entry's name, here or in an alternate directory, or one that
+    /// `--fuzzy` takes for it.
+    fn has_something_alike(&mut self, entry: &Entry) -> bool {
+        self.look(&entry.name).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File))
+            || self.in_alternates(&entry.name, Kind::File).is_some()
+            || self.options.update.fuzzy > 0
+                && self.fuzzy_basis(entry, &entry.name.as_ref().into()).is_some()
+    }
+
+    /// Says what a dry run would remove or keep for a file of this name.
+    fn tell_what_gives_way(&mut self, name: &Rc<[u8]>) {
+        match self.look(name) {
+            Ok(Some(present)) if present.kind == Kind::Dir => {
+                self.make_way(name, &present, "new regular file");
+            }
+            Ok(Some(present)) if present.kind != Kind::File => {
+                self.back_up_for_file(name);
+            }
+            _ => {}
+        }
     }
 
     /// A member is not to be here, whatever becomes of the others: who waits does so for the last one.
@@ -197,7 +218,9 @@ impl Session<'_> {
             && group.done.is_none()
         {
             group.busy = false;
-            self.linkable.extend(group.waiting.pop());
+            if group.ahead == 0 {
+                self.linkable.extend(group.waiting.pop());
+            }
         }
     }
 
@@ -274,10 +297,7 @@ impl Session<'_> {
             }
             // What is replaced is compared as if it were of the entry's kind, unless it was found
             // to be of another one before the file was there (seen).
-            Some(present)
-                if present.kind != Kind::Dir
-                    && !(is_gone && Some(present.kind) != entry.kind()) =>
-            {
+            Some(present) if !(is_gone && Some(present.kind) != entry.kind()) => {
                 if Some(present.kind) == entry.kind() {
                     flags |= self.extra_differences(entry, name, present);
                 }
@@ -286,9 +306,8 @@ impl Session<'_> {
             }
             _ => flags |= ItemFlags::IS_NEW,
         }
-        if !self.is_dry()
-            && let Err(error) = self.put_link(name, done, before.is_some(), turn)
-        {
+        let replaces = before.is_some_and(|before| before.kind != Kind::Dir);
+        if let Err(error) = self.put_link(name, done, replaces, turn) {
             return self.generator_failed("link", name, &error);
         }
         let talk = &self.options.talk;
@@ -309,6 +328,9 @@ impl Session<'_> {
         };
         if !is_kept {
             return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        if self.is_dry() {
+            return Ok(());
         }
         let from = self.folder(parent_of(done))?.clone();
         let folder = self.folder_to_change(parent_of(name))?;

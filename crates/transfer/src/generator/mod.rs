@@ -36,7 +36,7 @@ use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::files::Pass;
 use crate::receiver::Session;
-use crate::receiver::lists::{List, Stage, leaf_of, parent_of};
+use crate::receiver::lists::{Directory, List, Stage, leaf_of, parent_of};
 use crate::report::Role;
 
 impl Session<'_> {
@@ -201,8 +201,15 @@ impl Session<'_> {
     }
 
     /// What is at a name below the destination; `None` when nothing is.
+    ///
+    /// # Errors
+    /// [`leads_outside`], too, where links to directories are kept (`-K`).
     pub(crate) fn look(&mut self, name: &[u8]) -> io::Result<Option<Meta>> {
+        let keeps_links = self.options.link.keep_dirlinks;
         let folder = match self.folder(parent_of(name)) {
+            Err(error) if keeps_links && leads_outside(&error) => {
+                return if self.is_imagined(parent_of(name)) { Ok(None) } else { Err(error) };
+            }
             Err(error) if is_absent(&error) => return Ok(None),
             answer => answer?,
         };
@@ -211,6 +218,22 @@ impl Session<'_> {
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// As [`Session::look`]; what is behind a link that leads outside counts as nothing, but not as
+    /// missing (seen): the second value.
+    pub(crate) fn look_inside(&mut self, name: &[u8]) -> io::Result<(Option<Meta>, bool)> {
+        match self.look(name) {
+            Err(error) if leads_outside(&error) => Ok((None, false)),
+            answer => answer.map(|found| (found, found.is_none())),
+        }
+    }
+
+    /// Whether a dry run would have made this directory, where one list has all.
+    fn is_imagined(&self, dir: &[u8]) -> bool {
+        let of_name = |directory: &&Rc<Directory>| &*directory.entry.name == dir;
+        let found = self.visited.iter().rev().find(of_name);
+        found.is_some_and(|directory| directory.stage() == Stage::Imagined)
     }
 
     /// Removes what is in the way of something of another kind. `false`, and said why, when it
@@ -238,6 +261,11 @@ impl Session<'_> {
             self.say(Level::Info, text());
         }
     }
+}
+
+/// Whether the error says that a symbolic link on the way leads out of the destination.
+pub(crate) fn leads_outside(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// The error for what is not there, as the system would word it.

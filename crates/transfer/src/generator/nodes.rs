@@ -14,6 +14,7 @@ use crate::generator::hardlinks::Membership;
 use crate::receiver::Session;
 use crate::receiver::is_made;
 use crate::receiver::lists::{List, leaf_of, parent_of};
+use crate::report::Role;
 
 /// What `--munge-links` puts in front of the text of a link, so that it leads nowhere.
 pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
@@ -84,15 +85,16 @@ impl Session<'_> {
         }
         let name = self.name_of(entry);
         let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
-        let before = match if fresh { Ok(None) } else { self.look(&name) } {
-            Ok(before) => before,
+        let looked = if fresh { Ok((None, true)) } else { self.look_inside(&name) };
+        let (before, missing) = match looked {
+            Ok(found) => found,
             Err(error) => {
                 self.generator_failed("recv_generator: failed to stat", &name, &error);
                 return self.give_up_group(number, at);
             }
         };
         let update = &self.options.update;
-        if update.existing && before.is_none() {
+        if update.existing && missing {
             self.skip(|| [b"not creating new file \"", &name[..], b"\""].concat());
             return self.give_up_group(number, at);
         }
@@ -142,11 +144,16 @@ impl Session<'_> {
             return self.give_up_group(number, at);
         }
         let replaces = before.is_some_and(|before| before.kind != Kind::Dir);
-        if !self.is_dry()
-            && let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make)
-        {
-            let act = if kind == Kind::Symlink { "symlink" } else { "mknod" };
-            self.generator_failed(act, &name, &error);
+        if let Err(error) = self.put_object(entry, kind, &name, replaces, before.as_ref(), make) {
+            match kind {
+                Kind::Symlink => {
+                    let place = self.quoted_path(&name);
+                    let parts =
+                        [b"symlink ", &place[..], b" -> \"", &entry.link_target, b"\" failed"];
+                    self.said_failure(Role::Generator, &parts.concat(), &error);
+                }
+                _ => self.generator_failed("mknod", &name, &error),
+            }
             return self.give_up_group(number, at);
         }
         self.tell(entry, ndx, flags, None);
@@ -169,6 +176,9 @@ impl Session<'_> {
     ) -> io::Result<()> {
         if replaces && !self.back_up(name) {
             return Err(io::Error::other("the old version cannot be backed up"));
+        }
+        if self.is_dry() {
+            return Ok(());
         }
         let gives_group =
             self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
@@ -206,7 +216,9 @@ impl Session<'_> {
         name: &[u8],
         wanted: &Attributes,
     ) {
-        self.apply(name, wanted, |attributes| folder.set_attributes(leaf, kind, attributes));
+        self.apply(Role::Generator, name, wanted, |attributes| {
+            folder.set_attributes(leaf, kind, attributes)
+        });
     }
 }
 

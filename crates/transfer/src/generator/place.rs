@@ -1,8 +1,10 @@
 //! How a transferred file gets its attributes and its place, or is kept for later.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use driftless_fs::replace::temporary_name;
 use driftless_fs::{Attributes, Folder, NewFile, is_absent};
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta, Timestamp};
@@ -11,6 +13,9 @@ use crate::driver::Level;
 use crate::error::PushError;
 use crate::generator::absent;
 use crate::generator::basis::BasisChoice;
+use crate::generator::delete::join;
+use crate::module::quoted;
+use crate::options::Itemize;
 use crate::receiver::content::{Finished, Target};
 use crate::receiver::lists::{leaf_of, parent_of};
 use crate::receiver::{Pending, Session};
@@ -42,8 +47,15 @@ impl Session<'_> {
         };
         result
             .map_err(|error| {
-                let act = if self.options.write.in_place() { "open" } else { "mkstemp" };
-                self.failed(Role::Receiver, act, &name, &error);
+                match self.options.write.in_place() {
+                    true => self.failed(Role::Receiver, "open", &name, &error),
+                    false => {
+                        // A name such as it would have had.
+                        let temporary = temporary_name(leaf_of(&name));
+                        let path = join(parent_of(&name), &temporary);
+                        self.failed(Role::Receiver, "mkstemp", &path, &error);
+                    }
+                }
             })
             .ok()
     }
@@ -112,13 +124,16 @@ impl Session<'_> {
                 }
                 return false;
             }
-            Target::InPlace(file) => self.settle_in_place(entry, pending, &file, true),
+            Target::InPlace(file) => {
+                self.settle_in_place(entry, pending, &file, true).map(|()| true)
+            }
         };
         match placed {
-            Ok(()) => {
+            Ok(true) => {
                 self.drop_partial(&name, pending);
                 true
             }
+            Ok(false) => false,
             Err(error) => {
                 self.failed(Role::Receiver, "rename", &name, &error);
                 false
@@ -127,6 +142,10 @@ impl Session<'_> {
     }
 
     fn complain_of_digest(&mut self, name: &[u8], again: bool, what: &str) {
+        let talk = &self.options.talk;
+        if !again && talk.info.name == 0 && talk.itemize == Itemize::Off {
+            return;
+        }
         let (level, start, end) = match again {
             true => (Level::ErrorXfer, "ERROR: ", "."),
             false => (Level::Warning, "WARNING: ", " (will try again)."),
@@ -135,19 +154,23 @@ impl Session<'_> {
         self.say(level, [start.as_bytes(), name, rest.as_bytes()].concat());
     }
 
+    /// `false`: it cannot get its name, which was said.
     fn place_new(
         &mut self,
         entry: &Entry,
         name: &Rc<[u8]>,
         pending: &Pending,
         mut file: NewFile,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let before = pending.before.as_ref();
         let gives_group =
             self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
         let mut wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
         wanted.mode = wanted.mode.filter(|mode| *mode != PRIVATE);
-        self.apply(name, &wanted, |attributes| file.set_attributes(attributes));
+        let temporary = join(parent_of(name), file.name());
+        self.apply(Role::Receiver, &temporary, &wanted, |attributes| {
+            file.set_attributes(attributes)
+        });
         if entry.acl.is_some() || entry.xattrs.is_some() {
             let old = self.folder(parent_of(name)).ok().cloned();
             let old = old.filter(|_| before.is_some()).map(|f| (f, leaf_of(name).to_vec()));
@@ -165,7 +188,7 @@ impl Session<'_> {
             let replaces = before.is_some() || pending.displaces;
             let Pending { list, at, ndx, .. } = *pending;
             self.delayed.push(Delayed { name: Rc::clone(name), list, at, ndx, replaces });
-            return Ok(());
+            return Ok(true);
         }
         if (before.is_some() || pending.displaces) && !self.back_up_for_file(name) {
             return Err(not_backed_up());
@@ -173,9 +196,27 @@ impl Session<'_> {
         let folder = self.folder_to_change(parent_of(name))?;
         match file.place(&folder, leaf_of(name)) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                self.place_copy(name, &folder, &file, &wanted)
+                self.place_copy(name, &folder, &file, &wanted)?;
             }
-            answer => answer,
+            Err(error) => {
+                let from = self.temporary_path(name, file.name());
+                let parts = [b"rename ", &from[..], b" -> \"", name, b"\""];
+                self.said_failure(Role::Receiver, &parts.concat(), &error);
+                return Ok(false);
+            }
+            Ok(()) => {}
+        }
+        Ok(true)
+    }
+
+    /// The whole path of a file's temporary, in quotes.
+    fn temporary_path(&self, name: &[u8], temporary: &[u8]) -> Vec<u8> {
+        match self.destination.as_ref().and_then(|destination| destination.temp_dir.as_ref()) {
+            Some(dir) => {
+                let path = [dir.path().as_os_str().as_bytes(), b"/", temporary].concat();
+                quoted(self.receive.module.as_deref(), &path)
+            }
+            None => self.quoted_path(&join(parent_of(name), temporary)),
         }
     }
 
@@ -198,7 +239,10 @@ impl Session<'_> {
                 count => to.write_all(&room[..count])?,
             }
         }
-        self.apply(name, wanted, |attributes| copy.set_attributes(attributes));
+        let temporary = join(parent_of(name), copy.name());
+        self.apply(Role::Receiver, &temporary, wanted, |attributes| {
+            copy.set_attributes(attributes)
+        });
         copy.place(folder, leaf_of(name))
     }
 
@@ -226,7 +270,7 @@ impl Session<'_> {
         wanted.mtime = keeps_time.then_some(entry.mtime);
         wanted.atime = wanted.atime.filter(|_| is_right);
         let folder = self.folder(parent_of(&name))?.clone();
-        self.apply(&name, &wanted, |attributes| {
+        self.apply(Role::Receiver, &name, &wanted, |attributes| {
             folder.set_attributes(leaf_of(&name), Kind::File, attributes)
         });
         self.set_acls(entry, &name);
@@ -234,21 +278,33 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sets attributes; what cannot be set makes the transfer partial and is said.
+    /// Sets attributes. `false`: one cannot be set, which was said and makes the transfer partial, and
+    /// what comes after it is not set: what does not get its owner does not get his permissions.
     pub(crate) fn apply(
         &mut self,
+        role: Role,
         name: &[u8],
         attributes: &Attributes,
         set: impl Fn(&Attributes) -> io::Result<()>,
-    ) {
-        let Err(error) = set(attributes) else { return };
-        let owner =
-            Attributes { uid: attributes.uid, gid: attributes.gid, ..Attributes::default() };
-        let rest = Attributes { uid: None, gid: None, ..*attributes };
-        let act = if set(&owner).is_err() { "chown" } else { "failed to set attributes on" };
-        self.failed(Role::Receiver, act, name, &error);
-        // The rest counts without it.
-        let _ = set(&rest);
+    ) -> bool {
+        if set(attributes).is_ok() {
+            return true;
+        }
+        let Attributes { mode, uid, gid, mtime, atime } = *attributes;
+        let nothing = Attributes::default();
+        for (act, part) in [
+            ("chown", Attributes { uid, gid, ..nothing }),
+            ("failed to set times on", Attributes { mtime, atime, ..nothing }),
+            ("failed to set permissions on", Attributes { mode, ..nothing }),
+        ] {
+            if !part.is_empty()
+                && let Err(error) = set(&part)
+            {
+                self.failed(role, act, name, &error);
+                return false;
+            }
+        }
+        true
     }
 
     /// The session ended while this file was under way.
@@ -322,6 +378,16 @@ impl Session<'_> {
         folder.open_folder(&name)
     }
 
+    /// Where a file waits, as messages name it: below the destination, unless that is elsewhere.
+    fn staging_name(&self, name: &[u8]) -> Vec<u8> {
+        let dir = self.partial_name().unwrap_or_default();
+        let dir = dir.strip_suffix(b"/").unwrap_or(&dir);
+        match dir.starts_with(b"/") {
+            true => join(dir, leaf_of(name)),
+            false => join(&join(parent_of(name), dir), leaf_of(name)),
+        }
+    }
+
     fn staging_folder(&mut self, dir: &[u8]) -> io::Result<Folder> {
         self.make_partial_folder(dir)
     }
@@ -379,7 +445,12 @@ impl Session<'_> {
                     self.acknowledge(ndx);
                     self.complete_group(list, at);
                 }
-                Err(error) => self.failed(Role::Receiver, "rename", &name, &error),
+                Err(error) => {
+                    let (place, staging) = (self.quoted_path(&name), self.staging_name(&name));
+                    let parts = [b"rename failed for ", &place[..], b" (from ", &staging, b")"];
+                    self.said_failure(Role::Receiver, &parts.concat(), &error);
+                    self.drop_partial_folder(dir);
+                }
             }
         }
         while let Some(waiting) = self.linkable.pop_front() {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use driftless_tree::flist::{self, Entry};
 use driftless_tree::path::printable;
-use driftless_tree::{Kind, Meta, RelPath};
+use driftless_tree::{Kind, Meta};
 
 /// Whether a directory of this name stays although nothing but directories is in it.
 pub(crate) type Kept<'k> = &'k dyn Fn(&[u8]) -> bool;
@@ -31,6 +31,8 @@ pub(crate) struct DirState {
     pub(crate) new: bool,
     /// What stood there before.
     pub(crate) before: Option<Meta>,
+    /// It was there and something about it cannot be set, which was said.
+    pub(crate) resists: bool,
     /// Its time is to be set when its content is done.
     pub(crate) late_time: bool,
     /// Its mode, likewise.
@@ -441,9 +443,4 @@ fn settle_name(entry: &mut Entry) -> bool {
     }
     entry.name = if name.is_empty() { (*b".").into() } else { name.into() };
     true
-}
-
-/// The path below the root of an entry's name; `None` for the root itself.
-pub(crate) fn path_of(name: &[u8]) -> Option<RelPath> {
-    RelPath::parse(name).ok()
 }

@@ -281,7 +281,12 @@ impl Session<'_> {
         if self.setup.protocol < 30 {
             infer_content(&mut entries, self.options.selection.recursive);
         }
+        let number = self.lists.end();
+        // The original tells of it once it has a generator.
+        let tells = self.options.talk.debug.filter > 0 && !self.is_early(number);
+        let mut texts = Vec::new();
         for entry in &mut entries {
+            texts.extend(self.receive.requested.why(entry).filter(|_| tells));
             self.receive.requested.check(entry)?;
             match entry.mode {
                 // What is to be deleted; a sender counts it otherwise (seen).
@@ -292,7 +297,7 @@ impl Session<'_> {
             let sized = !matches!(entry.kind(), None | Some(Kind::Dir));
             self.ending.statistics.total_size += if sized { entry.size } else { 0 };
         }
-        let number = self.lists.end();
+        texts.into_iter().for_each(|text| self.say(Level::Info, text));
         let chain = match self.options.selection.prune_empty_dirs {
             true => Some(self.unread_rules()?),
             false => None,
@@ -319,6 +324,12 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether the original reads a list before it has two processes. It waits for the second one
+    /// where the first one does not tell whether there are several names.
+    fn is_early(&self, number: usize) -> bool {
+        number == 0 || number == 1 && self.lists.began_with_one()
+    }
+
     /// Names the entries of a list whose names were listed before.
     fn tell_duplicates(&mut self, number: usize, places: &[u32]) {
         if self.options.talk.debug.dup == 0 || places.is_empty() {
@@ -332,10 +343,8 @@ impl Session<'_> {
             Some([b"removing duplicate name ", &**name, end.as_bytes()].concat())
         });
         let mut texts: Vec<Vec<u8>> = texts.collect();
-        // The original has two processes when it reads later lists, and each says it. It waits for
-        // the second one where the first one does not tell whether there are several names.
-        let is_early = number == 0 || number == 1 && self.lists.began_with_one();
-        if !is_early {
+        // Each of the original's two processes says it.
+        if !self.is_early(number) {
             texts.extend_from_within(..);
         }
         match self.destination {

@@ -11,6 +11,7 @@ use driftless_tree::path::printable;
 
 use crate::error::PushError;
 use crate::receiver::lists::parent_of;
+use crate::report::{Role, told_reason};
 
 /// What may be listed.
 pub(crate) struct Requested {
@@ -62,6 +63,15 @@ impl Requested {
             None => Names::of(sources, relative, Origin::Argument),
         };
         Self { names, hidden: own_rules(given, rules) }
+    }
+
+    /// What there is to tell of a rule that asks for this name.
+    pub(crate) fn why(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let name = entry.name.strip_prefix(b"/").unwrap_or(&entry.name);
+        let is_dir = entry.kind() == Some(Kind::Dir);
+        let reason = self.hidden.as_ref()?.reason(name, is_dir, false)?;
+        let told = reason.includes() && name != b".";
+        told.then(|| told_reason(Role::Generator, "risking", name, is_dir, &reason))
     }
 
     /// Refuses a name that was not asked for. What is a directory on the way to others stays one:

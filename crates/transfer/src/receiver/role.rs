@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use driftless_filter::{Given, ParseOptions, ReadFile, Rules};
+use driftless_fs::browse::stat_unchecked;
 use driftless_fs::operator::{self, Links};
 use driftless_proto::mux::Tag;
 use driftless_proto::{Decode, files_from, filterlist};
+use driftless_tree::Kind;
 
 use crate::charset::{from_wire, to_wire};
 use crate::connect::Established;
@@ -104,9 +106,9 @@ fn run(
     }
     let rules = match is_server {
         true => received_rules(&mut wire, setup, options, request, report)
-            .and_then(|rules| match rules {
-                Some(rules) => Ok(rules),
-                None => unsent_rules(setup, place),
+            .map(|rules| {
+                let none = || Rules::none(&parse_options(setup, options, request));
+                rules_here(setup, place).or(rules).unwrap_or_else(none)
             })
             .map(|rules| (Arc::new(rules), Requested::anything())),
         false => own_rules(&mut wire, setup, options, request),
@@ -237,6 +239,20 @@ impl ReadFile for OperatorFiles {
     }
 }
 
+/// Those that have been read before, and say the same.
+struct ReadAgain(OperatorFiles);
+
+impl ReadFile for ReadAgain {
+    fn read(&mut self, path: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+        let is_file = stat_unchecked(Path::new(std::ffi::OsStr::from_bytes(path)), true)
+            .is_ok_and(|meta| meta.kind == Kind::File);
+        match path != b"-" && is_file {
+            true => self.0.read(path),
+            false => Err(std::io::ErrorKind::InvalidInput.into()),
+        }
+    }
+}
+
 /// Files that a peer names are not read.
 struct NoFiles;
 
@@ -329,16 +345,16 @@ fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushErro
     Ok(Some(text.split(ends).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()))
 }
 
-/// The rules where none were sent. Within this machine those of the command line hold all the same:
-/// a directory in the way of something else is emptied under them.
-fn unsent_rules(setup: Setup, place: &Place<'_>) -> Result<Rules, PushError> {
+/// The rules of the command line, which within this machine hold as they were given there, sent or
+/// not: a directory in the way of something else is emptied under them, and they are told of by where
+/// they came from. `None` where they may be read only once, or the sender is elsewhere.
+fn rules_here(setup: Setup, place: &Place<'_>) -> Option<Rules> {
     let Place { options, request, sender, .. } = *place;
-    let parse = parse_options(setup, options, request);
-    match matches!(sender, Sender::Local(_)) && options.delete.force {
-        true => Rules::parse(&request.rules, &parse, &mut OperatorFiles::new(options))
-            .map_err(PushError::Rules),
-        false => Ok(Rules::none(&parse)),
+    if !matches!(sender, Sender::Local(_)) {
+        return None;
     }
+    let parse = parse_options(setup, options, request);
+    Rules::parse(&request.rules, &parse, &mut ReadAgain(OperatorFiles::new(options))).ok()
 }
 
 /// What a client sends of its rules: only where names are deleted or directories pruned.

@@ -68,12 +68,28 @@ impl Session<'_> {
         self.report.message(&Message { level, origin: Origin::Here, text: bytes });
     }
 
-    /// Says that an act failed, as rsync words it; the transfer is partial then.
+    /// Says that an act failed, as rsync words it; the transfer is partial then. `act` may say itself
+    /// that it `failed to` do something.
     pub(crate) fn failed(&mut self, role: Role, act: &str, name: &[u8], error: &std::io::Error) {
-        let full = quoted(self.receive.module.as_deref(), &self.full_path(name));
-        let start = format!("rsync: [{}] {act} ", role.name());
-        let why = format!(" failed: {}", reason(error));
-        self.say(Level::ErrorXfer, [start.as_bytes(), &full, why.as_bytes()].concat());
+        let end = if act.contains("failed to ") { "" } else { " failed" };
+        let what = [act.as_bytes(), b" ", &self.quoted_path(name), end.as_bytes()].concat();
+        self.said_failure(role, &what, error);
+    }
+
+    /// Likewise, in these words before the reason.
+    pub(crate) fn said_failure(&mut self, role: Role, what: &[u8], error: &std::io::Error) {
+        let start = format!("rsync: [{}] ", role.name());
+        let why = format!(": {}", reason(error));
+        self.say(Level::ErrorXfer, [start.as_bytes(), what, why.as_bytes()].concat());
+    }
+
+    /// The whole path of a name in quotes, as a peer may see it.
+    pub(crate) fn quoted_path(&self, name: &[u8]) -> Vec<u8> {
+        let mut full = self.full_path(name);
+        if name == b"." {
+            full.extend_from_slice(b"/.");
+        }
+        quoted(self.receive.module.as_deref(), &full)
     }
 
     /// The whole path of a name for people.

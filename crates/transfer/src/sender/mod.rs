@@ -1,6 +1,7 @@
 //! The sender's side of a session: lists out, requests in, answers out.
 
 pub(crate) mod answer;
+pub(crate) mod attrs;
 pub(crate) mod ids;
 mod incoming;
 pub(crate) mod lists;
@@ -12,5 +13,4 @@ mod scan;
 pub(crate) mod session;
 pub(crate) mod walk;
 
-pub(crate) use scan::reduced;
 pub(crate) use scan::state::describe as described;

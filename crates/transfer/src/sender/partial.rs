@@ -8,14 +8,21 @@ use driftless_tree::flist::{Entry, HardLink, compare};
 
 use crate::chmod::Chmod;
 use crate::error::PushError;
+use crate::options::TransferOptions;
+use crate::sender::attrs::Attrs;
 use crate::sender::ids::Ids;
 use crate::sender::lists::FileList;
 
-/// Sorts the caller's entries as both ends do and gives hard links their wire form.
-pub(crate) fn arrange(mut given: Vec<Entry>, chmod: Option<&Chmod>) -> Result<FileList, PushError> {
+/// Sorts the caller's entries as both ends do and gives hard links, ACLs and extended attributes
+/// their wire form.
+pub(crate) fn arrange(
+    mut given: Vec<Entry>,
+    options: &TransferOptions,
+) -> Result<(FileList, Attrs), PushError> {
     let mut places: Vec<u32> = (0..given.len() as u32).collect();
     places.sort_by(|&a, &b| compare(&given[a as usize], &given[b as usize]));
     let mut groups = HashMap::new();
+    let mut attrs = Attrs::new(&options.metadata);
     let mut entries = Vec::with_capacity(given.len());
     for (at, &place) in places.iter().enumerate() {
         let mut entry = std::mem::take(&mut given[place as usize]);
@@ -37,10 +44,13 @@ pub(crate) fn arrange(mut given: Vec<Entry>, chmod: Option<&Chmod>) -> Result<Fi
                 HardLink::First
             }
         });
-        apply_chmod(&mut entry, chmod);
+        apply_chmod(&mut entry, options.chmod.as_ref());
+        attrs.refer(&mut entry);
         entries.push(entry);
     }
-    Ok(FileList { first: 0, entries, directory: None, directory_place: None, places: Some(places) })
+    let places = Some(places);
+    let list = FileList { first: 0, entries, directory: None, directory_place: None, places };
+    Ok((list, attrs))
 }
 
 /// Writes the list with all that follows it.

@@ -78,10 +78,12 @@ impl Session<'_> {
         let mut writer = XattrNumbers::new();
         for number in asked {
             let listed = self.lists.find(ndx).expect("found when it was requested");
-            let Some(value) = self.driver.xattr_value(&listed, number) else {
+            let Some(name) = self.attrs.long_name(listed.entry, number) else {
                 let what = format!("attribute {number} of number {ndx} cannot be requested");
                 return Err(self.broken(what, 2));
             };
+            // What cannot be read any more travels as nothing.
+            let value = self.driver.xattr_value(&listed, name).unwrap_or_default();
             self.link.output.append(|out| writer.put_value(out, number, &value));
         }
         self.link.output.append(XattrNumbers::put_end);

@@ -27,10 +27,11 @@ use crate::push::Outcome;
 use crate::record::put_header;
 use crate::report::{KindCounts, Overall, Report, Statistics};
 use crate::request::{Ending, Request, SessionFailure};
+use crate::sender::attrs::Attrs;
 use crate::sender::lists::Lists;
 use crate::sender::scan::state::{State, describe};
 use crate::sender::scan::walk::Walk;
-use crate::sender::scan::{Attrs, Disk, Filters, RuleFiles, Supply, path_of};
+use crate::sender::scan::{Disk, Filters, RuleFiles, Supply, path_of};
 use crate::sender::session::{Session, Terms};
 
 /// Longest file of names.
@@ -194,7 +195,6 @@ impl Role<'_> {
             ),
             origins: Vec::new(),
             filters: Filters::new(Rules::none(&parse), files_of(options, request)),
-            attrs: Attrs::default(),
             digests,
             first_ndx: u32::from(setup.compat.inc_recurse()),
             peer_sets_link_times: setup.compat.symlink_times(),
@@ -223,6 +223,7 @@ impl Role<'_> {
         };
         let began = Instant::now();
         let mut session = Session::new(link, &mut supply, outcome, setup, lists, terms);
+        session.attrs = Attrs::new(&options.metadata);
         session.handover = handover.cloned();
         let body = |session: &mut Session<'_>| {
             session.take_frames_singly(has_unframed_names(session, options));

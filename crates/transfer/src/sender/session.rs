@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::options::Append;
 use crate::push::Outcome;
 use crate::sender::answer::Answerer;
+use crate::sender::attrs::Attrs;
 use crate::sender::lists::Lists;
 
 /// Where the closing of the session stands: how many D were answered after the last list.
@@ -75,6 +76,8 @@ pub(crate) struct Session<'a> {
     pub(crate) outcome: &'a mut Outcome,
     pub(crate) setup: Setup,
     pub(crate) lists: Lists,
+    /// ACLs and extended attributes listed so far.
+    pub(crate) attrs: Attrs,
     pub(crate) ndx_writer: NdxWriter,
     /// No further list comes.
     pub(crate) lists_complete: bool,
@@ -113,6 +116,7 @@ impl<'a> Session<'a> {
             driver,
             outcome,
             lists,
+            attrs: Attrs::default(),
             ndx_writer: NdxWriter::new(setup.protocol),
             lists_complete: false,
             handover: None,

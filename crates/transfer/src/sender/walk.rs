@@ -130,6 +130,7 @@ impl<'a> Walk<'a> {
         let known_directories = self.pending.len();
         for (at, entry) in entries.iter_mut().enumerate() {
             self.prepare(entry, first + at as u32);
+            session.attrs.refer(entry);
             if !self.options.numeric_ids {
                 self.ids.name_new(entry);
             }
@@ -208,6 +209,7 @@ impl<'a> Walk<'a> {
         session: &mut Session<'_>,
     ) {
         self.prepare(&mut entry, entries.len() as u32);
+        session.attrs.refer(&mut entry);
         if !self.options.numeric_ids {
             self.ids.note(&entry);
         }

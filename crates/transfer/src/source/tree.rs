@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use driftless_delta::FileSum;
 use driftless_filter::{Chain, ReadFile, RuleError, Rules, Side};
+use driftless_fs::xattr::Of;
 use driftless_fs::{Dir, Names, Root, SourceFile, is_absent};
 use driftless_tree::flist::{Entry, HardLink, Origin};
 use driftless_tree::{Kind, Meta, RelPath};
@@ -12,6 +13,7 @@ use driftless_tree::{Kind, Meta, RelPath};
 use crate::options::{ChecksumKind, TransferOptions};
 use crate::push::{Listing, Problem, TreeSource};
 use crate::sender::answer::strong;
+use crate::source::{add_extras, add_extras_at};
 
 /// The entry for a file with these attributes; `link_target` is the text of a symbolic link.
 ///
@@ -37,10 +39,7 @@ pub fn entry_of(name: &[u8], meta: &Meta, link_target: Vec<u8>, hard_links: bool
 /// Lists what is below a root as it is on the disk.
 pub struct DiskTree {
     root: Root,
-    links: bool,
-    devices: bool,
-    specials: bool,
-    hard_links: bool,
+    options: TransferOptions,
     digests: Option<ChecksumKind>,
     filter: Option<Filter>,
     /// Of the directory being listed; kept for its memory.
@@ -52,10 +51,7 @@ impl DiskTree {
     pub fn new(root: Root, options: &TransferOptions) -> Self {
         Self {
             root,
-            links: options.links,
-            devices: options.devices,
-            specials: options.specials,
-            hard_links: options.hard_links,
+            options: options.clone(),
             digests: None,
             filter: None,
             names: Names::default(),
@@ -79,9 +75,9 @@ impl DiskTree {
     fn wants(&self, kind: Kind) -> bool {
         match kind {
             Kind::File | Kind::Dir => true,
-            Kind::Symlink => self.links,
-            Kind::CharDevice | Kind::BlockDevice => self.devices,
-            Kind::Fifo | Kind::Socket => self.specials,
+            Kind::Symlink => self.options.links,
+            Kind::CharDevice | Kind::BlockDevice => self.options.devices,
+            Kind::Fifo | Kind::Socket => self.options.specials,
         }
     }
 
@@ -108,7 +104,8 @@ impl DiskTree {
             Kind::Symlink => dir.read_link(name)?,
             _ => Vec::new(),
         };
-        let mut entry = entry_of(path, &meta, target, self.hard_links);
+        let mut entry = entry_of(path, &meta, target, self.options.hard_links);
+        add_extras(dir, Of::Entry(name), &self.options, &mut entry)?;
         if let (Some(kind), Kind::File) = (self.digests, meta.kind) {
             let path = RelPath::parse(path)
                 .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
@@ -120,7 +117,9 @@ impl DiskTree {
 
 impl TreeSource for DiskTree {
     fn root(&mut self) -> io::Result<Entry> {
-        Ok(entry_of(b".", &self.root.meta()?, Vec::new(), false))
+        let mut root = entry_of(b".", &self.root.meta()?, Vec::new(), false);
+        add_extras_at(&self.root, None, &self.options, &mut root)?;
+        Ok(root)
     }
 
     fn carry_digests(&mut self, kind: ChecksumKind) {

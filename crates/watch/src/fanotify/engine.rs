@@ -126,6 +126,7 @@ impl Engine {
             }
             let mut busy = self.read();
             if !busy {
+                self.state.consumer.sink.caught_up();
                 self.state.window.close();
                 let hasten = asked > hastened && self.state.consumer.shared.is_awaited(asked);
                 busy = self.state.recover(hasten);

@@ -4,6 +4,7 @@ use driftless_fs::is_absent;
 use driftless_tree::{Kind, Meta, RelPath};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::extras::is_acl;
 use super::listing;
 use super::writer::{Doing, Object, Trouble, Trust, Writer};
 use crate::lane::report::{Comparison, Failure, LaneError};
@@ -47,8 +48,11 @@ impl Compare<'_> {
         let target = self.writer.target.meta();
         let target = target
             .map_err(|error| LaneError::Failed(format!("cannot read the target: {error}")))?;
-        let aspects = self.writer.likeness.unlike(&source, &target);
-        self.differs(None, aspects);
+        match self.attributes(None, &source, &target) {
+            Ok(aspects) => self.differs(None, aspects),
+            Err(Trouble::Name(failure)) => self.note(None, failure),
+            Err(Trouble::Cancelled) => return Err(LaneError::Cancelled),
+        }
         let mut dirs: Vec<Option<RelPath>> = vec![None];
         while let Some(dir) = dirs.pop() {
             match self.directory(dir.as_ref()) {
@@ -118,7 +122,7 @@ impl Compare<'_> {
         }
         let present = self.writer.present(path)?.filter(|present| present.kind == meta.kind);
         let Some(present) = present else { return Ok(vec![Aspect::Missing]) };
-        let attributes = self.writer.likeness.unlike(meta, &present);
+        let attributes = self.attributes(Some(path), meta, &present)?;
         if meta.kind == Kind::Dir {
             return Ok(attributes);
         }
@@ -145,6 +149,24 @@ impl Compare<'_> {
             aspects.push(Aspect::HardLink);
         }
         aspects.extend(attributes);
+        Ok(aspects)
+    }
+
+    /// The attributes in which the target's `path`, which is `present`, differs.
+    fn attributes(
+        &self,
+        path: Option<&RelPath>,
+        source: &Meta,
+        present: &Meta,
+    ) -> Result<Vec<Aspect>, Trouble> {
+        let mut aspects = self.writer.likeness.unlike(source, present);
+        let change = self.writer.lacking_extras(path, source, present)?;
+        let names = || change.set.iter().map(|(name, _)| name).chain(&change.remove);
+        let differs = [
+            (names().any(|name| is_acl(name)), Aspect::Acl),
+            (names().any(|name| !is_acl(name)), Aspect::Xattr),
+        ];
+        aspects.extend(differs.into_iter().filter(|(differs, _)| *differs).map(|(_, what)| what));
         Ok(aspects)
     }
 

@@ -3,10 +3,12 @@
 use std::io;
 
 use driftless_fs::copy::copy_content_while;
+use driftless_fs::xattr::XattrChange;
 use driftless_fs::{Attributes, Powers, Root, SourceFile, Writers, is_absent};
 use driftless_transfer::TransferOptions;
 use driftless_tree::{Kind, Meta, RelPath};
 
+use super::extras::{self, Extras, Xattrs};
 use super::likeness::Likeness;
 use crate::lane::report::{Failure, Traffic};
 use crate::lane::state::Lane;
@@ -25,6 +27,7 @@ pub(super) struct Writer<'a> {
     pub(super) source: &'a Root,
     pub(super) options: &'a TransferOptions,
     pub(super) likeness: Likeness<'a>,
+    pub(super) extras: Extras,
     /// The target's side of the rules.
     pub(super) protection: Chains,
     pub(super) delete: bool,
@@ -93,11 +96,13 @@ impl<'a> Writer<'a> {
         options: &'a TransferOptions,
         delete: bool,
     ) -> Self {
+        let likeness = Likeness::new(options, Powers::of_process());
         Self {
             target,
             source: &view.root,
             options,
-            likeness: Likeness::new(options, Powers::of_process()),
+            extras: Extras::new(options, likeness.superuser()),
+            likeness,
             protection: view.rules.protection(target),
             delete,
             traffic: Traffic::default(),
@@ -168,14 +173,56 @@ impl<'a> Writer<'a> {
         // Without `perms`, the mode before, not the one that let us write.
         let mode =
             wanted.mode.filter(|mode| lacking.mode.is_some() || *mode != present.mode & 0o7777);
-        self.set(path, &Attributes { mode, ..lacking })
+        self.set(path, source, &present, Attributes { mode, ..lacking })
     }
 
-    fn set(&self, path: Option<&RelPath>, lacking: &Attributes) -> Result<(), Trouble> {
-        if *lacking == Attributes::default() {
+    /// Sets what the target's `path`, which is `present`, lacks.
+    fn set(
+        &self,
+        path: Option<&RelPath>,
+        source: &Meta,
+        present: &Meta,
+        mut lacking: Attributes,
+    ) -> Result<(), Trouble> {
+        let xattrs = self.lacking_extras(path, source, present)?;
+        if lacking.is_empty() && xattrs.is_empty() {
             return Ok(());
         }
-        self.target.set_attributes(path, lacking).doing("cannot set attributes")
+        // Their owner may change those named `user.` of a file that he may write to.
+        let kind_has_mode = present.kind != Kind::Symlink;
+        if !xattrs.is_empty() && !self.likeness.superuser() && kind_has_mode {
+            let mode = present.mode & 0o7777;
+            lacking.mode.get_or_insert(mode);
+            let writable = Attributes { mode: Some(mode | 0o200), ..Attributes::default() };
+            self.target.set_attributes(path, &writable).doing("cannot make it writable")?;
+        }
+        self.target.set_attributes_with(path, &lacking, &xattrs).doing("cannot set attributes")
+    }
+
+    /// The ACLs and extended attributes in which the target's `path`, which is `present`, differs.
+    pub(super) fn lacking_extras(
+        &self,
+        path: Option<&RelPath>,
+        source: &Meta,
+        present: &Meta,
+    ) -> Result<XattrChange, Trouble> {
+        if !self.extras.any() {
+            return Ok(XattrChange::NONE);
+        }
+        let mode = self.likeness.attributes(source, Some(present)).mode;
+        let wanted = self.wanted_extras(path, mode.unwrap_or(source.mode))?;
+        let there = self.extras.read(self.target, path);
+        let there = there.doing("cannot read the target's extended attributes")?;
+        Ok(extras::lacking(wanted, &there))
+    }
+
+    /// The ACLs and extended attributes that the target shall have, with this mode.
+    fn wanted_extras(&self, path: Option<&RelPath>, mode: u32) -> Result<Xattrs, Trouble> {
+        match self.extras.read(self.source, path) {
+            Ok(found) => Ok(extras::with_mode(found, mode)),
+            Err(error) if is_absent(&error) => Err(Trouble::passing("it is not there any more")),
+            Err(error) => Err(Trouble::io("cannot read its extended attributes", &error)),
+        }
     }
 
     /// Makes the target's name the object. Kinds that the options leave out are left alone.
@@ -190,7 +237,8 @@ impl<'a> Writer<'a> {
         }
         match present {
             Some(present) if self.is_there(object, &present)? => {
-                self.set(Some(object.path), &self.likeness.lacking(object.meta, &present))
+                let lacking = self.likeness.lacking(object.meta, &present);
+                self.set(Some(object.path), object.meta, &present, lacking)
             }
             _ => self.put(object, present.as_ref()),
         }
@@ -242,18 +290,32 @@ impl<'a> Writer<'a> {
 
     fn put(&mut self, object: &Object<'_>, replaced: Option<&Meta>) -> Result<(), Trouble> {
         let Object { path, meta, .. } = *object;
+        if meta.kind == Kind::File {
+            return self.copy(object, replaced);
+        }
         let attributes = self.likeness.attributes(meta, replaced);
+        let xattrs = self.extras_of_new(path, meta, &attributes)?;
         match meta.kind {
-            Kind::File => self.copy(object, replaced),
             Kind::Symlink => self
                 .target
-                .replace_with_symlink(object.link_target, path, &attributes)
+                .replace_with_symlink(object.link_target, path, &attributes, &xattrs)
                 .doing("cannot make the symbolic link"),
             _ => self
                 .target
-                .replace_with_node(path, meta.mode, meta.rdev, &attributes)
+                .replace_with_node(path, meta.mode, meta.rdev, &attributes, &xattrs)
                 .doing("cannot make the device, fifo or socket"),
         }
+    }
+
+    /// What something new at `path`, made with these attributes, gets.
+    fn extras_of_new(
+        &self,
+        path: &RelPath,
+        source: &Meta,
+        attributes: &Attributes,
+    ) -> Result<XattrChange, Trouble> {
+        let wanted = self.wanted_extras(Some(path), attributes.mode.unwrap_or(source.mode))?;
+        Ok(self.extras.of_new(wanted))
     }
 
     fn open_source(&self, object: &Object<'_>) -> Result<SourceFile, Trouble> {
@@ -283,6 +345,8 @@ impl<'a> Writer<'a> {
             copy_content_while(&source, new.file(), before.size, || !self.lane.cancelled())
                 .doing("cannot copy it")?;
         self.go_on()?;
+        let attributes = self.likeness.attributes(&before, replaced);
+        let xattrs = self.extras_of_new(object.path, &before, &attributes)?;
         let after = source.meta().doing("cannot be read")?;
         if copied != before.size || !after.same_version(&before) || written() {
             return Err(Trouble::passing("it changed while it was copied"));
@@ -290,8 +354,7 @@ impl<'a> Writer<'a> {
         if self.options.fsync {
             new.file().sync_all().doing("cannot sync it")?;
         }
-        let attributes = self.likeness.attributes(&before, replaced);
-        new.commit(&attributes).doing("cannot put it in place")?;
+        new.commit(&attributes, &xattrs).doing("cannot put it in place")?;
         self.traffic.sent += copied;
         self.traffic.files += 1;
         Ok(())

@@ -1,6 +1,6 @@
 //! Answers a partial session, and notes what it said of each item.
 
-use driftless_transfer::source::{Attendance, Expected, WriterPolicy};
+use driftless_transfer::source::{Attendance, Expected, WriterPolicy, xattr_at};
 use driftless_transfer::{Content, Driver, Level, Listed, Refusal, SentOutcome};
 use driftless_tree::Kind;
 use driftless_tree::path::printable;
@@ -79,6 +79,10 @@ impl Driver for ListDriver<'_> {
             false => (Expected::Meta(meta), WriterPolicy::Refuse),
         };
         self.view.cache.open(&self.view.root, path, expected, writers)
+    }
+
+    fn xattr_value(&mut self, item: &Listed<'_>, name: &[u8]) -> Option<Vec<u8>> {
+        xattr_at(&self.view.root, item.path().as_ref(), name)
     }
 
     fn applied(&mut self, item: &Listed<'_>) {

@@ -46,10 +46,9 @@ impl RsyncTarget {
         let options =
             TransferOptions { silence_limit: Some(SILENCE_LIMIT), ..self.options.clone() };
         let cancelled = || lane.cancelled();
-        let mut source =
-            PassSource::new(&view.root, &view.rules, &view.links, options.hard_links, None)
-                .only(chosen)
-                .unless(&cancelled);
+        let mut source = PassSource::new(&view.root, &view.rules, &view.links, &options, None)
+            .only(chosen)
+            .unless(&cancelled);
         let mut driver = PassDriver::new(view, lane, self.settle, false).comparing(comparison);
         let result = push_tree(&self.peer, &options, push, &mut source, &mut driver);
         let (outcome, error) = split(result);
@@ -97,6 +96,8 @@ pub(super) fn aspects(item: &Listed<'_>, change: ItemChange) -> Vec<Aspect> {
         (change.differs_in_owner(), Aspect::Owner),
         (change.differs_in_group(), Aspect::Group),
         (change.differs_in_time(), Aspect::Time),
+        (change.differs_in_acl(), Aspect::Acl),
+        (change.differs_in_xattrs(), Aspect::Xattr),
     ];
     aspects.into_iter().filter(|(differs, _)| *differs).map(|(_, aspect)| aspect).collect()
 }

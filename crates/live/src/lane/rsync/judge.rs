@@ -24,6 +24,9 @@ pub(super) struct Judge<'a> {
     pub(super) prefix: Vec<u8>,
     /// The session carried rules, so names that stay are names that rules protect.
     pub(super) protects: bool,
+    /// The session carried extended attributes. A daemon acknowledges what is there before it has
+    /// read the values that it asked for.
+    pub(super) has_xattrs: bool,
     pub(super) deletion_ignored: bool,
     /// Directories in which the daemon may have made links after it had set their times.
     pub(super) late: HashSet<Option<RelPath>>,
@@ -93,7 +96,9 @@ impl Judge<'_> {
             Act::Directory if self.late.contains(&item.path) => return ItemEnd::Unproved,
             Act::Directory => self.clean,
             Act::FormerName => self.clean || state.acknowledged,
-            Act::Object { .. } if self.acknowledged => state.acknowledged,
+            Act::Object { .. } if self.acknowledged => {
+                state.acknowledged && (self.clean || !self.has_xattrs)
+            }
             Act::Object { .. } => self.clean && self.unmatched.is_empty(),
         };
         if !proved {

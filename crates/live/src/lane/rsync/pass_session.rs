@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use driftless_transfer::source::{Expected, ListedFiles, ReadAhead, SourceCache, WriterPolicy};
+use driftless_transfer::source::{
+    Expected, ListedFiles, ReadAhead, SourceCache, WriterPolicy, xattr_at,
+};
 use driftless_transfer::{
     Content, Driver, ItemChange, Level, Listed, Problem, Refusal, SentOutcome,
 };
@@ -124,6 +126,10 @@ impl Driver for PassDriver<'_> {
         }
         let expected = Expected::Meta(&meta);
         self.view.cache.open(&self.view.root, &path, expected, WriterPolicy::Refuse)
+    }
+
+    fn xattr_value(&mut self, item: &Listed<'_>, name: &[u8]) -> Option<Vec<u8>> {
+        xattr_at(&self.view.root, item.path().as_ref(), name)
     }
 
     fn applied(&mut self, _item: &Listed<'_>) {}

@@ -2,12 +2,11 @@
 //!
 //! ```text
 //! args (what arguments mean) ─► walk (lists) ─► session
-//!                                 │  filters, disk, attrs       supply (content) ◄─┘
+//!                                 │  filters, disk              supply (content) ◄─┘
 //!                                 └──────── state ────────────────┘
 //! ```
 
 mod args;
-mod attrs;
 mod content;
 mod disk;
 mod filters;
@@ -16,7 +15,6 @@ pub(crate) mod state;
 mod supply;
 pub(crate) mod walk;
 
-pub(crate) use attrs::{Attrs, reduced};
 pub(crate) use disk::{Disk, path_of};
 pub(crate) use filters::{Filters, RuleFiles};
 pub(crate) use supply::Supply;

@@ -18,8 +18,8 @@ use crate::module::{ModuleTerms, quoted};
 use crate::options::{ChecksumKind, TransferOptions};
 use crate::receiver::lists::leaf_of;
 use crate::report::{Message, Origin as Speaker, Overall, Report, Role, Statistics, told_reason};
+use crate::sender::attrs::{XattrChoice, add_acls, add_xattrs};
 use crate::sender::partial::apply_chmod;
-use crate::sender::scan::attrs::{Attrs, XattrChoice};
 use crate::sender::scan::disk::{Disk, Origin};
 use crate::sender::scan::filters::Filters;
 use crate::source::tree::entry_of;
@@ -39,7 +39,6 @@ pub(crate) struct State<'a> {
     pub(crate) disk: Disk,
     pub(crate) origins: Vec<Origin>,
     pub(crate) filters: Filters,
-    pub(crate) attrs: Attrs,
     /// Digests in the lists.
     pub(crate) digests: Option<ChecksumKind>,
     /// The receiving side said that it can set the times of symbolic links.
@@ -334,7 +333,7 @@ impl State<'_> {
     ) -> io::Result<()> {
         let metadata = &self.options.metadata;
         if metadata.acls {
-            Attrs::add_acls(dir, of, metadata.fake_super, entry)?;
+            add_acls(dir, of, metadata.fake_super, entry.mode, entry)?;
         }
         if metadata.xattrs > 0 {
             let rules = chain.filter(|_| self.filters.has_xattr());
@@ -342,7 +341,7 @@ impl State<'_> {
                 XattrChoice { own_names: metadata.xattrs > 1, rules, kept: metadata.fake_super };
             // A link that is followed gives its own, which are none.
             let of = if let Of::Target(leaf) = of { Of::Entry(leaf) } else { of };
-            Attrs::add_xattrs(dir, of, choice, entry)?;
+            add_xattrs(dir, of, choice, entry)?;
         }
         Ok(())
     }

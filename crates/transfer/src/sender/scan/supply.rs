@@ -18,7 +18,7 @@ use crate::push::Outcome;
 use crate::report::{
     Direction, Item, KindCounts, Message, Origin as Speaker, Progress, Statistics, Transferred,
 };
-use crate::sender::scan::attrs::value_of;
+use crate::sender::attrs::value_of;
 use crate::sender::scan::content::{Opened, Reading};
 use crate::sender::scan::state::{Shared, State, describe};
 
@@ -236,9 +236,8 @@ impl Driver for Supply<'_> {
         });
     }
 
-    fn xattr_value(&mut self, listed: &Listed<'_>, number: u32) -> Option<Vec<u8>> {
+    fn xattr_value(&mut self, listed: &Listed<'_>, name: &[u8]) -> Option<Vec<u8>> {
         let state = &mut *self.shared.borrow_mut();
-        let name = state.attrs.long_name(listed.entry, number)?.to_vec();
         let follows = state.options.link.copy_all || state.options.link.copy_unsafe;
         let kept = state.options.metadata.fake_super;
         let origin = state.origins.get(listed.index)?;
@@ -249,10 +248,9 @@ impl Driver for Supply<'_> {
                 Some(leaf) if follows => Of::Target(leaf),
                 Some(leaf) => Of::Entry(leaf),
             };
-            value_of(dir, of, kept, &name)
+            value_of(dir, of, kept, name)
         });
-        // What cannot be read any more travels as nothing.
-        Some(value.ok().flatten().unwrap_or_default())
+        value.ok().flatten()
     }
 
     fn statistics(&mut self, outcome: &Outcome, read_bytes: u64, written_bytes: u64) -> Stats {

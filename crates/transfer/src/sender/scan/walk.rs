@@ -280,7 +280,7 @@ impl<'a> Walk<'a> {
             if incremental {
                 self.note_directory(&entry, number, known_directories);
             }
-            self.shared.borrow_mut().attrs.refer(&mut entry);
+            session.attrs.refer(&mut entry);
             if !self.options.numeric_ids {
                 if incremental {
                     self.ids.name_new(&mut entry);

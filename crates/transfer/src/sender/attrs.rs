@@ -11,6 +11,7 @@ use driftless_fs::xattr::{ACCESS_ACL, DEFAULT_ACL, Of, Whom, decode_acl};
 use driftless_tree::Kind;
 use driftless_tree::flist::{Acl, AclEntry, Acls, Cached, Entry, XattrValue};
 
+use crate::options::MetadataOptions;
 use crate::stored;
 
 /// Values up to this length travel inside the list.
@@ -19,6 +20,10 @@ const FULL_VALUE_MAX: usize = 32;
 /// What was sent so far.
 #[derive(Default)]
 pub(crate) struct Attrs {
+    /// Entries carry ACLs.
+    acls: bool,
+    /// Entries carry extended attributes.
+    carries_xattrs: bool,
     access: HashMap<Vec<u8>, u32>,
     default: HashMap<Vec<u8>, u32>,
     xattrs: HashMap<Vec<u8>, u32>,
@@ -65,60 +70,81 @@ pub(crate) fn value_of(
     }
 }
 
+/// Puts the ACLs of a file into its entry, whole; what `mode` says is left out. `kept`: those that
+/// `--fake-super` keeps.
+pub(crate) fn add_acls(
+    dir: &Dir,
+    of: Of<'_>,
+    kept: bool,
+    mode: u32,
+    entry: &mut Entry,
+) -> io::Result<()> {
+    if entry.kind() == Some(Kind::Symlink) {
+        return Ok(());
+    }
+    let read = |real, stored| -> io::Result<Acl> {
+        let acl = match kept {
+            true => dir.xattr(of, stored)?.as_deref().and_then(stored::decode),
+            false => dir.xattr(of, real)?.as_deref().and_then(decode_acl).map(|a| to_wire(&a)),
+        };
+        Ok(acl.unwrap_or_default())
+    };
+    let access = read(ACCESS_ACL, stored::ACCESS)?;
+    let access = Cached::Literal(reduced(access, mode));
+    let default = match entry.kind() {
+        Some(Kind::Dir) => Some(Cached::Literal(read(DEFAULT_ACL, stored::DEFAULT)?)),
+        _ => None,
+    };
+    entry.acl = Some(Box::new(Acls { access, default }));
+    Ok(())
+}
+
+/// Puts the extended attributes of a file into its entry, whole.
+pub(crate) fn add_xattrs(
+    dir: &Dir,
+    of: Of<'_>,
+    choice: XattrChoice<'_>,
+    entry: &mut Entry,
+) -> io::Result<()> {
+    let mut names = dir.xattr_names(of)?;
+    names.retain(|name| choice.takes(name));
+    names.sort_unstable_by(|a, b| choice.wire_name(a).cmp(choice.wire_name(b)));
+    let mut set = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(value) = dir.xattr(of, &name)? else { continue };
+        let name = choice.wire_name(&name);
+        let value = match value.len() {
+            ..=FULL_VALUE_MAX => XattrValue::Full(value.into()),
+            len => {
+                let digest = file_digest(Strong::Md5, &value);
+                let md5 = digest.as_bytes().try_into().expect("an MD5 has 16 bytes");
+                XattrValue::Digest { len: len as u32, md5 }
+            }
+        };
+        set.push((name.into(), value));
+    }
+    entry.xattrs = Some(Box::new(Cached::Literal(set)));
+    Ok(())
+}
+
 impl Attrs {
-    /// Puts the ACLs of a file into its entry, whole. `kept`: those that `--fake-super` keeps.
-    pub(crate) fn add_acls(dir: &Dir, of: Of<'_>, kept: bool, entry: &mut Entry) -> io::Result<()> {
-        if entry.kind() == Some(Kind::Symlink) {
-            return Ok(());
-        }
-        let read = |real, stored| -> io::Result<Acl> {
-            let acl = match kept {
-                true => dir.xattr(of, stored)?.as_deref().and_then(stored::decode),
-                false => dir.xattr(of, real)?.as_deref().and_then(decode_acl).map(|a| to_wire(&a)),
-            };
-            Ok(acl.unwrap_or_default())
-        };
-        let access = read(ACCESS_ACL, stored::ACCESS)?;
-        let access = Cached::Literal(reduced(access, entry.mode));
-        let default = match entry.kind() {
-            Some(Kind::Dir) => Some(Cached::Literal(read(DEFAULT_ACL, stored::DEFAULT)?)),
-            _ => None,
-        };
-        entry.acl = Some(Box::new(Acls { access, default }));
-        Ok(())
+    /// Nothing sent yet, in a session with these options.
+    pub(crate) fn new(options: &MetadataOptions) -> Self {
+        Self { acls: options.acls, carries_xattrs: options.xattrs > 0, ..Self::default() }
     }
 
-    /// Puts the extended attributes of a file into its entry, whole.
-    pub(crate) fn add_xattrs(
-        dir: &Dir,
-        of: Of<'_>,
-        choice: XattrChoice<'_>,
-        entry: &mut Entry,
-    ) -> io::Result<()> {
-        let mut names = dir.xattr_names(of)?;
-        names.retain(|name| choice.takes(name));
-        names.sort_unstable_by(|a, b| choice.wire_name(a).cmp(choice.wire_name(b)));
-        let mut set = Vec::with_capacity(names.len());
-        for name in names {
-            let Some(value) = dir.xattr(of, &name)? else { continue };
-            let name = choice.wire_name(&name);
-            let value = match value.len() {
-                ..=FULL_VALUE_MAX => XattrValue::Full(value.into()),
-                len => {
-                    let digest = file_digest(Strong::Md5, &value);
-                    let md5 = digest.as_bytes().try_into().expect("an MD5 has 16 bytes");
-                    XattrValue::Digest { len: len as u32, md5 }
-                }
-            };
-            set.push((name.into(), value));
-        }
-        entry.xattrs = Some(Box::new(Cached::Literal(set)));
-        Ok(())
-    }
-
-    /// Replaces what was sent before by its number; called for the entries in the order in which
-    /// they are sent.
+    /// Replaces what was sent before by its number; called for all entries in the order in which
+    /// they are sent. One without, such as a missing argument, carries what is empty, which counts.
     pub(crate) fn refer(&mut self, entry: &mut Entry) {
+        if self.acls && entry.kind() != Some(Kind::Symlink) {
+            let is_dir = entry.kind() == Some(Kind::Dir);
+            let empty = || Cached::Literal(Acl::default());
+            let none = || Acls { access: empty(), default: is_dir.then(empty) };
+            entry.acl.get_or_insert_with(|| Box::new(none()));
+        }
+        if self.carries_xattrs {
+            entry.xattrs.get_or_insert_with(|| Box::new(Cached::Literal(Vec::new())));
+        }
         if let Some(acls) = &mut entry.acl {
             refer_to(&mut self.access, &mut acls.access);
             if let Some(default) = &mut acls.default {
