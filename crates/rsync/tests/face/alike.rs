@@ -466,3 +466,16 @@ fn names_that_wait_for_a_copy_of_an_alternate_are_told_of_backwards_and_twice() 
         check(trees, &words, Cast::Server, ["s/", "host:d"]);
     }
 }
+
+#[test]
+fn files_of_rules_end_in_nul_where_that_was_said_before() {
+    let trees = "mkdir s d; touch s/a s/b s/c; printf 'a\\nb\\n' > lines; printf 'a\\0b\\0' > nul
+        find s d -exec touch -d @1000000000 {} +";
+    for file in ["lines", "nul"] {
+        for words in ["-0 --exclude-from=", "-0 --no-from0 --exclude-from=", "--exclude-from="] {
+            let words = format!("-ai {words}{file} -0");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        }
+    }
+}
