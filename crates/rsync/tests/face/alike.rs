@@ -479,3 +479,16 @@ fn files_of_rules_end_in_nul_where_that_was_said_before() {
         }
     }
 }
+
+#[test]
+fn rules_come_from_standard_input() {
+    for program in [Path::new("rsync"), &ours()] {
+        let folder = tempfile::tempdir().unwrap();
+        script(folder.path(), "mkdir s; touch s/a s/b; echo a > rules");
+        let rules = fs::File::open(folder.path().join("rules")).unwrap();
+        let mut command = Command::new(program);
+        command.args(["-r", "--exclude-from=-", "s/", "d"]).current_dir(folder.path());
+        assert!(command.stdin(rules).status().unwrap().success());
+        assert!(!folder.path().join("d/a").exists() && folder.path().join("d/b").exists());
+    }
+}
