@@ -251,6 +251,7 @@ impl Printer {
         Context {
             times: self.options.times,
             group: self.options.group,
+            owner: self.options.owner,
             sends: !self.reads(),
             digest_len: self.digest_len,
             list_digests: self.list_digests,

@@ -492,3 +492,15 @@ fn rules_come_from_standard_input() {
         assert!(!folder.path().join("d/a").exists() && folder.path().join("d/b").exists());
     }
 }
+
+#[test]
+fn owners_are_shown_as_they_are_here() {
+    let trees = "mkdir s d; echo a > s/a; chown 7:8 s/a; touch d/x
+        find s d -exec touch -d @1000000000 {} +";
+    for words in ["-a", "-r", "-a --usermap=7:9", "-r --groupmap=8:5", "-a --chown=9:9 --delete"] {
+        let words = format!("{words} --out-format=%o_%n_%U_%G");
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Client, ["s/", "host:d"]);
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
