@@ -91,6 +91,8 @@ pub(crate) struct Loader<'l> {
     pub(crate) options: &'l ParseOptions,
     pub(crate) files: &'l mut dyn ReadFile,
     pub(crate) base: Base<'l>,
+    /// Rules in files end at NUL bytes.
+    pub(crate) from0: bool,
     /// Per-directory files that are known elsewhere.
     pub(crate) known: &'l [&'l [u8]],
     pub(crate) list: List,
@@ -104,7 +106,8 @@ impl<'l> Loader<'l> {
         base: Base<'l>,
         known: &'l [&'l [u8]],
     ) -> Self {
-        Self { options, files, base, known, list: List::default(), warnings: Vec::new() }
+        let (list, warnings) = (List::default(), Vec::new());
+        Self { options, files, base, from0: options.from0, known, list, warnings }
     }
 
     /// Adds the rule of one option.
@@ -299,7 +302,9 @@ impl<'l> Loader<'l> {
         origin: &Place,
         depth: u32,
     ) -> Result<(), RuleError> {
-        for (number, line) in (1..).zip(lines(text, self.options.from0)) {
+        for (number, line) in (1..).zip(lines(text, self.from0)) {
+            // A NUL within a line ends what counts of it (seen).
+            let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
             if line.is_empty() || matches!(line[0], b'#' | b';') {
                 continue;
             }

@@ -55,6 +55,9 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let fails = given("--backup-dir=../") && writes;
         // What it appends to something else than what is here is not the source's file.
         let spoils = given("--append") && (all.iter().any(is_alternate) || has('y'));
+        // It leaves a hole where the old version was.
+        let plain_append = all.iter().any(|word| word == "--append");
+        let holes = has('S') && (plain_append || given("--append") && has('b'));
         // Behind a kept link that leads outside it links what an alternate has, and says of what it
         // cannot back up that it is deleted.
         let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
@@ -67,7 +70,7 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let gives_way = all.iter().any(clears);
         let blocks = has('H') && !gives_way && blocks_a_group(master);
         let varies = verbosity(&all) >= 3 || removes && has('L');
-        if !(varies || copies || keeps || follows || fails || spoils || leaves || blocks) {
+        if !(varies || copies || keeps || follows || fails || spoils || leaves || blocks || holes) {
             words = all;
         }
     }
