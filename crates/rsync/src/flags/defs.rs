@@ -750,7 +750,15 @@ pub static FLAGS: &[Flag] = &[
         "patterns not to leave out, from FILE",
     ),
     text(Group::Selection, "files-from", "FILE", |t, name| set(&mut t.files_from, name), "names to copy, from FILE"),
-    on(Group::Selection, "from0", |t, on| t.options.selection.from0 = on, "names and rules in files end in NUL")
+    on(
+        Group::Selection,
+        "from0",
+        |t, on| {
+            t.options.selection.from0 = on;
+            t.rules.push(Given::FilesEndAtNul(on));
+        },
+        "names and rules in files end in NUL",
+    )
         .short(b'0')
         .no(&["no-from0"])
         .exact(),

@@ -223,6 +223,24 @@ fn what_can_keep_no_attribute_keeps_its_owner() {
     }
 }
 
+/// A file of rules is read when its option is; those of directories later.
+#[test]
+fn rules_end_as_was_said_before_their_file() {
+    for end in ["\\n", "\\0"] {
+        let trees = format!(
+            "mkdir s d; touch s/x.o s/y.o; printf 'x.o{end}y.o{end}' | tee rules > s/.r
+            touch -d @1000000000 s/* s/.r s"
+        );
+        for words in ["--exclude-from=rules", "--filter=.-_rules", "--filter=:-_.r"] {
+            for order in ["-0 RULES", "RULES -0", "-0 RULES --no-from0", "-0 --no-from0 RULES"] {
+                let words = format!("-ai {}", order.replace("RULES", words));
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+                check(&trees, &words, Cast::Client, ["host:s/", "d"]);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_dry_run_has_zeros_for_digests() {
     let trees = "mkdir -p s/dir d; echo 1 > s/f; ln s/f s/g; echo 2 | tee s/h > d/h; ln -s x s/l
