@@ -223,6 +223,20 @@ fn what_can_keep_no_attribute_keeps_its_owner() {
     }
 }
 
+#[test]
+fn a_time_that_moves_by_nanoseconds_is_a_change() {
+    let trees = "mkdir s d; for f in a b c; do echo x | tee s/$f > d/$f; done
+        touch -d @1000000000 s/a d/a d/b s/c s d; touch -d @1000000000.5 s/b d/c";
+    for words in ["-avvc", "-avvcn", "-avvcO", "-avvc --no-t", "-avv", "-ac --info=name2"] {
+        for more in ["", " --out-format=%n", " --protocol=29"] {
+            let words = format!("{words}{more}");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Client, ["host:s/", "d"]);
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
 /// A file of rules is read when its option is; those of directories later.
 #[test]
 fn rules_end_as_was_said_before_their_file() {
