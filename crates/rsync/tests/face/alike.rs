@@ -224,6 +224,19 @@ fn what_can_keep_no_attribute_keeps_its_owner() {
 }
 
 #[test]
+fn an_acl_is_completed_by_the_mode_that_stays() {
+    let trees = "mkdir -p s/k s/new d/k; for f in a b; do echo x | tee s/$f > d/$f; done
+        echo new > s/n; echo longer > s/t; echo x > d/t; setfacl -m u:7:rx s s/*
+        setfacl -dm u:8:rw s/k; setfacl -m u:7:rwx d/b; setfacl -m g::x s/n
+        touch -d @1000000000 s/* d/* s d";
+    for words in ["-aiA --no-p", "-aiAn --no-p", "-rtA", "-aiAE --no-p", "-aiA --no-p --chmod=a+x"]
+    {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(trees, words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
 fn a_time_that_moves_by_nanoseconds_is_a_change() {
     let trees = "mkdir s d; for f in a b c; do echo x | tee s/$f > d/$f; done
         touch -d @1000000000 s/a d/a d/b s/c s d; touch -d @1000000000.5 s/b d/c";
