@@ -523,3 +523,27 @@ fn a_name_that_is_linked_is_similar_to_those_behind_it() {
         check(trees, words, Cast::Client, ["s/", "d"]);
     }
 }
+
+#[test]
+fn directories_that_an_alternate_has_are_up_to_date() {
+    let trees = "mkdir -p s/equal s/other s/new d alt/equal alt/other; chmod 700 alt/other
+        echo f > s/equal/f; find s alt d -exec touch -d @1000000000 {} +";
+    for words in ["-avv", "-dvv", "-avvn --no-i-r"] {
+        for kind in ["copy", "link", "compare"] {
+            let words = format!("{words} --{kind}-dest=../alt");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
+fn names_that_wait_for_a_copy_of_an_alternate_are_told_of_backwards_and_twice() {
+    let trees = "mkdir s d alt; echo content > s/a; for n in b c d e; do ln s/a s/$n; done
+        cp -p s/c alt; touch -d @1000000000 s/a alt/c s d alt";
+    for words in ["-aHi", "-aHvv", "-aHnvv", "-aHvv --no-i-r"] {
+        let words = format!("{words} --copy-dest=../alt");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}

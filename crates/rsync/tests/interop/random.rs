@@ -47,6 +47,9 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let copies = all.iter().any(is_alternate) && has('X') && has('n');
         // The original leaves what it has linked to itself, and says so, where it sees that.
         let keeps = removes && given("--link-dest=../s") && way == Way::Local;
+        // In an alternate directory it follows links to directories, which can lead anywhere.
+        let listed_below = has('L') || given("--copy-unsafe-links");
+        let follows = given("--link-dest=../s") && listed_below;
         // It cannot copy to a folder that is reached by way of a parent.
         let writes = given("--inplace") || given("--append");
         let fails = given("--backup-dir=../") && writes;
@@ -64,7 +67,7 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let gives_way = all.iter().any(clears);
         let blocks = has('H') && !gives_way && blocks_a_group(master);
         let varies = verbosity(&all) >= 3 || removes && has('L');
-        if !(varies || copies || keeps || fails || spoils || leaves || blocks) {
+        if !(varies || copies || keeps || follows || fails || spoils || leaves || blocks) {
             words = all;
         }
     }

@@ -178,6 +178,9 @@ impl Session<'_> {
             None => match self.in_alternates(&entry.name, Kind::Dir) {
                 Some((_, like)) => {
                     let differs = self.likeness.differences(entry, &like);
+                    if differs == 0 && !implied && self.names_equal() {
+                        self.say(Level::Info, [&entry.name[..], b"/ is uptodate"].concat());
+                    }
                     let late = differs != 0 && !self.likeness.keeps_times(Kind::Dir);
                     let time = if late { ItemFlags::REPORT_TIME } else { 0 };
                     differs | ItemFlags::LOCAL_CHANGE | time

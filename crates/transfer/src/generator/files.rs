@@ -307,10 +307,15 @@ impl Session<'_> {
         self.set_acls(entry, name);
     }
 
+    /// Whether what is as it should be is named in words.
+    pub(super) fn names_equal(&self) -> bool {
+        let talk = &self.options.talk;
+        talk.info.name >= 2 && talk.itemize == Itemize::Off
+    }
+
     /// Says that the content of an entry stays; `flags` tell what else differs.
     pub(crate) fn report_equal(&mut self, entry: &Entry, flags: u16) {
-        let talk = &self.options.talk;
-        if talk.info.name < 2 || talk.itemize != Itemize::Off {
+        if !self.names_equal() {
             return;
         }
         let differs = flags & !ItemFlags::LOCAL_CHANGE != 0;
@@ -406,7 +411,7 @@ impl Session<'_> {
             self.complete_group(number, at);
             return Ok(());
         }
-        self.pending.push_back(Pending {
+        self.pending.push(Pending {
             ndx,
             list: number,
             at,

@@ -47,6 +47,8 @@ struct Group {
     done: Option<Rc<[u8]>>,
     /// What that one was taken from in an alternate directory: device and inode.
     taken_from: Option<(u64, u64)>,
+    /// And is the same in all as that (`--copy-dest`).
+    is_equal_copy: bool,
     /// Its content was asked for.
     requested: bool,
 }
@@ -174,7 +176,10 @@ impl Session<'_> {
         let name = self.name_of(entry);
         if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
             group.done = Some(name);
-            self.linkable.extend(group.waiting.drain(..));
+            // Those whose turn came before it was known who acts are the last, backwards (seen).
+            let is_early = |waiting: &mut Waiting| waiting.turn == Turn::Early;
+            let early: Vec<Waiting> = group.waiting.extract_if(.., is_early).collect();
+            self.linkable.extend(group.waiting.drain(..).chain(early.into_iter().rev()));
             self.linkable.extend(group.settled.drain(..));
         }
     }
@@ -196,6 +201,13 @@ impl Session<'_> {
     pub(crate) fn note_alternate(&mut self, entry: &Entry, meta: &Meta) {
         if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
             group.taken_from = Some((meta.dev, meta.ino));
+        }
+    }
+
+    /// The member that is about to be in place is a copy of its like in an alternate directory.
+    pub(crate) fn note_equal_copy(&mut self, entry: &Entry) {
+        if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
+            group.is_equal_copy = true;
         }
     }
 
@@ -264,6 +276,7 @@ impl Session<'_> {
         let inode = |meta: Meta| (meta.dev, meta.ino);
         let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
         let taken_from = group.and_then(|group| group.taken_from);
+        let is_equal_copy = group.is_some_and(|group| group.is_equal_copy);
         // In a dry run the other one is not yet what it was taken from.
         let parts = self.is_dry() && taken_from.is_some_and(|from| before.map(inode) != Some(from));
         if before.is_some() && before.map(inode) == there.map(inode) && !parts {
@@ -315,6 +328,10 @@ impl Session<'_> {
             talk.itemize == Itemize::All || talk.itemize == Itemize::Changed && talk.info.name >= 2;
         let shown = if is_linked_there && !shows_equal { &b""[..] } else { done };
         self.tell(entry, ndx, flags, Some(shown));
+        // Those that waited for a copy are named as what is equal, too (seen).
+        if turn == Turn::Early && is_equal_copy && self.names_equal() {
+            self.say(crate::driver::Level::Info, [name, b" => ", done].concat());
+        }
         if is_linked_there {
             self.report_equal(entry, 0);
         }

@@ -51,6 +51,17 @@ impl ListDriver<'_> {
         self.states.get_mut(at)
     }
 
+    /// What was done for one name was done for all names of its inode.
+    fn fail_all_names(&mut self, item: &Listed<'_>, failure: &Failure) {
+        let Some(&at) = self.items.get(item.index) else { return };
+        let group = self.batch.items[at].group;
+        for (other, state) in self.states.iter_mut().enumerate() {
+            if other == at || group.is_some() && self.batch.items[other].group == group {
+                state.failure.get_or_insert_with(|| failure.clone());
+            }
+        }
+    }
+
     fn planned(&self, item: &Listed<'_>) -> Option<&Item> {
         self.batch.items.get(*self.items.get(item.index)?)
     }
@@ -82,7 +93,20 @@ impl Driver for ListDriver<'_> {
     }
 
     fn xattr_value(&mut self, item: &Listed<'_>, name: &[u8]) -> Option<Vec<u8>> {
-        xattr_at(&self.view.root, item.path().as_ref(), name)
+        let path = item.path();
+        let value = xattr_at(&self.view.root, path.as_ref(), name);
+        let planned = self.planned(item)?;
+        let is_as_planned = match (&path, planned.meta) {
+            (Some(path), Some(meta)) => {
+                self.view.root.lstat(path).is_ok_and(|now| now.same_version(&meta))
+            }
+            // The root stays, and tells of its changes itself.
+            _ => true,
+        };
+        if value.is_none() || !is_as_planned {
+            self.fail_all_names(item, &refusal(&Refusal::Changed));
+        }
+        value
     }
 
     fn applied(&mut self, item: &Listed<'_>) {
