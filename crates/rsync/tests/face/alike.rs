@@ -224,6 +224,51 @@ fn what_can_keep_no_attribute_keeps_its_owner() {
 }
 
 #[test]
+fn an_acl_is_completed_by_the_mode_that_stays() {
+    let trees = "mkdir -p s/k s/new d/k; for f in a b; do echo x | tee s/$f > d/$f; done
+        echo new > s/n; echo longer > s/t; echo x > d/t; setfacl -m u:7:rx s s/*
+        setfacl -dm u:8:rw s/k; setfacl -m u:7:rwx d/b; setfacl -m g::x s/n
+        touch -d @1000000000 s/* d/* s d";
+    for words in ["-aiA --no-p", "-aiAn --no-p", "-rtA", "-aiAE --no-p", "-aiA --no-p --chmod=a+x"]
+    {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(trees, words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn a_time_that_moves_by_nanoseconds_is_a_change() {
+    let trees = "mkdir s d; for f in a b c; do echo x | tee s/$f > d/$f; done
+        touch -d @1000000000 s/a d/a d/b s/c s d; touch -d @1000000000.5 s/b d/c";
+    for words in ["-avvc", "-avvcn", "-avvcO", "-avvc --no-t", "-avv", "-ac --info=name2"] {
+        for more in ["", " --out-format=%n", " --protocol=29"] {
+            let words = format!("{words}{more}");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Client, ["host:s/", "d"]);
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
+/// A file of rules is read when its option is; those of directories later.
+#[test]
+fn rules_end_as_was_said_before_their_file() {
+    for end in ["\\n", "\\0"] {
+        let trees = format!(
+            "mkdir s d; touch s/x.o s/y.o; printf 'x.o{end}y.o{end}' | tee rules > s/.r
+            touch -d @1000000000 s/* s/.r s"
+        );
+        for words in ["--exclude-from=rules", "--filter=.-_rules", "--filter=:-_.r"] {
+            for order in ["-0 RULES", "RULES -0", "-0 RULES --no-from0", "-0 --no-from0 RULES"] {
+                let words = format!("-ai {}", order.replace("RULES", words));
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+                check(&trees, &words, Cast::Client, ["host:s/", "d"]);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_dry_run_has_zeros_for_digests() {
     let trees = "mkdir -p s/dir d; echo 1 > s/f; ln s/f s/g; echo 2 | tee s/h > d/h; ln -s x s/l
         touch -d @1000000000 s/* d/h";

@@ -57,10 +57,11 @@ pub fn check(
 }
 
 /// Whether the original cannot talk to itself: it waits for ever (hard links with `-L` and
-/// incremental recursion), or one end requests what the other has never listed (names of
-/// `--files-from` that are directories, with other options for its server).
+/// incremental recursion), or with names of `--files-from` and other options for its server one end
+/// requests what the other has never listed, or takes names for options or frames.
 fn breaks_down(trace: &Trace) -> bool {
-    hangs(trace) || trace.err.contains("File-list index ")
+    let tells = ["File-list index ", "unexpected tag ", "--secluded-args conflicts with"];
+    hangs(trace) || tells.iter().any(|text| trace.err.contains(text))
 }
 
 fn hangs(trace: &Trace) -> bool {
@@ -140,8 +141,8 @@ impl Said {
         let (mut messages, mut items): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| is_message(line));
         // An error ends a line that tells of progress, or comes after it.
-        let lines = trace.err.lines().filter(|line| !line.is_empty());
-        let mut errors: Vec<String> = lines.map(without_count).collect();
+        let lines = without_steps(trace.err.lines().filter(|line| !line.is_empty()), of_all);
+        let mut errors: Vec<String> = lines.iter().map(|line| without_count(line)).collect();
         // A name is linked when the content of another one has come.
         let is_link = |line: &mut String| line.starts_with("hf") || line.contains(" => ");
         let links: Vec<_> = items.extract_if(.., is_link).map(without_alternate).collect();
@@ -187,7 +188,12 @@ fn without_steps<'a>(lines: impl Iterator<Item = &'a str>, of_all: bool) -> Vec<
             false if line.split('\r').all(|part| part == " 0 files...") => {}
             // The end of a line of progress, or what wiped it out.
             false if of_all && line.trim_matches([' ', '\r']).is_empty() => {}
+            // A text may come before the list is there.
+            false if line.ends_with(" ... done") => {
+                left.extend([line.trim_end_matches("done").to_owned(), "done".to_owned()]);
+            }
             // What counted the list was wiped out by blanks.
+            false if line.trim().is_empty() => left.push(String::new()),
             false if line.trim_start().starts_with(['.', '<', '>', 'c', '*']) => {
                 left.push(line.trim_start().to_owned());
             }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use driftless_fs::Folder;
 use driftless_fs::xattr::{
@@ -30,16 +31,23 @@ impl Session<'_> {
             return self.stored_acls_differ(entry, folder, of, mode);
         }
         let present = |name| folder.xattr(of, name).ok().flatten().as_deref().and_then(decode_acl);
+        let own_mode = self.acl_mode(entry, || mode.or_else(|| mode_of(folder, of)));
         let present_access = present(ACCESS_ACL).map(|acl| match mode {
-            Some(mode) => with_mode(acl, mode, entry.mode),
+            Some(mode) => with_mode(acl, mode, own_mode),
             None => acl,
         });
-        let wanted = |acl| whole_access(acl, entry.mode, &self.likeness);
+        let wanted = |acl| whole_access(acl, own_mode, &self.likeness);
         let access = self.extras.access_of(entry).and_then(wanted);
         let default =
             self.extras.default_of(entry).and_then(|acl| whole_default(acl, &self.likeness));
         let is_dir = entry.kind() == Some(Kind::Dir);
         present_access != access || is_dir && present(DEFAULT_ACL) != default
+    }
+
+    /// The mode that completes an entry's ACL: its own, unless permissions are left as they are.
+    fn acl_mode(&self, entry: &Entry, present: impl FnOnce() -> Option<u32>) -> u32 {
+        let kept = if self.options.perms { None } else { present() };
+        kept.unwrap_or(entry.mode)
     }
 
     fn stored_acls_differ(
@@ -114,7 +122,8 @@ impl Session<'_> {
 
     fn put_acls(&self, entry: &Entry, folder: &Folder, of: Of<'_>) -> io::Result<()> {
         let access = self.extras.access_of(entry);
-        let access = access.and_then(|acl| whole_access(acl, entry.mode, &self.likeness));
+        let mode = self.acl_mode(entry, || mode_of(folder, of));
+        let access = access.and_then(|acl| whole_access(acl, mode, &self.likeness));
         let default =
             self.extras.default_of(entry).and_then(|acl| whole_default(acl, &self.likeness));
         let put = |name: &[u8], acl: Option<Vec<(Whom, u8)>>| match acl {
@@ -156,12 +165,21 @@ impl Session<'_> {
             };
         }
         let access = self.extras.access_of(entry);
-        match access.and_then(|acl| whole_access(acl, entry.mode, &self.likeness)) {
+        let mode = self.acl_mode(entry, || file.metadata().ok().map(|meta| meta.mode()));
+        match access.and_then(|acl| whole_access(acl, mode, &self.likeness)) {
             Some(acl) => set_open_xattr(file, ACCESS_ACL, &encode_acl(&acl)),
             // It may have got one from its directory.
             None => remove_open_xattr(file, ACCESS_ACL),
         }
     }
+}
+
+fn mode_of(folder: &Folder, of: Of<'_>) -> Option<u32> {
+    let meta = match of {
+        Of::Dir => folder.meta(),
+        Of::Entry(leaf) | Of::Target(leaf) => folder.lstat(leaf),
+    };
+    meta.ok().map(|meta| meta.mode)
 }
 
 /// An ACL with what one mode says in it as another one would say it.

@@ -262,7 +262,8 @@ impl Session<'_> {
     fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
         let flags = self.differences_of_kept(entry, name, present);
         self.tell(entry, ndx, flags, None);
-        self.report_equal(entry, flags);
+        let moves = self.options.update.checksum && self.moves_time(entry, present);
+        self.report_equal(entry, if moves { flags | ItemFlags::REPORT_TIME } else { flags });
         if self.options.update.checksum {
             // Its time is known to belong to the same content, so it counts to the nanosecond.
             self.correct_time(entry, name, present);
@@ -270,10 +271,14 @@ impl Session<'_> {
         self.correct(entry, name, present);
     }
 
+    /// Whether the time of an object is to be set that differs, if only by nanoseconds.
+    fn moves_time(&self, entry: &Entry, present: &Meta) -> bool {
+        self.likeness.keeps_times(present.kind) && present.mtime != entry.mtime
+    }
+
     /// Sets the time of an object that is as the entry says, to the nanosecond.
     pub(crate) fn correct_time(&mut self, entry: &Entry, name: &[u8], present: &Meta) {
-        let keeps = self.likeness.keeps_times(present.kind);
-        if !keeps || present.mtime == entry.mtime || self.is_dry() {
+        if self.is_dry() || !self.moves_time(entry, present) {
             return;
         }
         let time = Attributes { mtime: Some(entry.mtime), ..Attributes::default() };
