@@ -585,3 +585,14 @@ fn owners_are_shown_as_they_are_here() {
         check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }
+
+#[test]
+fn devices_that_are_copied_are_compared_by_checksum() {
+    let trees =
+        "mkdir s d; mknod s/null c 1 3; touch d/null; touch -d @1000000000 s/null d/null s d";
+    for words in ["-aic", "-anic --out-format=%C_%i_%n"] {
+        let words = format!("{words} --copy-devices");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(&format!("{trees}; rm d/null"), &words, Cast::Client, ["s/", "d"]);
+    }
+}
