@@ -58,12 +58,15 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         // It leaves a hole where the old version was.
         let plain_append = all.iter().any(|word| word == "--append");
         let holes = has('S') && (plain_append || given("--append") && has('b'));
+        // Behind a link that gives way to a directory it deletes what it has just kept.
+        let forgets = has('L') && has('b') && given("--delete-excluded");
         // Behind a kept link that leads outside it links what an alternate has, and says of what it
         // cannot back up that it is deleted.
         let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
         let leaves = leads_out && (all.iter().any(is_alternate) || has('b'));
         let varies = verbosity(&all) >= 3 || removes && has('L');
-        if !(varies || copies || keeps || follows || fails || spoils || holes || leaves) {
+        if !(varies || copies || keeps || follows || fails || spoils || holes || forgets || leaves)
+        {
             words = all;
         }
     }
