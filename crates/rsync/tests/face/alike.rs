@@ -504,3 +504,14 @@ fn owners_are_shown_as_they_are_here() {
         check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }
+
+#[test]
+fn what_gets_its_time_to_the_nanosecond_is_not_up_to_date() {
+    let trees =
+        "mkdir s d; echo a | tee s/a > d/a; echo b | tee s/b > d/b; ln -s x s/l; ln -s x d/l
+        touch -hd @1000000000.5 s/* d/*; touch -d @1000000000 s/b s d";
+    for words in ["-avvc", "-avvc --protocol=29", "-avvcn", "-avvc --no-t", "-avv", "-aivvc"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(trees, words, Cast::Server, ["s/", "host:d"]);
+    }
+}

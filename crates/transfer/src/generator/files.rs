@@ -262,9 +262,11 @@ impl Session<'_> {
     fn keep_file(&mut self, entry: &Entry, name: &[u8], ndx: u32, present: &Meta) {
         let flags = self.differences_of_kept(entry, name, present);
         self.tell(entry, ndx, flags, None);
-        self.report_equal(entry, flags);
-        if self.options.update.checksum {
-            // Its time is known to belong to the same content, so it counts to the nanosecond.
+        // Its time is known to belong to the same content, so it counts to the nanosecond.
+        let keeps_time = self.options.update.checksum && self.likeness.keeps_times(Kind::File);
+        let differs = keeps_time && present.mtime != entry.mtime;
+        self.report_equal(entry, flags | if differs { ItemFlags::REPORT_TIME } else { 0 });
+        if keeps_time {
             self.correct_time(entry, name, present);
         }
         self.correct(entry, name, present);
