@@ -98,6 +98,8 @@ impl<'a> Journal<'a> {
             owner: self.options.owner,
             sends: self.sends,
             digest_len: self.list_digests.map_or(32, |kind| kind.digest_len() * 2),
+            // Of what a dry run would transfer nothing is logged.
+            shows_zeros: false,
             list_digests: self.list_digests,
             zone: &self.zone,
             now: jiff::Timestamp::now(),

@@ -118,10 +118,13 @@ fn corrupt() -> io::Error {
 /// on the object itself.
 pub(crate) fn apply(attributes: &Attributes, object: BorrowedFd<'_>) -> io::Result<()> {
     let real = meta::of_stat(&rustix::fs::fstat(object)?)?;
-    if !matches!(real.kind, Kind::File | Kind::Dir) {
-        return attributes.apply(object);
-    }
     let Attributes { mode, uid, gid, .. } = *attributes;
+    if !matches!(real.kind, Kind::File | Kind::Dir) {
+        // It can have no such attribute, and so no other owner.
+        let own = Attributes { uid: None, gid: None, ..*attributes };
+        own.apply(object)?;
+        return if uid.is_some() || gid.is_some() { Err(Errno::PERM.into()) } else { Ok(()) };
+    }
     if mode.is_some() || uid.is_some() || gid.is_some() {
         let mut stored = Stored::of(&dressed(object, Of::Dir, real).unwrap_or(real));
         stored.mode = mode.map_or(stored.mode, |mode| stored.mode & TYPE | mode & 0o7777);

@@ -13,6 +13,7 @@ pub mod config;
 mod engine;
 mod lane;
 mod links;
+mod looks;
 mod marks;
 mod mirror;
 mod pass;

@@ -3,7 +3,6 @@
 //! Names that the rules exclude are dropped here, by the engine that also decides what a walk
 //! lists.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -14,6 +13,7 @@ use driftless_watch::{Hint, Sink, What};
 use crate::engine::dirty::{Cause, DirtySet, Need, Writing};
 use crate::engine::renames::Rename;
 use crate::lane::{Lane, View};
+use crate::looks::Looks;
 
 /// Marks every lane of a mirror.
 pub struct Marker {
@@ -30,17 +30,13 @@ pub struct Marker {
     /// Set when something was changed through a name that nobody has seen, or that leads to
     /// something else by now: it may have been a further name of any file.
     pub unseen: Arc<AtomicBool>,
-    /// Names of files that were looked at for a change since the kernel's queue was empty. When it
-    /// tells of something that came there, the look may have seen that, and not what was changed.
-    pub looked: Mutex<BTreeSet<RelPath>>,
+    /// See its module.
+    pub looks: Mutex<Looks>,
 }
 
-/// Most names in [`Marker::looked`].
-const LOOKED_MAX: usize = 100_000;
-
 impl Marker {
-    fn looked(&self) -> MutexGuard<'_, BTreeSet<RelPath>> {
-        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,8 +51,8 @@ enum Mark {
 impl Sink for Marker {
     fn deliver(&self, hints: &mut Vec<Hint>) {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut looked = self.looked();
-        let mut marks = Marks::new(&view, &mut looked);
+        let mut looks = self.looks();
+        let mut marks = Marks::new(&view, &mut looks);
         for hint in hints.drain(..) {
             match hint {
                 Hint::RootLost(why) => (self.lost)(why),
@@ -74,7 +70,9 @@ impl Sink for Marker {
     }
 
     fn caught_up(&self) {
-        self.looked().clear();
+        if self.looks().caught_up() {
+            self.unseen.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -106,7 +104,9 @@ pub fn sweep(view: &View, since: Timestamp, lanes: &[Arc<Lane>], cause: Cause) {
             if is_dir {
                 dirs.push(Some(path));
             } else if meta.ctime >= since {
-                marks.push(Mark::Path(path, Need::Unsure, Writing::Unknown));
+                // Content whose time was set back looks as before.
+                let need = if meta.mtime < meta.ctime { Need::Content } else { Need::Unsure };
+                marks.push(Mark::Path(path, need, Writing::Unknown));
             }
         }
         chains.forget();
@@ -132,15 +132,18 @@ struct Marks<'a> {
     linked: Vec<(RelPath, Meta, Need, Writing)>,
     /// See [`Marker::unseen`].
     unseen: bool,
-    looked: &'a mut BTreeSet<RelPath>,
+    looks: &'a mut Looks,
 }
 
 impl<'a> Marks<'a> {
-    fn new(view: &'a View, looked: &'a mut BTreeSet<RelPath>) -> Self {
-        Self { view, marks: Vec::new(), linked: Vec::new(), unseen: false, looked }
+    fn new(view: &'a View, looks: &'a mut Looks) -> Self {
+        Self { view, marks: Vec::new(), linked: Vec::new(), unseen: false, looks }
     }
 
     fn add(&mut self, hint: Hint) {
+        if let Hint::Renamed { from, to, is_dir } = &hint {
+            self.follow(from, to, *is_dir);
+        }
         let rules = &self.view.rules;
         let mark = match hint {
             Hint::Path { path, what } => return self.add_path(path, what),
@@ -170,47 +173,40 @@ impl<'a> Marks<'a> {
             true => None,
             false => self.view.root.lstat(&path).ok(),
         };
-        self.note_look(&path, what, meta.is_some());
+        if what.intersects(What::CREATED | What::ARRIVED) {
+            self.unseen |= self.looks.came(&path, what.is_dir());
+        }
         let (need, writing) = meaning(what, meta.as_ref());
         if !what.is_dir() && what.intersects(of_object) {
-            self.other_names(&path, meta, need, writing);
+            self.other_names(&path, what, meta);
         }
         if self.view.rules.includes(&path, what.is_dir()) {
             self.marks.push(Mark::Path(path, need, writing));
         }
     }
 
-    /// See [`Marker::looked`].
-    fn note_look(&mut self, path: &RelPath, what: What, is_there: bool) {
-        if what.intersects(What::CREATED | What::ARRIVED) {
-            self.unseen |= match what.is_dir() {
-                false => self.looked.contains(path),
-                true => {
-                    let start = path.as_bytes();
-                    let behind = self.looked.range(path..);
-                    let mut alike = behind.take_while(|name| name.as_bytes().starts_with(start));
-                    alike.any(|name| name.is_below(path))
-                }
-            };
-        }
-        let of_content = What::MODIFIED | What::CLOSED_WRITE | What::ATTRIBUTES;
-        if is_there && what.intersects(of_content) {
-            // One hint for both: which object it was, nobody knows.
-            self.unseen |= what.contains(What::GONE);
-            if !self.looked.contains(path) {
-                if self.looked.len() >= LOOKED_MAX {
-                    self.looked.clear();
-                    self.unseen = true;
-                }
-                self.looked.insert(path.clone());
+    /// Looks at what changed and was not there, under the name that it has by now.
+    fn follow(&mut self, from: &RelPath, to: &RelPath, is_dir: bool) {
+        for name in self.looks.renamed(from, to, is_dir) {
+            let meta = self.view.root.lstat(&name).ok();
+            if let Some(meta) = meta.filter(|meta| meta.link_count > 1) {
+                self.view.links.seen(&name, &meta);
+                self.linked.push((name.clone(), meta, Need::Content, Writing::Unknown));
             }
+            self.looks.found(name, meta.is_some());
         }
     }
 
     /// What was done through one name was done to all names of the inode.
-    fn other_names(&mut self, path: &RelPath, meta: Option<Meta>, need: Need, writing: Writing) {
+    fn other_names(&mut self, path: &RelPath, what: What, meta: Option<Meta>) {
         let siblings = self.view.links.former_siblings(path, meta.as_ref());
-        self.unseen |= meta.is_none() && siblings.is_empty();
+        if what.intersects(What::MODIFIED | What::CLOSED_WRITE | What::ATTRIBUTES) {
+            let known = meta.is_some() || !siblings.is_empty();
+            self.unseen |= !self.looks.note(path, known);
+            // One hint for both: which object it was, nobody knows.
+            self.unseen |= known && what.contains(What::GONE);
+        }
+        let (need, writing) = meaning(what, meta.as_ref());
         self.marks.extend(siblings.into_iter().map(|name| Mark::Path(name, need, writing)));
         if let Some(meta) = meta
             && meta.link_count > 1
@@ -275,6 +271,7 @@ fn meaning(what: What, meta: Option<&Meta>) -> (Need, Writing) {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use driftless_fs::Root;
     use driftless_transfer::source::SourceCache;
@@ -301,7 +298,7 @@ mod tests {
                 serial: Arc::default(),
                 started: Instant::now(),
                 unseen: Arc::default(),
-                looked: Mutex::default(),
+                looks: Mutex::default(),
             };
             Self { source, marker }
         }
@@ -345,5 +342,41 @@ mod tests {
         assert!(!bench.tell("n", &[What::ARRIVED, What::ATTRIBUTES]));
         bench.marker.caught_up();
         assert!(!bench.tell("n", &[What::GONE, What::CREATED, What::CLOSED_WRITE]));
+    }
+
+    #[test]
+    fn a_sweep_does_not_believe_a_time_that_was_set_back() {
+        let bench = Bench::new();
+        for name in ["written", "set back"] {
+            fs::write(bench.source.path().join(name), name).unwrap();
+        }
+        driftless_testkit::plant::set_mtime(&bench.source.path().join("set back"), 1, 0);
+        let lanes = [Arc::new(Lane::new("target".into(), Instant::now()))];
+        let view = bench.marker.view.read().unwrap().clone();
+        sweep(&view, Timestamp::default(), &lanes, Cause { now: Duration::ZERO, serial: 1 });
+        let taken =
+            lanes[0].change(|inner| inner.dirty.take(Duration::ZERO, Duration::ZERO, true, 10));
+        let mut needs: Vec<_> = taken.paths.iter().map(|(path, mark)| (path, mark.need)).collect();
+        needs.sort();
+        let [set_back, written] = ["set back", "written"].map(|n| RelPath::parse(n.as_bytes()));
+        let [set_back, written] = [set_back.unwrap(), written.unwrap()];
+        assert_eq!(needs, [(&set_back, Need::Content), (&written, Need::Unsure)]);
+    }
+
+    #[test]
+    fn what_changed_and_went_is_unseen_unless_it_is_found_under_another_name() {
+        let bench = Bench::new();
+        assert!(!bench.tell("n", &[What::CREATED, What::CLOSED_WRITE, What::GONE]));
+        bench.marker.caught_up();
+        assert!(bench.tell("n", &[]));
+
+        let bench = Bench::new();
+        fs::write(bench.source.path().join("final"), "one").unwrap();
+        assert!(!bench.tell("n", &[What::CREATED, What::CLOSED_WRITE]));
+        let [from, to] = ["n", "final"].map(|name| RelPath::parse(name.as_bytes()).unwrap());
+        bench.marker.deliver(&mut vec![Hint::Renamed { from, to, is_dir: false }]);
+        assert!(!bench.tell("n", &[What::GONE]) && !bench.tell("final", &[What::ARRIVED]));
+        bench.marker.caught_up();
+        assert!(!bench.tell("n", &[]));
     }
 }

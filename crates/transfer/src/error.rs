@@ -119,6 +119,14 @@ pub enum PushError {
         /// Its last error text.
         text: Vec<u8>,
     },
+    /// The peer told of an error and left without saying that it gives up.
+    #[error("the peer left: {}", printable(.text))]
+    PeerLeft {
+        /// Its last error text.
+        text: Vec<u8>,
+        /// How the connection ended.
+        end: Box<PushError>,
+    },
     /// [`crate::Driver::cancelled`].
     #[error("cancelled")]
     Cancelled,
@@ -179,6 +187,7 @@ impl PushError {
             Self::ShellEnded { code } => (*code).max(12),
             Self::Timeout { .. } | Self::TimeLimit => 30,
             Self::PeerExit { code, .. } => u8::try_from(*code).unwrap_or(12),
+            Self::PeerLeft { end, .. } => end.exit_code(),
             Self::Cancelled => 20,
             Self::List(_) => 2,
             Self::Source(_) => 23,

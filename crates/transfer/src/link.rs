@@ -407,7 +407,7 @@ impl Link {
     }
 
     /// Writes what is pending as far as the socket takes it.
-    fn write_some(&mut self) -> Result<(), PushError> {
+    pub(crate) fn write_some(&mut self) -> Result<(), PushError> {
         self.output.flush();
         // Else our own signs of life would hide that the peer gives none.
         let sign_of_life = self.pending() <= HEADER_LEN;

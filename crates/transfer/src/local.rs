@@ -104,7 +104,7 @@ fn listed(client: Ended, server: Ended) -> Ended {
 fn copied(client: Ended, server: Ended) -> Ended {
     match (client, server) {
         // Old protocols tell a text and no code.
-        (Err(sent), Err(_)) if matches!(sent.error, PushError::PeerExit { .. }) => Err(sent),
+        (Err(sent), Err(_)) if matches!(sent.error, PushError::PeerLeft { .. }) => Err(sent),
         (Err(sent), Err(received)) if sent.error.exit_code() == 12 => {
             Err(Box::new(SessionFailure { error: received.error, ending: sent.ending }))
         }

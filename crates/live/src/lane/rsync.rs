@@ -31,7 +31,7 @@ use driftless_transfer::{
     push_list, push_tree,
 };
 use driftless_tree::flist::{Entry, HardLink};
-use driftless_tree::{Kind, RelPath, Timestamp};
+use driftless_tree::{Kind, Meta, RelPath, Timestamp};
 use zeroize::Zeroizing;
 
 use self::advice::{explain, explain_password};
@@ -42,7 +42,7 @@ use super::report::{BatchReport, Comparison, Failure, ItemEnd, LaneError, PassRe
 use super::state::Lane;
 use super::verify::Chosen;
 use super::work::{Target, View, Wants};
-use crate::batch::{Act, Batch};
+use crate::batch::{Act, Batch, Item};
 use crate::config::{MaxDelete, PasswordSource};
 use crate::engine::presence::Presence;
 use crate::mirror::chain as text;
@@ -185,14 +185,7 @@ impl RsyncTarget {
                 continue;
             }
             let mut entry = item.entry();
-            if item.meta.is_some()
-                && let Err(error) = add_extras_at(&view.root, path, &self.options, &mut entry)
-            {
-                let why = format!("its extended attributes cannot be read: {error}");
-                let failure = match is_absent(&error) {
-                    true => Failure::transient(why),
-                    false => Failure::lasting(why),
-                };
+            if let Err(failure) = self.add_extras(item, batch, view, &mut entry) {
                 list.failed.push((at, failure));
                 unlisted.extend(path);
                 continue;
@@ -215,6 +208,39 @@ impl RsyncTarget {
             list.items.push(at);
         }
         list
+    }
+
+    /// Puts ACLs and extended attributes into the entry of an item.
+    fn add_extras(
+        &self,
+        item: &Item,
+        batch: &Batch,
+        view: &View,
+        entry: &mut Entry,
+    ) -> Result<(), Failure> {
+        let metadata = &self.options.metadata;
+        let Some(meta) = item.meta.filter(|_| metadata.acls || metadata.xattrs > 0) else {
+            return Ok(());
+        };
+        let path = batch.named(item).path.as_ref();
+        let added = add_extras_at(&view.root, path, &self.options, entry);
+        let is_same = |now: Meta| (now.dev, now.ino) == (meta.dev, meta.ino);
+        let same = match (added, path) {
+            (Ok(()), Some(path)) if meta.kind != Kind::Dir => view.root.lstat(path).map(is_same),
+            // One that went, for which another one may stand in, is told of again.
+            (Err(error), _) if meta.kind == Kind::Dir && is_absent(&error) => Ok(true),
+            (added, _) => added.map(|()| true),
+        };
+        match same {
+            Ok(true) => Ok(()),
+            // Other names of what had this one share an inode with it at the target.
+            Ok(false) => Err(Failure::transient("another file has its name now")),
+            Err(error) if is_absent(&error) => Err(Failure::transient("it is not there any more")),
+            Err(error) => {
+                let why = format!("its extended attributes cannot be read: {error}");
+                Err(Failure::lasting(why))
+            }
+        }
     }
 
     fn deletes(&self) -> bool {

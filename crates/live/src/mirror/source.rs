@@ -61,7 +61,7 @@ impl Shared {
             serial: Arc::clone(&self.serial),
             started: self.started,
             unseen: Arc::clone(&self.unseen),
-            looked: Default::default(),
+            looks: Default::default(),
         };
         let watcher = Watcher::start(&self.config.source, options, Arc::new(marker))
             .map_err(|error: WatchError| chain(&error))?;

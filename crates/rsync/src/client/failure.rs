@@ -34,7 +34,7 @@ const UNTRUSTED_LINK: &str = "refusing to follow a symlink owned by an untrusted
 
 /// Returns the line that is printed before the last one; empty where the peer said all.
 pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u64) -> String {
-    let role = role.name();
+    let (told_by, role) = (role, role.name());
     match error {
         PushError::Connect { addr, source } => {
             let host = addr.rsplit_once(':').map_or(addr.as_str(), |(host, _)| host);
@@ -66,6 +66,7 @@ pub fn text(error: &PushError, role: Role, bytes_received: u64, timeout_secs: u6
         PushError::PeerExit { .. } | PushError::Refused { .. } | PushError::ReadOnly => {
             String::new()
         }
+        PushError::PeerLeft { end, .. } => text(end, told_by, bytes_received, timeout_secs),
         PushError::Cancelled => String::new(),
         PushError::Fatal { text, .. } => text.clone(),
         PushError::Usage(text) => format!("rsync: {text}"),

@@ -62,6 +62,8 @@ struct Failed {
     role_is_far: bool,
     /// With its last line on our standard error, which it has, too.
     said: bool,
+    /// It left; nothing more is said where it said its last line before.
+    left: bool,
 }
 
 impl Failed {
@@ -70,7 +72,7 @@ impl Failed {
     }
 
     fn new(text: impl Into<String>, code: u8, role: Role) -> Self {
-        Self { text: text.into(), code, role, role_is_far: false, said: false }
+        Self { text: text.into(), code, role, role_is_far: false, said: false, left: false }
     }
 }
 
@@ -127,6 +129,9 @@ pub fn run(invocation: Invocation, around: &Surroundings, stop: Arc<AtomicBool>)
         }
         Err(failed) => {
             printer.flush();
+            if failed.left && printer.has_said_last() {
+                return failed.code;
+            }
             if !failed.text.is_empty() {
                 for line in failed.text.lines() {
                     printer.error(line.as_bytes());
@@ -318,7 +323,9 @@ impl Client<'_> {
             Err(failure) => {
                 let received = failure.ending.statistics.bytes_received;
                 // The other side is this process and prints no line of its own.
-                Err(Failed { said: false, ..self.failed(&failure.error, role, received) })
+                let failed = self.failed(&failure.error, role, received);
+                let text = if failed.left { String::new() } else { failed.text };
+                Err(Failed { text, said: false, left: false, ..failed })
             }
         }
     }
@@ -408,7 +415,8 @@ impl Client<'_> {
         let role_is_far = said || matches!(error, PushError::Refused { .. } | PushError::ReadOnly);
         let far = if role == Role::Sender { Role::ReceivingSide } else { Role::Sender };
         let role = if role_is_far { far } else { role };
-        Failed { role_is_far, said, ..Failed::new(text, code, role) }
+        let left = matches!(error, PushError::PeerLeft { .. });
+        Failed { role_is_far, said, left, ..Failed::new(text, code, role) }
     }
 }
 

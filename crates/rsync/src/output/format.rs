@@ -50,6 +50,8 @@ pub struct Context<'a> {
     pub sends: bool,
     /// Characters of a digest.
     pub digest_len: usize,
+    /// What a dry run would transfer has zeros for a digest.
+    pub shows_zeros: bool,
     /// Digests are those of the lists, which are of this kind.
     pub list_digests: Option<ChecksumKind>,
     /// Local time.
@@ -179,6 +181,9 @@ fn of_item(
         b'c' => number(transfer.map_or(0, |transfer| transfer.sum_bytes)),
         b'C' => match context.list_digests {
             Some(kind) => digest(&kind.shown(&entry.checksum), context),
+            None if context.shows_zeros && item.flags & ItemFlags::TRANSFER != 0 => {
+                vec![b'0'; context.digest_len]
+            }
             None => digest(transfer.map_or(&[], |transfer| transfer.digest), context),
         },
         b'B' => permissions(entry.mode).into_bytes(),
@@ -279,6 +284,7 @@ mod tests {
             owner: false,
             sends: true,
             digest_len: 4,
+            shows_zeros: false,
             list_digests: None,
             zone: &TimeZone::UTC,
             now: jiff::Timestamp::UNIX_EPOCH,
@@ -308,6 +314,7 @@ mod tests {
             owner: true,
             sends: false,
             digest_len: 0,
+            shows_zeros: false,
             list_digests: None,
             zone: &TimeZone::UTC,
             now: jiff::Timestamp::UNIX_EPOCH,

@@ -129,6 +129,16 @@ impl Printer {
         self.say(text);
     }
 
+    /// Whether there would be digests if this were no dry run: there are none with the sums of old
+    /// protocols, unless another one is asked for.
+    fn shows_zeros(&self) -> bool {
+        match self.options.checksum_choice {
+            _ if !self.options.dry_run => false,
+            Some(kind) => kind != ChecksumKind::None,
+            None => self.options.protocol >= 30,
+        }
+    }
+
     /// Whether the last line about an error was one that ends a run.
     pub fn has_said_last(&self) -> bool {
         self.said_last
@@ -254,6 +264,7 @@ impl Printer {
             owner: self.options.owner,
             sends: !self.reads(),
             digest_len: self.digest_len,
+            shows_zeros: self.shows_zeros(),
             list_digests: self.list_digests,
             zone: &self.streams.zone,
             now: jiff::Timestamp::now(),

@@ -171,6 +171,8 @@ fn names_that_are_listed_twice_are_counted_and_named() {
         "a/1\\na\\nb/1\\na/c\\n",
         "a/c/\\na/c/1\\na/1\\na/c/1\\n",
         "./a/1\\nb/./1\\na/1\\n",
+        "./.\\n",
+        "./.\\n./\\n",
     ] {
         for words in ["-avv --stats", "-avv --stats --protocol=29", "-ar --stats"] {
             let words = format!("{words} --files-from=list");
@@ -208,6 +210,40 @@ fn a_file_named_as_a_backup_goes_for_a_directory() {
     for kind in ["echo h > d/f~", "ln -s h d/f~", "mkfifo d/f~"] {
         let trees = format!("mkdir -p s/f~ d; {kind}; touch -d @1000000000 s/f~ s d");
         check(&trees, "-aib", Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn what_can_keep_no_attribute_keeps_its_owner() {
+    let trees = "mkdir s d; mkfifo s/p d/p; mknod s/n c 1 3; mknod d/n c 1 3; touch s/f d/f
+        chmod 600 s/*; touch -d @1000000000 s/* s d; touch -d @900000000 d/p";
+    for words in ["-ai", "-ai --chown=7:9", "-ani --chown=7:9", "-aiX --usermap=0:7"] {
+        check(trees, &format!("{words} --fake-super"), Cast::Client, ["s/", "d"]);
+        check(trees, &format!("{words} -M--fake-super"), Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn a_dry_run_has_zeros_for_digests() {
+    let trees = "mkdir -p s/dir d; echo 1 > s/f; ln s/f s/g; echo 2 | tee s/h > d/h; ln -s x s/l
+        touch -d @1000000000 s/* d/h";
+    for protocol in ["", " --protocol=29"] {
+        for sums in ["", " --cc=md4", " --cc=sha1", " --cc=none", " -c"] {
+            let words = format!("-anHii --out-format=%C_%i_%n{sums}{protocol}");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Client, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
+fn what_is_never_made_is_skipped_for_what_is_there_first() {
+    let trees = "mkdir -p s d/p; ln -s /abs s/l; ln -s /abs s/m; ln -s old d/m; ln -s /abs s/p
+        mkfifo s/fifo; mkfifo s/there d/there; touch -hd @1000000000 s/* s d/* d";
+    for kind in ["-aiv --safe-links", "-aivv --safe-links", "-rvv", "-rv"] {
+        for rule in ["--existing", "--ignore-existing", "--existing --ignore-existing"] {
+            check(trees, &format!("{kind} {rule}"), Cast::Client, ["s/", "d"]);
+        }
     }
 }
 

@@ -329,7 +329,7 @@ fn a_record_for_another_version_changes_nothing() {
     succeeds(&stock(), root, &["-a", "--write-batch=B", "s/", "d/"]);
     copy_of_old(root, "e");
     fs::write(root.join("e/large"), "neither version\n".repeat(3000)).unwrap();
-    let output = command(&ours(), root, &["-av", "--read-batch=B", "e/"]).output().unwrap();
+    let output = command(&ours(), root, &["-ai", "--read-batch=B", "e/"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(23), "{text}");
     assert!(text.contains("large failed verification -- update discarded"), "{text}");

@@ -1,5 +1,7 @@
 //! Sessions with a real daemon, with the real client and with ours.
 
+use std::path::Path;
+
 use driftless_testkit::PASSWORD;
 use driftless_testkit::peer::{Module, RsyncDaemon, write_private};
 
@@ -90,6 +92,26 @@ fn transfers_with_a_daemon_are_those_of_the_original() {
 #[test]
 fn a_daemon_refuses_with_the_same_words_and_codes() {
     check(&LINES[TRANSFERS..]);
+}
+
+/// Whether its end is read as a reset (10) or as the end (12) is a matter of time.
+#[test]
+fn a_daemon_that_leaves_after_an_error_is_told_of() {
+    let bench = Bench::new(plant);
+    let daemon = daemon(&bench);
+    for program in [Path::new("rsync"), &ours()] {
+        let done = std::process::Command::new(program)
+            .args(["-a", "--files-from=:nosuch", &format!("{}/", daemon.url("source")), "d"])
+            .current_dir(bench.copy("ours"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(said.starts_with("rsync: failed to open files-from file nosuch: "), "{said}");
+        let (code, last) = (done.status.code(), said.lines().last().unwrap_or_default());
+        assert!(matches!(code, Some(10 | 12)), "{code:?}");
+        let is_last = last.starts_with("rsync error: ") && last.ends_with("[Receiver=3.5.0]");
+        assert!(is_last, "{said}");
+    }
 }
 
 #[test]

@@ -95,6 +95,27 @@ fn part_from_links(dir: &Path) {
     }
 }
 
+/// Whether a directory of `d` with something in it is where `s` has a file with several names.
+pub fn blocks_a_group(root: &Path) -> bool {
+    let blocks = |source: &Path| {
+        let of_several = fs::symlink_metadata(source).is_ok_and(|m| m.is_file() && m.nlink() > 1);
+        let there = root.join("d").join(source.strip_prefix(root.join("s")).unwrap());
+        let is_dir = fs::symlink_metadata(&there).is_ok_and(|meta| meta.is_dir());
+        of_several && is_dir && fs::read_dir(there).unwrap().next().is_some()
+    };
+    let mut dirs = vec![root.join("s")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true => dirs.push(entry.path()),
+                false if blocks(&entry.path()) => return true,
+                false => {}
+            }
+        }
+    }
+    false
+}
+
 fn plant_kinds(s: &Path) {
     let kinds = s.join("kinds");
     for dir in ["kinds/sub/deeper", "empty/in/side", "CVS", "new dir"] {

@@ -353,6 +353,8 @@ fn serve_setup(
     if asks_compression {
         handshake::put_offer(&mut flight, compressions, Compression::name);
     }
+    // It depends on nothing that the client says, and is there when the client has read the names.
+    setup::put_seed(&mut flight, setup.seed);
     link.output.unframed(&flight);
     let take = |input: &mut &[u8]| setup::take_names(input).map(<[u8]>::to_vec);
     if asks_checksum {
@@ -366,9 +368,6 @@ fn serve_setup(
         setup.compression = handshake::common("compress", &known, compressions, Compression::name)?;
     }
     setup.list_checksum = options.update.list_checksum_choice.unwrap_or(setup.checksum);
-    let mut seed = Vec::with_capacity(4);
-    setup::put_seed(&mut seed, setup.seed);
-    link.output.unframed(&seed);
     Ok(setup)
 }
 

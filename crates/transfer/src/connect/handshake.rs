@@ -264,6 +264,8 @@ pub(crate) fn setup(
     }
     setup.list_checksum = options.update.list_checksum_choice.unwrap_or(setup.checksum);
     setup.seed = need(link, driver, setup::take_seed)?;
+    // The server gets ready while the first list is made here.
+    link.write_some()?;
     Ok(SetupEnd::Agreed(setup))
 }
 

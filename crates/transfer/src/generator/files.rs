@@ -408,7 +408,7 @@ impl Session<'_> {
             self.complete_group(number, at);
             return Ok(());
         }
-        self.pending.push_back(Pending {
+        self.pending.push(Pending {
             ndx,
             list: number,
             at,

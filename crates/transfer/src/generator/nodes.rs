@@ -23,11 +23,11 @@ impl Session<'_> {
     pub(crate) fn examine_symlink(&mut self, number: usize, list: &Rc<List>, at: usize) {
         let Some(entry) = list.entries.get(at) else { return };
         if !self.options.links {
-            return self.skip_non_regular(entry);
+            return self.skip_non_regular(list, entry);
         }
         let target = &entry.link_target;
         if self.options.link.safe && is_unsafe(target, &entry.name) {
-            if self.options.talk.info.name >= 1 {
+            if self.options.talk.info.name >= 1 && !self.is_left_alone(list, entry) {
                 let parts =
                     [b"ignoring unsafe symlink \"", &entry.name[..], b"\" -> \"", target, b"\""];
                 self.say(Level::Info, parts.concat());
@@ -48,7 +48,7 @@ impl Session<'_> {
         let Some(entry) = list.entries.get(at) else { return };
         let Some(kind) = entry.kind() else { return };
         if !is_made(self.options, self.likeness.superuser(), kind) {
-            return self.skip_non_regular(entry);
+            return self.skip_non_regular(list, entry);
         }
         let (mode, rdev) = (entry.mode, entry.rdev);
         let word = if kind.is_device() { "device file" } else { "special file" };
@@ -61,11 +61,40 @@ impl Session<'_> {
         self.examine_object(number, list, at, word, &same, &make);
     }
 
-    fn skip_non_regular(&mut self, entry: &Entry) {
-        if self.options.talk.info.nonreg >= 1 {
+    fn skip_non_regular(&mut self, list: &List, entry: &Entry) {
+        if self.options.talk.info.nonreg >= 1 && !self.is_left_alone(list, entry) {
             let text = [b"skipping non-regular file \"", &entry.name[..], b"\""].concat();
             self.say(Level::Info, text);
         }
+    }
+
+    /// Whether a rule leaves alone what is not made in any case, which is said then.
+    fn is_left_alone(&mut self, list: &List, entry: &Entry) -> bool {
+        let name = self.name_of(entry);
+        match self.look_unless_fresh(list, &name) {
+            Ok((before, missing)) => self.leaves_object(&name, before.as_ref(), missing),
+            Err(_) => false,
+        }
+    }
+
+    /// As [`Session::look_inside`], but for directories that are new.
+    fn look_unless_fresh(&mut self, list: &List, name: &[u8]) -> io::Result<(Option<Meta>, bool)> {
+        let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
+        if fresh { Ok((None, true)) } else { self.look_inside(name) }
+    }
+
+    /// Whether a rule leaves an object alone for what is at its name, or is not.
+    fn leaves_object(&mut self, name: &[u8], before: Option<&Meta>, missing: bool) -> bool {
+        let update = &self.options.update;
+        if update.existing && missing {
+            self.skip(|| [b"not creating new file \"", name, b"\""].concat());
+            return true;
+        }
+        if update.ignore_existing && before.is_some() {
+            self.skip(|| [name, b" exists"].concat());
+            return true;
+        }
+        false
     }
 
     /// Something without content: made anew unless what is there is `same`.
@@ -84,22 +113,14 @@ impl Session<'_> {
             return;
         }
         let name = self.name_of(entry);
-        let fresh = list.directory.as_ref().is_some_and(|directory| directory.state.borrow().new);
-        let looked = if fresh { Ok((None, true)) } else { self.look_inside(&name) };
-        let (before, missing) = match looked {
+        let (before, missing) = match self.look_unless_fresh(list, &name) {
             Ok(found) => found,
             Err(error) => {
                 self.generator_failed("recv_generator: failed to stat", &name, &error);
                 return self.give_up_group(number, at);
             }
         };
-        let update = &self.options.update;
-        if update.existing && missing {
-            self.skip(|| [b"not creating new file \"", &name[..], b"\""].concat());
-            return self.give_up_group(number, at);
-        }
-        if update.ignore_existing && before.is_some() {
-            self.skip(|| [&name[..], b" exists"].concat());
+        if self.leaves_object(&name, before.as_ref(), missing) {
             return self.give_up_group(number, at);
         }
         let ndx = list.ndx(at);

@@ -292,8 +292,10 @@ impl Session<'_> {
         }
         let Attributes { mode, uid, gid, mtime, atime } = *attributes;
         let nothing = Attributes::default();
+        let stores = self.options.metadata.fake_super;
+        let owner = if stores { "failed to write xattr user.rsync.%stat for" } else { "chown" };
         for (act, part) in [
-            ("chown", Attributes { uid, gid, ..nothing }),
+            (owner, Attributes { uid, gid, ..nothing }),
             ("failed to set times on", Attributes { mtime, atime, ..nothing }),
             ("failed to set permissions on", Attributes { mode, ..nothing }),
         ] {

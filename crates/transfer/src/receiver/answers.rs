@@ -100,16 +100,16 @@ impl Session<'_> {
             return Ok(());
         }
         // What was requested before it, and is not answered, never will be.
-        let Some(skipped) = self.pending.iter().position(|pending| pending.ndx == ndx) else {
+        let Some(skipped) = self.pending.position(|pending| pending.ndx == ndx) else {
             return Err(self.wire.broken(format!("content of number {ndx} was not requested"), 2));
         };
         for _ in 0..skipped {
-            if let Some(lost) = self.pending.pop_front() {
+            if let Some(lost) = self.pending.pop() {
                 self.give_up_group(lost.list, lost.at);
                 self.finish_item(lost.list);
             }
         }
-        let Some(pending) = self.pending.pop_front() else { return Ok(()) };
+        let Some(pending) = self.pending.pop() else { return Ok(()) };
         if item.basis != pending.basis.wire() || item.xname.as_deref() != pending.basis.xname() {
             return Err(self.wire.broken(format!("another basis for number {ndx}"), 2));
         }

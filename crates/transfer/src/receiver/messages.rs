@@ -68,7 +68,7 @@ impl Session<'_> {
     /// The sender cannot open what was requested: it counts as finished.
     fn not_sent(&mut self, number: Option<i32>) -> Result<(), PushError> {
         let ndx = number.and_then(|ndx| u32::try_from(ndx).ok());
-        let at = self.pending.iter().position(|pending| Some(pending.ndx) == ndx);
+        let at = self.pending.position(|pending| Some(pending.ndx) == ndx);
         match at.and_then(|at| self.pending.remove(at)) {
             Some(pending) => {
                 let held = self.lists.by_number(pending.list);

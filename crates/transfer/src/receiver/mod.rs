@@ -16,6 +16,7 @@ mod answers;
 pub(crate) mod content;
 pub(crate) mod lists;
 mod messages;
+mod pending;
 mod phases;
 mod reading;
 mod recorded;
@@ -25,5 +26,6 @@ mod session;
 mod telling;
 mod wire;
 
-pub(crate) use session::{Pending, Session, Turn, Waiting, is_made};
+pub(crate) use pending::Pending;
+pub(crate) use session::{Session, Turn, Waiting, is_made};
 pub(crate) use telling::reason;

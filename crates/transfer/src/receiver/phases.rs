@@ -106,7 +106,7 @@ impl Session<'_> {
         self.seen_phase += 1;
         if self.seen_phase == 1 {
             // Whatever was not answered by now never will be.
-            while let Some(pending) = self.pending.pop_front() {
+            while let Some(pending) = self.pending.pop() {
                 self.finish_item(pending.list);
             }
         }

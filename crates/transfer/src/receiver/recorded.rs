@@ -18,7 +18,7 @@ use crate::generator::basis::BasisChoice;
 use crate::receiver::answers::{Answer, Purpose};
 use crate::receiver::lists::List;
 use crate::receiver::reading::Reading;
-use crate::receiver::session::{Pending, Session};
+use crate::receiver::{Pending, Session};
 
 impl Session<'_> {
     /// Looks at entries up to this one.
@@ -71,7 +71,7 @@ impl Session<'_> {
             self.redo.remove(again);
             self.examine_again(number, at)?;
         }
-        let wanted = self.pending.iter().position(|pending| pending.ndx == ndx);
+        let wanted = self.pending.position(|pending| pending.ndx == ndx);
         let pending = wanted.and_then(|position| self.pending.remove(position));
         let start = self.wire.position();
         let (pending, purpose) = match pending {
@@ -174,7 +174,7 @@ impl Session<'_> {
     /// Gives up requests, of one list or all.
     fn abandon(&mut self, number: Option<usize>) {
         let is_meant = |list: usize| number.is_none_or(|number| number == list);
-        while let Some(at) = self.pending.iter().position(|pending| is_meant(pending.list)) {
+        while let Some(at) = self.pending.position(|pending| is_meant(pending.list)) {
             if let Some(pending) = self.pending.remove(at) {
                 self.give_up(pending.list, pending.at);
             }

@@ -6,13 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use driftless_delta::{FileSum, Layout, Strong};
+use driftless_delta::{FileSum, Strong};
 use driftless_filter::Rules;
-use driftless_fs::SourceFile;
 use driftless_fs::charset::Charset;
 use driftless_proto::flist::{ListOptions, ListReader};
 use driftless_proto::token::TokenReader;
-use driftless_tree::{Kind, Meta};
+use driftless_tree::Kind;
 
 use crate::connect::handshake::Setup;
 use crate::driver::Level;
@@ -30,6 +29,7 @@ use crate::handover::Handover;
 use crate::module::{self, ModuleTerms};
 use crate::options::{MissingArgs, TransferOptions};
 use crate::receiver::lists::{Directory, Lists, Stage};
+use crate::receiver::pending::Requests;
 use crate::receiver::reading::Reading;
 use crate::receiver::requested::Requested;
 use crate::receiver::wire::Wire;
@@ -57,12 +57,6 @@ pub(crate) struct Receive<'a> {
     pub(crate) recorded: bool,
 }
 
-/// Requests that are not answered, at most: enough to fill any connection with the smallest files.
-const MAX_PENDING: usize = 4096;
-
-/// Requests with a basis that is held open, at most.
-const MAX_HELD: usize = 200;
-
 /// Entries that must be known with hard links before any is looked at, so that groups that lie
 /// close together are known whole.
 const GROUP_SIGHT: usize = 500;
@@ -76,27 +70,6 @@ const QUIET_BATCHES: usize = 8;
 
 /// Bytes of output that are little: a few ends of lists.
 const LITTLE: usize = 64;
-
-/// A request that was made.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) ndx: u32,
-    /// The list's number, and the place in it.
-    pub(crate) list: usize,
-    pub(crate) at: usize,
-    /// What is at the destination now, if it is a file.
-    pub(crate) before: Option<Meta>,
-    /// Something of another kind is there, which gives way.
-    pub(crate) displaces: bool,
-    pub(crate) basis: crate::generator::basis::BasisChoice,
-    /// The basis, open since its sums were made: what has its name later may be something else.
-    pub(crate) basis_file: Option<Rc<SourceFile>>,
-    pub(crate) layout: Layout,
-    /// Bytes of block sums.
-    pub(crate) sum_bytes: u64,
-    /// It failed verification before.
-    pub(crate) redo: bool,
-}
 
 /// When the turn of a member of a hard-link group came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +120,7 @@ pub(crate) struct Session<'a> {
     pub(crate) visited: Vec<Rc<Directory>>,
     /// A directory whose content is not looked at, and why.
     pub(crate) blocked: Option<(Box<[u8]>, Stage)>,
-    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) pending: Requests,
     /// Files to be requested again: list and place.
     pub(crate) redo: VecDeque<(usize, usize)>,
     /// Members of hard-link groups whose file is there now.
@@ -232,7 +205,7 @@ impl<'a> Session<'a> {
             cursor: 0,
             visited: Vec::new(),
             blocked: None,
-            pending: VecDeque::new(),
+            pending: Requests::default(),
             redo: VecDeque::new(),
             linkable: VecDeque::new(),
             hard_links: HardLinks::default(),
@@ -340,7 +313,7 @@ impl<'a> Session<'a> {
         let broken = self.wire.link.broken();
         match text.is_empty() {
             true => broken,
-            false => PushError::PeerExit { code: i32::from(broken.exit_code()), text },
+            false => PushError::PeerLeft { text, end: Box::new(broken) },
         }
     }
 
@@ -376,9 +349,7 @@ impl<'a> Session<'a> {
             self.link_member(&waiting)?;
             return Ok(true);
         }
-        let held = self.pending.iter().filter(|pending| pending.basis_file.is_some()).count();
-        let full = self.pending.len() >= MAX_PENDING || held >= MAX_HELD;
-        if full && !self.receive.recorded {
+        if self.pending.is_full() && !self.receive.recorded {
             return Ok(false);
         }
         let may_redo = self.lists_incremental() || self.seen_phase >= 1;

@@ -7,6 +7,7 @@ use driftless_proto::{Decode, Violation};
 
 use crate::error::PushError;
 use crate::link::Received;
+use crate::sender::messages::READ_ONLY;
 use crate::sender::session::Session;
 
 impl Session<'_> {
@@ -96,7 +97,8 @@ impl Session<'_> {
         let broken = self.link.broken();
         match text.is_empty() {
             true => broken,
-            false => self.explained(text, i32::from(broken.exit_code())),
+            false if text.ends_with(READ_ONLY) => PushError::ReadOnly,
+            false => PushError::PeerLeft { text, end: Box::new(broken) },
         }
     }
 

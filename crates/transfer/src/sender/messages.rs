@@ -8,6 +8,9 @@ use crate::driver::Level;
 use crate::error::PushError;
 use crate::sender::session::Session;
 
+/// How a daemon's text ends that refuses a push.
+pub(super) const READ_ONLY: &[u8] = b"module is read only";
+
 impl Session<'_> {
     /// Handles one message.
     pub(super) fn message(&mut self, message: Message) -> Result<(), PushError> {
@@ -84,8 +87,8 @@ impl Session<'_> {
         self.explained(text, code.unwrap_or(12))
     }
 
-    pub(super) fn explained(&self, text: Vec<u8>, code: i32) -> PushError {
-        if text.ends_with(b"module is read only") {
+    fn explained(&self, text: Vec<u8>, code: i32) -> PushError {
+        if text.ends_with(READ_ONLY) {
             PushError::ReadOnly
         } else {
             PushError::PeerExit { code, text }

@@ -454,3 +454,23 @@ fn a_target_that_was_moved_away_gets_nothing_until_a_pass_fills_it_anew() {
     bench.identical();
     assert_eq!(fs::read(bench.temp.path().join("moved/f")).unwrap(), b"x");
 }
+
+#[test]
+fn what_fails_for_one_name_of_a_file_fails_for_those_that_were_linked_to_it() {
+    let mut options = TransferOptions { hard_links: true, ..TransferOptions::default() };
+    options.metadata.xattrs = 1;
+    let mut bench = Bench::with(&[], options);
+    bench.write("b", "x");
+    bench.passes();
+    fs::hard_link(bench.source("b"), bench.source("a")).unwrap();
+    fs::set_permissions(bench.source("a"), fs::Permissions::from_mode(0o640)).unwrap();
+    let act = Act::Object { content: false };
+    let [a, b] = ["a", "b"].map(|name| Item { group: Some(1), ..bench.item(name, act) });
+    fs::remove_file(bench.source("b")).unwrap();
+    let report = bench.apply(vec![bench.root_item(), a, b]);
+    assert_eq!(report.end, Ok(()));
+    assert_eq!(report.items[0], ItemEnd::Applied);
+    for end in &report.items[1..] {
+        assert!(matches!(end, ItemEnd::Failed(Failure { transient: true, .. })), "{end:?}");
+    }
+}

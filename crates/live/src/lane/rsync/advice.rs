@@ -54,7 +54,9 @@ fn advice(error: &PushError) -> &'static str {
             "take it out of the module's refuse options, or do without that option here"
         }
         PushError::MaxConnections { .. } => "raise the module's max connections if this goes on",
-        PushError::PeerExit { .. } | PushError::Protocol { .. } => "see the daemon's log",
+        PushError::PeerExit { .. } | PushError::PeerLeft { .. } | PushError::Protocol { .. } => {
+            "see the daemon's log"
+        }
         PushError::Source(_) => "check the source directory",
         PushError::Closed { .. }
         | PushError::Fatal { .. }

@@ -51,6 +51,17 @@ impl ListDriver<'_> {
         self.states.get_mut(at)
     }
 
+    /// What was done for one name was done for all names of its inode.
+    fn fail_all_names(&mut self, item: &Listed<'_>, failure: &Failure) {
+        let Some(&at) = self.items.get(item.index) else { return };
+        let group = self.batch.items[at].group;
+        for (other, state) in self.states.iter_mut().enumerate() {
+            if other == at || group.is_some() && self.batch.items[other].group == group {
+                state.failure.get_or_insert_with(|| failure.clone());
+            }
+        }
+    }
+
     fn planned(&self, item: &Listed<'_>) -> Option<&Item> {
         self.batch.items.get(*self.items.get(item.index)?)
     }
@@ -62,15 +73,7 @@ impl Driver for ListDriver<'_> {
         let _attendance = self.state(item).and_then(|state| state.attendance.take());
         let Some(planned) = self.planned(item) else { return Err(Refusal::Vanished) };
         // The daemon may ask for a former name when the target has neither.
-        let planned = match (planned.act, planned.group) {
-            (Act::FormerName, Some(group)) => self
-                .batch
-                .items
-                .iter()
-                .find(|other| other.group == Some(group) && other.act != Act::FormerName)
-                .unwrap_or(planned),
-            _ => planned,
-        };
+        let planned = self.batch.named(planned);
         let (Some(path), Some(meta)) = (&planned.path, &planned.meta) else {
             return Err(Refusal::Vanished);
         };
@@ -82,7 +85,19 @@ impl Driver for ListDriver<'_> {
     }
 
     fn xattr_value(&mut self, item: &Listed<'_>, name: &[u8]) -> Option<Vec<u8>> {
-        xattr_at(&self.view.root, item.path().as_ref(), name)
+        let planned = self.batch.named(self.planned(item)?);
+        let value = xattr_at(&self.view.root, planned.path.as_ref(), name);
+        let is_as_planned = match (&planned.path, planned.meta) {
+            (Some(path), Some(meta)) => {
+                self.view.root.lstat(path).is_ok_and(|now| now.same_version(&meta))
+            }
+            // The root stays, and tells of its changes itself.
+            _ => true,
+        };
+        if value.is_none() || !is_as_planned {
+            self.fail_all_names(item, &refusal(&Refusal::Changed));
+        }
+        value
     }
 
     fn applied(&mut self, item: &Listed<'_>) {

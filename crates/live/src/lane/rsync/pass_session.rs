@@ -129,7 +129,18 @@ impl Driver for PassDriver<'_> {
     }
 
     fn xattr_value(&mut self, item: &Listed<'_>, name: &[u8]) -> Option<Vec<u8>> {
-        xattr_at(&self.view.root, item.path().as_ref(), name)
+        let path = item.path();
+        let value = xattr_at(&self.view.root, path.as_ref(), name);
+        let is_as_listed = match (&path, item.entry.origin) {
+            (Some(path), Some(origin)) => self.view.root.lstat(path).is_ok_and(|now| {
+                (now.dev, now.ino, now.ctime) == (origin.dev, origin.ino, origin.ctime)
+            }),
+            _ => true,
+        };
+        if let Some(path) = path.filter(|_| value.is_none() || !is_as_listed) {
+            self.failed.push((path, refusal(&Refusal::Changed)));
+        }
+        value
     }
 
     fn applied(&mut self, _item: &Listed<'_>) {}

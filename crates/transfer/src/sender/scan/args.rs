@@ -88,7 +88,7 @@ pub(crate) fn relative(arg: &[u8], within: &[u8]) -> Result<Argument, DotDot> {
     let known = if is_content { parts.len() } else { parts.len() - 1 };
     let prefix = parts[..known].join(&b'/');
     // A dot in front is kept as a directory of the transfer.
-    let dot = (rest.starts_with(b"./") && !parts.is_empty()).then(|| b".".to_vec());
+    let dot = (rest.starts_with(b"./") && rest != b"./").then(|| b".".to_vec());
     let above = (1..parts.len()).map(|count| parts[..count].join(&b'/'));
     let parents = dot.into_iter().chain(above).collect();
     let leaf = if is_content { None } else { parts.last().map(|leaf| leaf.to_vec()) };
@@ -169,6 +169,8 @@ mod tests {
         check(&relative(b"x/./a/b/", b"").unwrap(), "x/a/b", "a/b", &["a"]);
         check(&relative(b"x/./", b"").unwrap(), "x", ".", &[]);
         check(&relative(b"./a", b"").unwrap(), ".", "a", &["."]);
+        check(&relative(b"./.", b"").unwrap(), ".", ".", &["."]);
+        check(&relative(b"./", b"").unwrap(), ".", ".", &[]);
         check(&relative(b"d/e", b"/src").unwrap(), "/src/d", "d/e", &["d"]);
         assert_eq!(relative(b"a/../b", b""), Err(DotDot));
     }
