@@ -237,6 +237,42 @@ fn an_acl_is_completed_by_the_mode_that_stays() {
 }
 
 #[test]
+fn what_is_like_an_alternates_is_told_of_by_that() {
+    let files = "for f in a b c; do echo x | tee s/$f > alt/$f; done
+        setfacl -m u:7:rx s/a s/c alt/b; chmod 644 alt/b; setfacl -m u:7:rx alt/a";
+    let others = "for f in l m n; do ln -s x s/$f; done; mkfifo s/p s/q alt/p alt/q
+        cp -a s/? alt; chown -h 5:5 alt/m; ln -sf y alt/n; chmod 600 s/p";
+    for (what, words) in [
+        (files, ["-aiAI", "-aiAI --no-W", "-aiAI --inplace"]),
+        (others, ["-aii", "-aii -J", "-aii --no-times"]),
+    ] {
+        let trees = format!(
+            "mkdir s d alt; {what}; touch -hd @1000000000 s/* alt/*; touch -d @1000000000 s d
+            [ ! -h alt/l ] || touch -hd @1000000007 alt/l alt/q"
+        );
+        for words in words {
+            for kind in ["link", "copy", "compare"] {
+                let words = format!("{words} --{kind}-dest=../alt");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_receiver_tells_of_owners_as_they_are_here() {
+    let trees = "mkdir -p s/k d; echo x > s/f; chown 5:6 s/f; ln -s f s/l
+        touch -hd @1000000000 s/* s";
+    for words in ["-a --chown=7:9", "-a --usermap=0:daemon", "-a --groupmap=6:8", "-an --chown=7:9"]
+    {
+        let words = format!("{words} --out-format=%n_%U_%G");
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Client, ["s/", "host:d"]);
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
 fn a_time_that_moves_by_nanoseconds_is_a_change() {
     let trees = "mkdir s d; for f in a b c; do echo x | tee s/$f > d/$f; done
         touch -d @1000000000 s/a d/a d/b s/c s d; touch -d @1000000000.5 s/b d/c";

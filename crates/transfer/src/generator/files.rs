@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use driftless_delta::Layout;
+use driftless_fs::xattr::Of;
 use driftless_fs::{Attributes, SourceFile};
 use driftless_proto::item::{Item, ItemFlags};
 use driftless_proto::setup::ChecksumKind;
@@ -326,6 +327,17 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the ACL of the file in an alternate directory is another one, as items tell it.
+    fn differs_in_acl(&mut self, entry: &Entry, dir: u8, name: &[u8], like: &Meta) -> u16 {
+        match self.alternate_folder(usize::from(dir), parent_of(name)) {
+            Ok(folder) => {
+                let flags = self.extras_in(entry, &folder, Of::Entry(leaf_of(name)), like);
+                flags & ItemFlags::REPORT_ACL
+            }
+            Err(_) => 0,
+        }
+    }
+
     /// Asks for the content.
     fn request(&mut self, entry: &Entry, request: Request) -> Result<(), PushError> {
         let Request { number, at, ndx, before, displaces, mut basis, basis_meta, redo } = request;
@@ -340,7 +352,14 @@ impl Session<'_> {
                 let before = *before;
                 flags |= self.likeness.differences(entry, &before);
                 let name = self.name_of(entry);
-                flags |= self.extra_differences(entry, &name, &before);
+                let extras = self.extra_differences(entry, &name, &before);
+                flags |= match basis {
+                    BasisChoice::Alternate(dir) => {
+                        let acl = self.differs_in_acl(entry, dir, &name, &before);
+                        extras & !ItemFlags::REPORT_ACL | acl
+                    }
+                    _ => extras,
+                };
                 if !self.likeness.keeps_times(Kind::File) {
                     // Its time becomes that of the transfer.
                     flags |= ItemFlags::REPORT_TIME;

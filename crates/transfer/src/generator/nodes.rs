@@ -141,7 +141,7 @@ impl Session<'_> {
         let time = if self.likeness.keeps_times(kind) { 0 } else { ItemFlags::REPORT_TIME };
         flags |= match (&alike, &like) {
             (Some(present), _) => self.likeness.differences(entry, present) | time,
-            (None, Some((_, present))) => self.likeness.differences(entry, present),
+            (None, Some((_, present))) => self.likeness.differences(entry, present) | time,
             (None, None) => ItemFlags::IS_NEW,
         };
         flags |= self.extras_of_new(entry);

@@ -310,9 +310,10 @@ impl Session<'_> {
             Purpose::Record if digest_right => true,
             _ => self.settle(entry, &pending, finished, digest_right),
         };
+        let shown_entry = self.with_owner_here(entry);
         self.report.transferred(
             &report::Item {
-                entry,
+                entry: &shown_entry,
                 flags: item.flags,
                 xname: item.xname.as_deref(),
                 direction: Direction::Received,

@@ -1,5 +1,6 @@
 //! What a session says: items to the sender, texts to the client, progress to the caller.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use driftless_proto::item::{Item, ItemFlags};
@@ -137,6 +138,16 @@ impl Session<'_> {
         self.report.progress(&report::Progress { entry, offset, len, finished, overall });
     }
 
+    /// An entry with the owner that it has here.
+    pub(crate) fn with_owner_here<'e>(&self, entry: &'e Entry) -> Cow<'e, Entry> {
+        let uid = self.likeness.users.map(entry.uid);
+        let gid = self.likeness.groups.map(entry.gid);
+        match (uid, gid) == (entry.uid, entry.gid) {
+            true => Cow::Borrowed(entry),
+            false => Cow::Owned(Entry { uid, gid, ..entry.clone() }),
+        }
+    }
+
     /// The caller is told of an item that came back.
     pub(crate) fn show_item(&mut self, entry: &Entry, item: &Item) {
         if item.has(ItemFlags::IS_NEW) {
@@ -152,7 +163,7 @@ impl Session<'_> {
             }
         };
         self.report.item(&report::Item {
-            entry,
+            entry: &self.with_owner_here(entry),
             flags: item.flags,
             xname: item.xname.as_deref(),
             direction: Direction::Received,
