@@ -189,8 +189,8 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         // Their owner may change those named `user.` of a file that he may write to.
-        let kind_has_mode = present.kind != Kind::Symlink;
-        if !xattrs.is_empty() && !self.likeness.superuser() && kind_has_mode {
+        let has_mode = present.kind != Kind::Symlink;
+        if !xattrs.is_empty() && !self.likeness.superuser() && has_mode {
             let mode = present.mode & 0o7777;
             lacking.mode.get_or_insert(mode);
             let writable = Attributes { mode: Some(mode | 0o200), ..Attributes::default() };

@@ -17,6 +17,8 @@ pub(super) struct ItemState {
     pub(super) acknowledged: bool,
     pub(super) sent: bool,
     pub(super) failure: Option<Failure>,
+    /// A value of its extended attributes was not what was listed: what was sent is not what it is.
+    pub(super) outdated: bool,
     /// It is about to be read: lanes that send it too wait a little, so that all read it once.
     pub(super) attendance: Option<Attendance>,
 }
@@ -58,6 +60,7 @@ impl ListDriver<'_> {
         for (other, state) in self.states.iter_mut().enumerate() {
             if other == at || group.is_some() && self.batch.items[other].group == group {
                 state.failure.get_or_insert_with(|| failure.clone());
+                state.outdated = true;
             }
         }
     }
@@ -113,7 +116,7 @@ impl Driver for ListDriver<'_> {
         match outcome {
             SentOutcome::Sent => {
                 state.sent = true;
-                state.failure = None;
+                state.failure = state.failure.take().filter(|_| state.outdated);
             }
             SentOutcome::Spoiled => state.failure = Some(refusal(&Refusal::Spoiled)),
             SentOutcome::Refused(why) => {
