@@ -64,8 +64,20 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     };
     let gives_way = words.iter().any(clears);
     let blocks = has('H') && !gives_way && blocks_a_group(master);
+    // Its server, which is not told of -8, writes its errors itself.
+    let escapes = has('8') && has('L');
     let varies = verbosity(words) >= 3 || removes && has('L');
-    varies || copies || keeps || follows || fails || spoils || holes || forgets || leaves || blocks
+    varies
+        || copies
+        || keeps
+        || follows
+        || fails
+        || spoils
+        || holes
+        || forgets
+        || leaves
+        || blocks
+        || escapes
 }
 
 /// Runs the set of this seed on copies of a tree, in a folder of this name.
