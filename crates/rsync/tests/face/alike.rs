@@ -551,3 +551,14 @@ fn what_gets_its_time_to_the_nanosecond_is_not_up_to_date() {
         check(trees, words, Cast::Server, ["s/", "host:d"]);
     }
 }
+
+#[test]
+fn what_is_to_stay_in_the_place_of_a_directory_only_gets_its_time() {
+    let trees = "mkdir -p s/file s/link s/pipe s/dir d/dir; echo f > d/file; ln -s x d/link
+        mkfifo d/pipe; chmod 600 d/file d/pipe d/dir; touch -hd @1000000000 s/*; touch -hd @1100000000 d/*
+        touch -d @1000000000 s d";
+    for words in ["-ai", "-ani", "-avv", "-ai --no-i-r", "-aiO", "-aiJ", "-ri"] {
+        let words = format!("{words} --ignore-existing");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
