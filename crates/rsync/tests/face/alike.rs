@@ -86,6 +86,7 @@ fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
         ("cp -p s/b alt/b; chmod 777 alt/b", "cp -p s/a d/a"),
         ("echo differs > alt/b", "cp -p s/a d/a"),
         ("cp -p s/a alt/a", "true"),
+        ("cp -p s/a alt/a; ln alt/a alt/b; chmod 600 alt/a", "true"),
     ] {
         let trees = format!(
             "mkdir s d alt; echo content > s/a; ln s/a s/b; ln s/a s/c
