@@ -66,8 +66,11 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         };
         let gives_way = all.iter().any(clears);
         let blocks = has('H') && !gives_way && blocks_a_group(master);
+        // It reads rules of the destination, and alternate directories, as they lie; ours leaves the
+        // times of their last access.
+        let reads = has('U') && (has('F') || all.iter().any(is_alternate));
         let varies = verbosity(&all) >= 3 || removes && has('L');
-        if !(varies || copies || keeps || follows || fails || spoils || leaves || blocks) {
+        if !(varies || copies || keeps || follows || fails || spoils || leaves || blocks || reads) {
             words = all;
         }
     }
