@@ -28,8 +28,8 @@ pub fn normal(text: &str) -> String {
             let (states, texts): (Vec<&str>, Vec<&str>) = line.split('\r').map(apart).unzip();
             let mut states: Vec<String> = states.into_iter().map(without_rate).collect();
             states.dedup();
-            let texts = texts.into_iter().filter(|text| !text.is_empty());
-            let lines = std::iter::once(states.join("|")).chain(texts.map(str::to_owned));
+            let texts = texts.into_iter().filter(|text| !text.is_empty()).map(normal);
+            let lines = std::iter::once(states.join("|")).chain(texts);
             return lines.collect::<Vec<_>>().join("\n");
         }
         let starts = |start: &str| line.starts_with(start);

@@ -260,6 +260,26 @@ fn what_is_like_an_alternates_is_told_of_by_that() {
     }
 }
 
+/// Which end is heard first is a matter of time; that both hear of the other's version is not.
+#[test]
+fn what_a_protocol_has_no_words_for_is_refused_at_both_ends() {
+    let bench = Bench::new(|root| script(root, "mkdir s d; touch s/f"));
+    let shell = bench.copy("shell");
+    let path = format!("--rsync-path={}", ours().display());
+    for words in ["-aX", "-aXs", "-aAs"] {
+        for ends in [["s/", "host:d"], ["host:s/", "d"]] {
+            let done = Command::new("rsync")
+                .args([words, "--protocol=29", &path, "-e"])
+                .arg(&shell)
+                .args(ends)
+                .current_dir(bench.copy("ours"))
+                .output()
+                .unwrap();
+            assert_eq!(done.status.code(), Some(2), "{words} {ends:?} {done:?}");
+        }
+    }
+}
+
 #[test]
 fn a_receiver_tells_of_owners_as_they_are_here() {
     let trees = "mkdir -p s/k d; echo x > s/f; chown 5:6 s/f; ln -s f s/l

@@ -195,6 +195,8 @@ impl Connection {
                 Ok(Established { link, child, setup, is_server })
             }
             Err(error) => {
+                // The peer judges by our version, too, which may wait still.
+                let _ = link.write_some();
                 drop(link);
                 Err(shell::blamed(error, child))
             }
