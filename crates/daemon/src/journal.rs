@@ -95,6 +95,7 @@ impl<'a> Journal<'a> {
         Context {
             times: self.options.times,
             group: self.options.group,
+            owner: self.options.owner,
             sends: self.sends,
             digest_len: self.list_digests.map_or(32, |kind| kind.digest_len() * 2),
             // Of what a dry run would transfer nothing is logged.

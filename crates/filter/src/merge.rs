@@ -91,7 +91,7 @@ pub(crate) struct Loader<'l> {
     pub(crate) options: &'l ParseOptions,
     pub(crate) files: &'l mut dyn ReadFile,
     pub(crate) base: Base<'l>,
-    /// Rules end at NUL bytes in files that are read now.
+    /// Rules in files end at NUL bytes.
     pub(crate) from0: bool,
     /// Per-directory files that are known elsewhere.
     pub(crate) known: &'l [&'l [u8]],
@@ -106,8 +106,8 @@ impl<'l> Loader<'l> {
         base: Base<'l>,
         known: &'l [&'l [u8]],
     ) -> Self {
-        let from0 = options.from0;
-        Self { options, files, base, from0, known, list: List::default(), warnings: Vec::new() }
+        let (list, warnings) = (List::default(), Vec::new());
+        Self { options, files, base, from0: options.from0, known, list, warnings }
     }
 
     /// Adds the rule of one option.
@@ -303,6 +303,8 @@ impl<'l> Loader<'l> {
         depth: u32,
     ) -> Result<(), RuleError> {
         for (number, line) in (1..).zip(lines(text, self.from0)) {
+            // A NUL within a line ends what counts of it (seen).
+            let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
             if line.is_empty() || matches!(line[0], b'#' | b';') {
                 continue;
             }
@@ -341,21 +343,19 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| rule::is_space(byte)).filter(|word| !word.is_empty())
 }
 
-/// The lines, or with `from0` the NUL-terminated pieces. CR, LF and CRLF each end a line, and what
-/// follows a NUL byte in it does not count.
+/// The lines, or with `from0` the NUL-terminated pieces. CR, LF and CRLF each end a line.
 fn lines(text: &[u8], from0: bool) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
         let end = text.iter().position(|&b| if from0 { b == 0 } else { b == b'\n' || b == b'\r' });
-        let before_nul = |line: &'_ [u8]| line.iter().position(|&b| b == 0).unwrap_or(line.len());
         let Some(end) = end else {
             rest = None;
-            return Some(&text[..before_nul(text)]);
+            return Some(text);
         };
         let crlf = !from0 && text[end..].starts_with(b"\r\n");
         rest = text.get(end + 1 + usize::from(crlf)..);
-        Some(&text[..before_nul(&text[..end])])
+        Some(&text[..end])
     })
 }
 

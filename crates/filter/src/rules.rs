@@ -24,9 +24,8 @@ pub enum Given {
     ExcludeFrom(Vec<u8>),
     /// `--include-from=FILE`
     IncludeFrom(Vec<u8>),
-    /// `-0`, or `false` for `--no-from0`: how rules end in the files that options behind it name. Where
-    /// it is never given, that is as [`ParseOptions::from0`] says.
-    FilesEndAtNul(bool),
+    /// `-0`: rules in files that are named behind it end at NUL bytes, or no longer.
+    From0(bool),
     /// `-C`. Wherever it stands, its rules go to the end.
     CvsExclude,
     /// `-F`, given this many times in this place. The first adds `: /.rsync-filter`, the second
@@ -42,7 +41,8 @@ pub enum Given {
 pub struct ParseOptions {
     /// `--delete-excluded`: rules without a side are the sender's only.
     pub delete_excluded: bool,
-    /// `-0`, `--from0`: rules in the files of directories end at NUL bytes.
+    /// `-0`, `--from0`: rules in the files of directories, and in those that the peer names, end at
+    /// NUL bytes. In others that is a matter of order: [`Given::From0`].
     pub from0: bool,
     /// The session's protocol; before 30 nothing of CVS's list is perishable.
     pub protocol: u8,
@@ -93,7 +93,7 @@ impl Rules {
     ) -> Result<Rules, RuleError> {
         let plain = Grammar::Rules(Traits::default());
         let mut loader = Loader::new(options, files, Base::Options, &[]);
-        loader.from0 &= !given.iter().any(|one| matches!(one, Given::FilesEndAtNul(_)));
+        loader.from0 = false;
         let mut per_dir_count = 0_u8;
         for one in given {
             match one {
@@ -108,8 +108,9 @@ impl Rules {
                 Given::Filter(text) => loader.add_text(text, plain)?,
                 Given::ExcludeFrom(name) => loader.add_from(name, Sense::Exclude)?,
                 Given::IncludeFrom(name) => loader.add_from(name, Sense::Include)?,
-                Given::FilesEndAtNul(at_nul) => loader.from0 = *at_nul,
+                Given::From0(on) => loader.from0 = *on,
                 Given::Received(text) => {
+                    loader.from0 = options.from0;
                     let grammar = match options.protocol {
                         ..29 => Grammar::OldStyle(Sense::Exclude),
                         _ => plain,

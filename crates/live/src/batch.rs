@@ -20,6 +20,18 @@ pub struct Batch {
     pub too_large: bool,
 }
 
+impl Batch {
+    /// The item that has the name by which the source knows an item's object: itself, or of a former
+    /// name the new one.
+    pub fn named<'a>(&'a self, item: &'a Item) -> &'a Item {
+        let has_it = |other: &&Item| other.group == item.group && other.act != Act::FormerName;
+        match (item.act, item.group) {
+            (Act::FormerName, Some(_)) => self.items.iter().find(has_it).unwrap_or(item),
+            _ => item,
+        }
+    }
+}
+
 /// One name.
 #[derive(Debug, Clone)]
 pub struct Item {

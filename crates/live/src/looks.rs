@@ -89,7 +89,8 @@ impl Looks {
     /// follows.
     pub fn found(&mut self, path: RelPath, is_there: bool) {
         let look = if is_there { Look::Expected } else { Look::Missed };
-        self.names.insert(path, look);
+        // What was looked at before it came may have been seen in the place of what was changed.
+        self.names.entry(path).or_insert(look);
     }
 
     /// The queue was empty: what was seen was right. Whether something was missed.
@@ -147,8 +148,22 @@ mod tests {
         assert_eq!(looks.renamed(&old, &new, true), [path("new/n")]);
         looks.found(path("new/n"), true);
         assert!(!looks.came(&new, true) && looks.came(&new, true));
-        looks.found(path("new/n"), false);
+        assert!(!looks.caught_up());
+        assert!(looks.note(&old, false));
+        assert_eq!(looks.renamed(&old, &new, false), [path("new")]);
+        looks.found(new.clone(), false);
         assert!(looks.caught_up(), "it is not there either");
+    }
+
+    #[test]
+    fn a_rename_explains_no_look_at_what_it_replaced() {
+        for is_there in [true, false] {
+            let mut looks = Looks::default();
+            assert!(looks.note(&path("n"), is_there) && looks.note(&path("temporary"), false));
+            assert_eq!(looks.renamed(&path("temporary"), &path("n"), false), [path("n")]);
+            looks.found(path("n"), true);
+            assert!(looks.came(&path("n"), false));
+        }
     }
 
     #[test]

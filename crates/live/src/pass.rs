@@ -181,8 +181,17 @@ impl<'a> PassSource<'a> {
                 _ => Vec::new(),
             };
             let mut listed = self.entry(&path, &meta, text);
-            match add_extras(open, Of::Entry(name), self.options, &mut listed) {
-                Ok(()) => listing.entries.push(listed),
+            let extras = add_extras(open, Of::Entry(name), self.options, &mut listed);
+            let now = extras.and_then(|()| {
+                match meta.link_count > 1 && (listed.acl.is_some() || listed.xattrs.is_some()) {
+                    true => open.lstat(name),
+                    false => Ok(meta),
+                }
+            });
+            match now {
+                // Other names of what had this one share an inode with it at the target.
+                Ok(now) if (now.dev, now.ino) != (meta.dev, meta.ino) => {}
+                Ok(_) => listing.entries.push(listed),
                 Err(error) if is_absent(&error) => {}
                 Err(error) => {
                     listing.problems.push(Problem { name: path.as_slice().into(), error });

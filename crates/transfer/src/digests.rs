@@ -8,6 +8,7 @@ use driftless_fs::SourceFile;
 use driftless_proto::setup::ChecksumKind;
 
 use crate::beside::both;
+use crate::driver::Content;
 use crate::sender::answer::strong;
 
 /// Bytes read at once.
@@ -36,6 +37,21 @@ pub(crate) fn of(
         }
     }
     room.clear();
+    Ok(sum.finish().as_bytes().into())
+}
+
+/// The unseeded digest of what is read for an answer.
+pub(crate) fn of_content(content: &mut dyn Content, kind: ChecksumKind) -> io::Result<Box<[u8]>> {
+    let mut sum = FileSum::new(strong(kind));
+    let mut offset = 0;
+    while offset < content.len() {
+        let chunk = content.chunk(offset)?;
+        if chunk.is_empty() {
+            break;
+        }
+        sum.update(chunk);
+        offset += chunk.len() as u64;
+    }
     Ok(sum.finish().as_bytes().into())
 }
 

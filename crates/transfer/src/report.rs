@@ -85,7 +85,8 @@ impl Report for Quiet {}
 /// An entry and what the generator says about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Item<'a> {
-    /// What is listed; the mode is the one that is applied (after `--chmod`).
+    /// What is listed; the mode is the one that is applied (after `--chmod`), and owner and group
+    /// are those of this side.
     pub entry: &'a Entry,
     /// Bits of [`ItemFlags`].
     pub flags: u16,

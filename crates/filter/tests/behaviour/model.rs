@@ -116,6 +116,7 @@ impl Command {
                     match letter {
                         'F' => command.given.push(Given::PerDirFilter(1)),
                         'C' => command.given.push(Given::CvsExclude),
+                        '0' => command.given.push(Given::From0(true)),
                         'a' => command.short.extend(['r', 'l']),
                         _ => {
                             command.short.insert(letter);
@@ -185,7 +186,7 @@ pub fn run(
     let command = Command::parse(args);
     let options = ParseOptions {
         delete_excluded: command.long.contains("delete-excluded"),
-        from0: command.has('0'),
+        from0: false,
         protocol: 32,
         root: ROOT.as_bytes().to_vec(),
         home_cvsignore: None,

@@ -13,30 +13,31 @@ mod advice;
 mod batch_session;
 mod compare;
 mod judge;
+mod list;
 mod pass_session;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use driftless_fs::is_absent;
 use driftless_transfer::connect::Module;
 use driftless_transfer::connect::daemon::Reach;
 use driftless_transfer::connect::password::read_password_file;
 use driftless_transfer::connect::url::DaemonUrl;
 use driftless_transfer::operator::Links;
 use driftless_transfer::report::Quiet;
-use driftless_transfer::source::{ReadAhead, add_extras_at};
+use driftless_transfer::source::ReadAhead;
 use driftless_transfer::{
     Level, ListPush, Outcome, Peer, PushError, PushFailure, Refusal, TransferOptions, TreePush,
     push_list, push_tree,
 };
-use driftless_tree::flist::{Entry, HardLink};
-use driftless_tree::{Kind, RelPath, Timestamp};
+use driftless_tree::Timestamp;
+use driftless_tree::flist::Entry;
 use zeroize::Zeroizing;
 
 use self::advice::{explain, explain_password};
 use self::batch_session::ListDriver;
 use self::judge::Judge;
+use self::list::List;
 use self::pass_session::PassDriver;
 use super::report::{BatchReport, Comparison, Failure, ItemEnd, LaneError, PassReport, Traffic};
 use super::state::Lane;
@@ -46,7 +47,7 @@ use crate::batch::{Act, Batch};
 use crate::config::{MaxDelete, PasswordSource};
 use crate::engine::presence::Presence;
 use crate::mirror::chain as text;
-use crate::pass::{PassSource, false_size};
+use crate::pass::PassSource;
 
 /// Longest wait for a connection and a login.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -170,53 +171,6 @@ impl RsyncTarget {
         }
     }
 
-    /// The list of a batch, entry by entry in the order of its items, less what is not sent.
-    fn list(&self, batch: &Batch, view: &View) -> List {
-        let mut list = List::default();
-        let mut groups: HashMap<u32, (u32, u64)> = HashMap::new();
-        let mut unlisted: HashSet<&RelPath> = HashSet::new();
-        for (at, item) in batch.items.iter().enumerate() {
-            if item.act == Act::Missing && !self.deletes() {
-                continue;
-            }
-            let path = item.path.as_ref();
-            if path.is_some_and(|path| path.ancestors().any(|above| unlisted.contains(&above))) {
-                list.failed.push((at, Failure::transient("its directory could not be listed")));
-                continue;
-            }
-            let mut entry = item.entry();
-            if item.meta.is_some()
-                && let Err(error) = add_extras_at(&view.root, path, &self.options, &mut entry)
-            {
-                let why = format!("its extended attributes cannot be read: {error}");
-                let failure = match is_absent(&error) {
-                    true => Failure::transient(why),
-                    false => Failure::lasting(why),
-                };
-                list.failed.push((at, failure));
-                unlisted.extend(path);
-                continue;
-            }
-            let regular = entry.kind() == Some(Kind::File);
-            if item.act == (Act::Object { content: true }) && regular {
-                entry.size = false_size(entry.size);
-            }
-            if let Some(group) = item.group {
-                let here = u32::try_from(list.entries.len()).expect("lists are bounded");
-                let first = *groups.entry(group).or_insert((here, entry.size));
-                // A follower inherits the size of the first, false or not.
-                entry.size = first.1;
-                entry.hard_link = Some(match first.0 {
-                    first if first == here => HardLink::First,
-                    ndx => HardLink::Follows { ndx },
-                });
-            }
-            list.entries.push(entry);
-            list.items.push(at);
-        }
-        list
-    }
-
     fn deletes(&self) -> bool {
         self.delete && !self.refused.deletions
     }
@@ -243,16 +197,6 @@ impl RsyncTarget {
             filter_texts: carrier.filter(|_| self.deletes()),
         })
     }
-}
-
-/// What a partial session lists.
-#[derive(Default)]
-struct List {
-    entries: Vec<Entry>,
-    /// The item that each entry stands for, by its place in the batch.
-    items: Vec<usize>,
-    /// Items that cannot be listed, and why.
-    failed: Vec<(usize, Failure)>,
 }
 
 fn traffic(outcome: &Outcome) -> Traffic {

@@ -750,15 +750,7 @@ pub static FLAGS: &[Flag] = &[
         "patterns not to leave out, from FILE",
     ),
     text(Group::Selection, "files-from", "FILE", |t, name| set(&mut t.files_from, name), "names to copy, from FILE"),
-    on(
-        Group::Selection,
-        "from0",
-        |t, on| {
-            t.options.selection.from0 = on;
-            t.rules.push(Given::FilesEndAtNul(on));
-        },
-        "names and rules in files end in NUL",
-    )
+    on(Group::Selection, "from0", from0, "names and rules in files end in NUL")
         .short(b'0')
         .no(&["no-from0"])
         .exact(),
@@ -940,6 +932,12 @@ fn set(field: &mut Option<Vec<u8>>, value: &[u8]) -> Result<(), Usage> {
 fn put<T>(field: &mut T, value: T) -> Result<(), Usage> {
     *field = value;
     Ok(())
+}
+
+/// Names end in NUL wherever it stands, rules in the files named behind it.
+fn from0(typed: &mut Typed, on: bool) {
+    typed.options.selection.from0 = on;
+    typed.rules.push(Given::From0(on));
 }
 
 fn push(typed: &mut Typed, rule: Given) -> Result<(), Usage> {

@@ -44,6 +44,8 @@ pub struct Context<'a> {
     pub times: bool,
     /// Groups are kept, else `%G` has no number to show.
     pub group: bool,
+    /// Owners are kept.
+    pub owner: bool,
     /// This side sends.
     pub sends: bool,
     /// Characters of a digest.
@@ -188,7 +190,8 @@ fn of_item(
         b'f' => long_name(item),
         b'G' if context.group => entry.gid.to_string().into_bytes(),
         b'G' => b"DEFAULT".to_vec(),
-        b'U' => entry.uid.to_string().into_bytes(),
+        b'U' if context.owner => entry.uid.to_string().into_bytes(),
+        b'U' => b"0".to_vec(),
         b'i' => itemize(item, context.times).to_vec(),
         b'l' => number(entry.size),
         b'L' => leads_to(item),
@@ -278,6 +281,7 @@ mod tests {
         let context = Context {
             times: true,
             group: false,
+            owner: false,
             sends: true,
             digest_len: 4,
             shows_zeros: false,
@@ -307,6 +311,7 @@ mod tests {
         let context = Context {
             times: true,
             group: true,
+            owner: true,
             sends: false,
             digest_len: 0,
             shows_zeros: false,

@@ -261,6 +261,7 @@ impl Printer {
         Context {
             times: self.options.times,
             group: self.options.group,
+            owner: self.options.owner,
             sends: !self.reads(),
             digest_len: self.digest_len,
             shows_zeros: self.shows_zeros(),

@@ -603,3 +603,52 @@ fn names_that_wait_for_a_copy_of_an_alternate_are_told_of_backwards_and_twice() 
         check(trees, &words, Cast::Server, ["s/", "host:d"]);
     }
 }
+
+#[test]
+fn files_of_rules_end_in_nul_where_that_was_said_before() {
+    let trees = "mkdir s d; touch s/a s/b s/c; printf 'a\\nb\\n' > lines; printf 'a\\0b\\0' > nul
+        find s d -exec touch -d @1000000000 {} +";
+    for file in ["lines", "nul"] {
+        for words in ["-0 --exclude-from=", "-0 --no-from0 --exclude-from=", "--exclude-from="] {
+            let words = format!("-ai {words}{file} -0");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn rules_come_from_standard_input() {
+    for program in [Path::new("rsync"), &ours()] {
+        let folder = tempfile::tempdir().unwrap();
+        script(folder.path(), "mkdir s; touch s/a s/b; echo a > rules");
+        let rules = fs::File::open(folder.path().join("rules")).unwrap();
+        let mut command = Command::new(program);
+        command.args(["-r", "--exclude-from=-", "s/", "d"]).current_dir(folder.path());
+        assert!(command.stdin(rules).status().unwrap().success());
+        assert!(!folder.path().join("d/a").exists() && folder.path().join("d/b").exists());
+    }
+}
+
+#[test]
+fn owners_are_shown_as_they_are_here() {
+    let trees = "mkdir s d; echo a > s/a; chown 7:8 s/a; touch d/x
+        find s d -exec touch -d @1000000000 {} +";
+    for words in ["-a", "-r", "-a --usermap=7:9", "-r --groupmap=8:5", "-a --chown=9:9 --delete"] {
+        let words = format!("{words} --out-format=%o_%n_%U_%G");
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Client, ["s/", "host:d"]);
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn devices_that_are_copied_are_compared_by_checksum() {
+    let trees =
+        "mkdir s d; mknod s/null c 1 3; touch d/null; touch -d @1000000000 s/null d/null s d";
+    for words in ["-aic", "-anic --out-format=%C_%i_%n"] {
+        let words = format!("{words} --copy-devices");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(&format!("{trees}; rm d/null"), &words, Cast::Client, ["s/", "d"]);
+    }
+}

@@ -54,6 +54,22 @@ fn no_host_is_an_option_of_what_reaches_it() {
 }
 
 #[test]
+fn a_daemon_may_be_the_connecting_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let module =
+        format!("use chroot = no\nuid = root\ngid = root\n[m]\npath = {}\n", root.display());
+    std::fs::write(root.join("conf"), module).unwrap();
+    std::fs::write(root.join("f"), "x").unwrap();
+    let program = format!("rsync --daemon --config={}", root.join("conf").display());
+    let words = ["-a", "--chown=7:9", "--out-format=%n_%U_%G", "rsync://anywhere/m/f", "copy"];
+    let output = run(root, &words, &[("RSYNC_CONNECT_PROG", &program)]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"f_7_9\n");
+    assert_eq!(std::fs::read(root.join("copy")).unwrap(), b"x");
+}
+
+#[test]
 fn no_host_commands_the_shell_of_a_connecting_program() {
     let folder = tempfile::tempdir().unwrap();
     let program = [("RSYNC_CONNECT_PROG", "echo %H >> called; exit 1")];

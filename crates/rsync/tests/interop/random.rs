@@ -27,6 +27,50 @@ fn verbosity(words: &[String]) -> usize {
     clusters.map(|word| word.matches('v').count()).sum()
 }
 
+/// Whether the original's answer to these words on a tree depends on the moment, or is not one to
+/// follow.
+fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
+    // With three the original tells of its own steps. Where links are followed, one file has
+    // several names, and which are removed before the others are read is a matter of time.
+    let has = |letter| words.iter().any(|word| has_letter(word, letter));
+    let given = |start: &str| words.iter().any(|word| word.starts_with(start));
+    let removes = given("--remove-source-files");
+    // In a dry run the original fails to copy attributes to directories that are not there.
+    let is_alternate = |word: &String| word.contains("-dest=");
+    let copies = words.iter().any(is_alternate) && has('X') && has('n');
+    // The original leaves what it has linked to itself, and says so, where it sees that.
+    let keeps = removes && given("--link-dest=../s") && way == Way::Local;
+    // In an alternate directory it follows links to directories, which can lead anywhere.
+    let listed_below = has('L') || given("--copy-unsafe-links");
+    let follows = given("--link-dest=../s") && listed_below;
+    // It cannot copy to a folder that is reached by way of a parent.
+    let writes = given("--inplace") || given("--append");
+    let fails = given("--backup-dir=../") && writes;
+    // What it appends to something else than what is here is not the source's file.
+    let spoils = given("--append") && (words.iter().any(is_alternate) || has('y'));
+    // It leaves a hole where the old version was.
+    let plain_append = words.iter().any(|word| word == "--append");
+    let holes = has('S') && (plain_append || given("--append") && has('b'));
+    // Behind a link that gives way to a directory it deletes what it has just kept.
+    let forgets = has('L') && has('b') && given("--delete-excluded");
+    // Behind a kept link that leads outside it links what an alternate has, and says of what it
+    // cannot back up that it is deleted.
+    let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
+    let leaves = leads_out && (words.iter().any(is_alternate) || has('b'));
+    // Where one name of a file stays a directory, it makes none of the others, or waits for ever.
+    let clears = |word: &String| match word.as_str() {
+        "--delete-missing-args" => false,
+        word => word.starts_with("--delete") || matches!(word, "--del" | "--force"),
+    };
+    let gives_way = words.iter().any(clears);
+    let blocks = has('H') && !gives_way && blocks_a_group(master);
+    // It reads rules of the destination, and alternate directories, as they lie; ours leaves the
+    // times of their last access.
+    let reads = has('U') && (has('F') || words.iter().any(is_alternate));
+    let varies = verbosity(words) >= 3 || removes && has('L') || reads;
+    varies || copies || keeps || follows || fails || spoils || holes || forgets || leaves || blocks
+}
+
 /// Runs the set of this seed on copies of a tree, in a folder of this name.
 fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
     let mut random = Rng::with_seed(seed);
@@ -37,40 +81,7 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
         let set = SETS[random.usize(..SETS.len())];
         let more = set.split_whitespace().map(str::to_owned);
         let all: Vec<String> = words.iter().cloned().chain(more).collect();
-        // With three the original tells of its own steps. Where links are followed, one file has
-        // several names, and which are removed before the others are read is a matter of time.
-        let has = |letter| all.iter().any(|word| has_letter(word, letter));
-        let given = |start: &str| all.iter().any(|word| word.starts_with(start));
-        let removes = given("--remove-source-files");
-        // In a dry run the original fails to copy attributes to directories that are not there.
-        let is_alternate = |word: &String| word.contains("-dest=");
-        let copies = all.iter().any(is_alternate) && has('X') && has('n');
-        // The original leaves what it has linked to itself, and says so, where it sees that.
-        let keeps = removes && given("--link-dest=../s") && way == Way::Local;
-        // In an alternate directory it follows links to directories, which can lead anywhere.
-        let listed_below = has('L') || given("--copy-unsafe-links");
-        let follows = given("--link-dest=../s") && listed_below;
-        // It cannot copy to a folder that is reached by way of a parent.
-        let writes = given("--inplace") || given("--append");
-        let fails = given("--backup-dir=../") && writes;
-        // What it appends to something else than what is here is not the source's file.
-        let spoils = given("--append") && (all.iter().any(is_alternate) || has('y'));
-        // Behind a kept link that leads outside it links what an alternate has, and says of what it
-        // cannot back up that it is deleted.
-        let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
-        let leaves = leads_out && (all.iter().any(is_alternate) || has('b'));
-        // Where one name of a file stays a directory, it makes none of the others, or waits for ever.
-        let clears = |word: &String| match word.as_str() {
-            "--delete-missing-args" => false,
-            word => word.starts_with("--delete") || matches!(word, "--del" | "--force"),
-        };
-        let gives_way = all.iter().any(clears);
-        let blocks = has('H') && !gives_way && blocks_a_group(master);
-        // It reads rules of the destination, and alternate directories, as they lie; ours leaves the
-        // times of their last access.
-        let reads = has('U') && (has('F') || all.iter().any(is_alternate));
-        let varies = verbosity(&all) >= 3 || removes && has('L');
-        if !(varies || copies || keeps || follows || fails || spoils || leaves || blocks || reads) {
+        if !is_left_out(&all, way, master) {
             words = all;
         }
     }

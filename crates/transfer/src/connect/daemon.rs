@@ -92,7 +92,7 @@ impl Reach {
         let shell = self.shell.clone().unwrap_or_else(|| b"/bin/sh".to_vec());
         let mut command = Command::new(OsString::from_vec(shell));
         command.arg("-c").arg(OsString::from_vec(expand(program, host.as_bytes())));
-        let (stream, child) = shell::start(command).map_err(failed)?;
+        let (stream, child) = shell::start_on_socket(command).map_err(failed)?;
         Ok(Connection::new(stream, Some(child), options))
     }
 }

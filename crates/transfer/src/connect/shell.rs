@@ -3,7 +3,9 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -157,6 +159,18 @@ impl RemoteShell {
 pub(crate) fn start(command: Command) -> io::Result<(Stream, ShellChild)> {
     let (reader, writer, child) = start_piped(command)?;
     Ok((Stream::pair(reader, writer)?, child))
+}
+
+/// As [`start`], with both ends on one socket: a daemon that is started so knows by it that it is to
+/// serve what called it.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start_on_socket(mut command: Command) -> io::Result<(Stream, ShellChild)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let (input, output) = (OwnedFd::from(theirs.try_clone()?), OwnedFd::from(theirs));
+    let child = command.stdin(input).stdout(output).spawn()?;
+    Ok((Stream::socket(ours)?, ShellChild(Some(child))))
 }
 
 fn start_piped(mut command: Command) -> io::Result<(ChildStdout, ChildStdin, ShellChild)> {

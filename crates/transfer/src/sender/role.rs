@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftless_filter::{Given, ParseOptions, Rules};
+use driftless_filter::{Given, ParseOptions, ReadFile, Rules};
 use driftless_fs::operator::{self, Links};
 use driftless_proto::flist::ListOptions;
 use driftless_proto::mux::{LAST_FRAME, TEXT_LIMIT, Tag};
@@ -286,6 +286,20 @@ fn files_of(options: &TransferOptions, request: &Request) -> RuleFiles {
     RuleFiles::new(request.module.as_ref(), options.link.insecure)
 }
 
+/// Files of rules that a client names for itself, and its standard input.
+struct OwnFiles(RuleFiles);
+
+impl ReadFile for OwnFiles {
+    fn read(&mut self, path: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+        if path != b"-" {
+            return self.0.read(path);
+        }
+        let mut text = Vec::new();
+        std::io::stdin().lock().take(MAX_NAMES_LEN).read_to_end(&mut text)?;
+        Ok(Some(text))
+    }
+}
+
 /// A client's own rules; the receiving side gets its part. Protocol reference, "Filter list and
 /// files-from".
 fn own_rules(
@@ -294,7 +308,7 @@ fn own_rules(
     request: &Request,
     parse: &ParseOptions,
 ) -> Result<Rules, PushError> {
-    let mut files = files_of(options, request);
+    let mut files = OwnFiles(files_of(options, request));
     let rules = Rules::parse(&request.rules, parse, &mut files).map_err(PushError::Rules)?;
     if options.delete.when.is_some()
         || options.delete.excluded

@@ -49,6 +49,7 @@ impl<'a> Apply<'a> {
         for (at, (item, end)) in batch.items.iter().zip(&mut *ends).enumerate() {
             *end = settle(self.writer.go_on().and_then(|()| self.item(at, item)))?;
         }
+        fail_whole_groups(batch, ends);
         // Writing in a directory moves its time.
         for (at, (item, end)) in batch.items.iter().zip(ends).enumerate().rev() {
             if let (Act::Directory, Some(meta), ItemEnd::Applied) = (item.act, &item.meta, &*end) {
@@ -145,6 +146,22 @@ impl<'a> Apply<'a> {
         let present = self.writer.present(path)?;
         let owner = present.and_then(|found| self.claimed.get(&(found.dev, found.ino)));
         Ok(owner.is_some_and(|owner| *owner != number))
+    }
+}
+
+/// A name that was linked to another one of its group has what that one has.
+fn fail_whole_groups(batch: &Batch, ends: &mut [ItemEnd]) {
+    let mut failures = FxHashMap::default();
+    for (item, end) in batch.items.iter().zip(&*ends) {
+        if let (Some(group), ItemEnd::Failed(failure)) = (item.group, end) {
+            failures.insert(group, failure.clone());
+        }
+    }
+    for (item, end) in batch.items.iter().zip(ends) {
+        let failure = item.group.and_then(|group| failures.get(&group));
+        if let (Some(failure), ItemEnd::Applied) = (failure, &*end) {
+            *end = ItemEnd::Failed(failure.clone());
+        }
     }
 }
 

@@ -50,9 +50,6 @@ impl Extras {
     /// # Errors
     /// What the disk says.
     pub(super) fn read(self, root: &Root, path: Option<&RelPath>) -> io::Result<Xattrs> {
-        if !self.any() {
-            return Ok(Vec::new());
-        }
         let (dir, of) = match path {
             None => (root.open_dir(None)?, Of::Dir),
             Some(path) => (root.open_dir(path.parent().as_ref())?, Of::Entry(path.file_name())),

@@ -13,6 +13,7 @@ use driftless_testkit::plant::{noise, set_mtime};
 use driftless_testkit::stock::make_fifo;
 use driftless_transfer::source::SourceCache;
 use driftless_tree::RelPath;
+use rustix::process::{Gid, Uid};
 
 use super::*;
 use crate::batch::{Act, Item};
@@ -453,4 +454,70 @@ fn a_target_that_was_moved_away_gets_nothing_until_a_pass_fills_it_anew() {
     bench.applies(items);
     bench.identical();
     assert_eq!(fs::read(bench.temp.path().join("moved/f")).unwrap(), b"x");
+}
+
+#[test]
+fn what_fails_for_one_name_of_a_file_fails_for_those_that_were_linked_to_it() {
+    let mut options = TransferOptions { hard_links: true, ..TransferOptions::default() };
+    options.metadata.xattrs = 1;
+    let mut bench = Bench::with(&[], options);
+    bench.write("b", "x");
+    bench.passes();
+    fs::hard_link(bench.source("b"), bench.source("a")).unwrap();
+    fs::set_permissions(bench.source("a"), fs::Permissions::from_mode(0o640)).unwrap();
+    let act = Act::Object { content: false };
+    let [a, b] = ["a", "b"].map(|name| Item { group: Some(1), ..bench.item(name, act) });
+    fs::remove_file(bench.source("b")).unwrap();
+    let report = bench.apply(vec![bench.root_item(), a, b]);
+    assert_eq!(report.end, Ok(()));
+    assert_eq!(report.items[0], ItemEnd::Applied);
+    for end in &report.items[1..] {
+        assert!(matches!(end, ItemEnd::Failed(Failure { transient: true, .. })), "{end:?}");
+    }
+}
+
+/// Runs on a thread that is somebody without privileges.
+fn as_user(act: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(USER));
+            rustix::thread::set_thread_groups(&[]).unwrap();
+            rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+            rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+            act();
+        });
+        thread.join().unwrap();
+    });
+}
+
+const USER: u32 = 4321;
+
+#[test]
+fn a_user_gives_attributes_to_files_that_he_may_not_write_to() {
+    let mut options = TransferOptions::default();
+    (options.metadata.acls, options.metadata.xattrs) = (true, 1);
+    let mut bench = Bench::with(&[], options);
+    bench.write("d/file", "x");
+    let set = |bench: &Bench, value: &str| {
+        for name in ["d/file", "d"] {
+            let done = std::process::Command::new("setfattr")
+                .args(["-n", "user.tag", "-v", value])
+                .arg(bench.source(name))
+                .status();
+            assert!(done.expect("setfattr is installed").success());
+        }
+    };
+    set(&bench, "one");
+    fs::set_permissions(bench.source("d/file"), fs::Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(bench.source("d"), fs::Permissions::from_mode(0o555)).unwrap();
+    for place in [bench.temp.path().to_owned(), bench.source(""), bench.source("d")] {
+        std::os::unix::fs::chown(place, Some(USER), Some(USER)).unwrap();
+    }
+    std::os::unix::fs::chown(bench.source("d/file"), Some(USER), Some(USER)).unwrap();
+    as_user(|| drop(bench.passes()));
+    set(&bench, "another");
+    as_user(|| drop(bench.passes()));
+    let options = CompareOptions { xattrs: true, ..CompareOptions::default() };
+    let found = differences(&bench.source(""), &bench.at(""), &options).unwrap();
+    assert!(found.is_empty(), "{found:#?}");
 }

@@ -189,8 +189,8 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         // Their owner may change those named `user.` of a file that he may write to.
-        let kind_has_mode = present.kind != Kind::Symlink;
-        if !xattrs.is_empty() && !self.likeness.superuser() && kind_has_mode {
+        let has_mode = present.kind != Kind::Symlink;
+        if !xattrs.is_empty() && !self.likeness.superuser() && has_mode {
             let mode = present.mode & 0o7777;
             lacking.mode.get_or_insert(mode);
             let writable = Attributes { mode: Some(mode | 0o200), ..Attributes::default() };
@@ -210,16 +210,42 @@ impl<'a> Writer<'a> {
             return Ok(XattrChange::NONE);
         }
         let mode = self.likeness.attributes(source, Some(present)).mode;
-        let wanted = self.wanted_extras(path, mode.unwrap_or(source.mode))?;
+        let wanted = match self.wanted_extras(path, source, mode) {
+            // A directory that went, for which another one may stand in, is told of again.
+            Err(Trouble::Name(failure)) if failure.transient && source.kind == Kind::Dir => {
+                return Ok(XattrChange::NONE);
+            }
+            wanted => wanted?,
+        };
         let there = self.extras.read(self.target, path);
         let there = there.doing("cannot read the target's extended attributes")?;
         Ok(extras::lacking(wanted, &there))
     }
 
-    /// The ACLs and extended attributes that the target shall have, with this mode.
-    fn wanted_extras(&self, path: Option<&RelPath>, mode: u32) -> Result<Xattrs, Trouble> {
-        match self.extras.read(self.source, path) {
-            Ok(found) => Ok(extras::with_mode(found, mode)),
+    /// The ACLs and extended attributes of `source`, which had that path, for a target with this mode,
+    /// if not the same.
+    fn wanted_extras(
+        &self,
+        path: Option<&RelPath>,
+        source: &Meta,
+        mode: Option<u32>,
+    ) -> Result<Xattrs, Trouble> {
+        if !self.extras.any() {
+            return Ok(Vec::new());
+        }
+        let read = self.extras.read(self.source, path).and_then(|found| {
+            let now = match path {
+                Some(path) => self.source.lstat(path)?,
+                None => self.source.meta()?,
+            };
+            Ok((found, now))
+        });
+        match read {
+            // Other names of what had this one may be linked to what is changed here.
+            Ok((_, now)) if (now.dev, now.ino) != (source.dev, source.ino) => {
+                Err(Trouble::passing("another file has its name now"))
+            }
+            Ok((found, _)) => Ok(extras::with_mode(found, mode.unwrap_or(source.mode))),
             Err(error) if is_absent(&error) => Err(Trouble::passing("it is not there any more")),
             Err(error) => Err(Trouble::io("cannot read its extended attributes", &error)),
         }
@@ -314,7 +340,7 @@ impl<'a> Writer<'a> {
         source: &Meta,
         attributes: &Attributes,
     ) -> Result<XattrChange, Trouble> {
-        let wanted = self.wanted_extras(Some(path), attributes.mode.unwrap_or(source.mode))?;
+        let wanted = self.wanted_extras(Some(path), source, attributes.mode)?;
         Ok(self.extras.of_new(wanted))
     }
 

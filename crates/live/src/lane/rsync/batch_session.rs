@@ -17,6 +17,8 @@ pub(super) struct ItemState {
     pub(super) acknowledged: bool,
     pub(super) sent: bool,
     pub(super) failure: Option<Failure>,
+    /// A value of its extended attributes was not what was listed: what was sent is not what it is.
+    pub(super) outdated: bool,
     /// It is about to be read: lanes that send it too wait a little, so that all read it once.
     pub(super) attendance: Option<Attendance>,
 }
@@ -58,6 +60,7 @@ impl ListDriver<'_> {
         for (other, state) in self.states.iter_mut().enumerate() {
             if other == at || group.is_some() && self.batch.items[other].group == group {
                 state.failure.get_or_insert_with(|| failure.clone());
+                state.outdated = true;
             }
         }
     }
@@ -73,15 +76,7 @@ impl Driver for ListDriver<'_> {
         let _attendance = self.state(item).and_then(|state| state.attendance.take());
         let Some(planned) = self.planned(item) else { return Err(Refusal::Vanished) };
         // The daemon may ask for a former name when the target has neither.
-        let planned = match (planned.act, planned.group) {
-            (Act::FormerName, Some(group)) => self
-                .batch
-                .items
-                .iter()
-                .find(|other| other.group == Some(group) && other.act != Act::FormerName)
-                .unwrap_or(planned),
-            _ => planned,
-        };
+        let planned = self.batch.named(planned);
         let (Some(path), Some(meta)) = (&planned.path, &planned.meta) else {
             return Err(Refusal::Vanished);
         };
@@ -93,10 +88,9 @@ impl Driver for ListDriver<'_> {
     }
 
     fn xattr_value(&mut self, item: &Listed<'_>, name: &[u8]) -> Option<Vec<u8>> {
-        let path = item.path();
-        let value = xattr_at(&self.view.root, path.as_ref(), name);
-        let planned = self.planned(item)?;
-        let is_as_planned = match (&path, planned.meta) {
+        let planned = self.batch.named(self.planned(item)?);
+        let value = xattr_at(&self.view.root, planned.path.as_ref(), name);
+        let is_as_planned = match (&planned.path, planned.meta) {
             (Some(path), Some(meta)) => {
                 self.view.root.lstat(path).is_ok_and(|now| now.same_version(&meta))
             }
@@ -122,7 +116,7 @@ impl Driver for ListDriver<'_> {
         match outcome {
             SentOutcome::Sent => {
                 state.sent = true;
-                state.failure = None;
+                state.failure = state.failure.take().filter(|_| state.outdated);
             }
             SentOutcome::Spoiled => state.failure = Some(refusal(&Refusal::Spoiled)),
             SentOutcome::Refused(why) => {

@@ -20,6 +20,7 @@ use crate::receiver::lists::leaf_of;
 use crate::report::{Message, Origin as Speaker, Overall, Report, Role, Statistics, told_reason};
 use crate::sender::attrs::{XattrChoice, add_acls, add_xattrs};
 use crate::sender::partial::apply_chmod;
+use crate::sender::scan::content::{Opened, Reading};
 use crate::sender::scan::disk::{Disk, Origin};
 use crate::sender::scan::filters::Filters;
 use crate::source::tree::entry_of;
@@ -319,7 +320,12 @@ impl State<'_> {
                 false => Err(error),
             })
         });
+        let copies_devices = self.options.read.copy_devices;
         for (entry, digest) in files.iter_mut().zip(digests) {
+            let digest = match digest {
+                None if copies_devices => digest_of_device(dir, leaf_of(&entry.name), kind).ok(),
+                digest => digest,
+            };
             entry.checksum = digest.unwrap_or_default();
         }
     }
@@ -345,6 +351,11 @@ impl State<'_> {
         }
         Ok(())
     }
+}
+
+fn digest_of_device(dir: &Dir, leaf: &[u8], kind: ChecksumKind) -> io::Result<Box<[u8]>> {
+    let (device, len) = dir.open_device(leaf, true)?;
+    digests::of_content(&mut Reading::new(Opened::Device(device), len), kind)
 }
 
 fn reason_text(chain: &Chain, name: &[u8], is_dir: bool) -> Option<Vec<u8>> {
