@@ -30,18 +30,19 @@ fn verbosity(words: &[String]) -> usize {
 /// Whether the original's answer to these words on a tree depends on the moment, or is not one to
 /// follow.
 fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
-    // With three the original tells of its own steps. Where links are followed, one file has
-    // several names, and which are removed before the others are read is a matter of time.
     let has = |letter| words.iter().any(|word| has_letter(word, letter));
     let given = |start: &str| words.iter().any(|word| word.starts_with(start));
+    // Where links are followed, one file has several names, and which are removed before the others
+    // are read is a matter of time.
     let removes = given("--remove-source-files");
+    let races = removes && has('L');
     // In a dry run the original fails to copy attributes to directories that are not there.
     let is_alternate = |word: &String| word.contains("-dest=");
     let copies = words.iter().any(is_alternate) && has('X') && has('n');
     // The original leaves what it has linked to itself, and says so, where it sees that.
     let keeps = removes && given("--link-dest=../s") && way == Way::Local;
     // In an alternate directory it follows links to directories, which can lead anywhere.
-    let listed_below = has('L') || given("--copy-unsafe-links");
+    let listed_below = has('L') || has('k') || given("--copy-unsafe-links");
     let follows = given("--link-dest=../s") && listed_below;
     // It cannot copy to a folder that is reached by way of a parent.
     let writes = given("--inplace") || given("--append");
@@ -69,19 +70,12 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let reads = has('U') && (has('F') || words.iter().any(is_alternate));
     // Its server, which is not told of -8, writes its errors itself.
     let escapes = has('8') && has('L');
-    let varies = verbosity(words) >= 3 || removes && has('L');
-    varies
-        || copies
-        || keeps
-        || follows
-        || fails
-        || spoils
-        || holes
-        || forgets
-        || leaves
-        || blocks
-        || escapes
-        || reads
+    // With three -v it tells of its own steps.
+    let steps = verbosity(words) >= 3;
+    let of_links = [races, follows, forgets, leaves, blocks];
+    let of_versions = [copies, keeps, fails, spoils, holes];
+    let of_texts = [steps, reads, escapes];
+    of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }
 
 /// Runs the set of this seed on copies of a tree, in a folder of this name.
