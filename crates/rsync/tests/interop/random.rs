@@ -64,11 +64,24 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     };
     let gives_way = words.iter().any(clears);
     let blocks = has('H') && !gives_way && blocks_a_group(master);
-    // It reads rules of the destination, and alternate directories, as they lie; ours leaves the
-    // times of their last access.
+    // It reads rules of the destination, and alternate directories, as they lie; ours leaves the times
+    // of their last access.
     let reads = has('U') && (has('F') || words.iter().any(is_alternate));
-    let varies = verbosity(words) >= 3 || removes && has('L') || reads;
-    varies || copies || keeps || follows || fails || spoils || holes || forgets || leaves || blocks
+    // Its server, which is not told of -8, writes its errors itself.
+    let escapes = has('8') && has('L');
+    let varies = verbosity(words) >= 3 || removes && has('L');
+    varies
+        || copies
+        || keeps
+        || follows
+        || fails
+        || spoils
+        || holes
+        || forgets
+        || leaves
+        || blocks
+        || escapes
+        || reads
 }
 
 /// Runs the set of this seed on copies of a tree, in a folder of this name.

@@ -93,7 +93,9 @@ impl Session<'_> {
         let is_settled = found.taken == Taken::Settled;
         if is_settled && level == Level::Everything && kind == AlternateKind::Copy {
             self.report_equal(entry, 0);
-            self.note_equal_copy(entry);
+        }
+        if is_settled && level == Level::Everything {
+            self.note_equal(entry);
         }
         found.stays_there = level == Level::Everything && kind == AlternateKind::Compare;
         Some(found)

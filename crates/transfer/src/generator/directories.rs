@@ -171,6 +171,12 @@ impl Session<'_> {
         if stage == Stage::Skipped || stage == Stage::Failed && !new {
             return Ok(());
         }
+        if let Some(other) = before.filter(|before| before.kind != Kind::Dir) {
+            // It stays as it is, but for its time, as if it were a directory (seen).
+            let other = Meta { kind: Kind::Dir, ..other };
+            self.correct_time(&directory.entry, &directory.entry.name, &other);
+            return Ok(());
+        }
         let entry = &directory.entry;
         let implied = self.is_only_implied(entry);
         let flags = match &before {
