@@ -86,6 +86,7 @@ fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
         ("cp -p s/b alt/b; chmod 777 alt/b", "cp -p s/a d/a"),
         ("echo differs > alt/b", "cp -p s/a d/a"),
         ("cp -p s/a alt/a", "true"),
+        ("cp -p s/a alt/a; ln alt/a alt/b; chmod 600 alt/a", "true"),
     ] {
         let trees = format!(
             "mkdir s d alt; echo content > s/a; ln s/a s/b; ln s/a s/c
@@ -275,6 +276,24 @@ fn what_a_protocol_has_no_words_for_is_refused_at_both_ends() {
                 .output()
                 .unwrap();
             assert_eq!(done.status.code(), Some(2), "{words} {ends:?} {done:?}");
+        }
+    }
+}
+
+#[test]
+fn of_the_acl_of_a_name_that_becomes_a_link_nothing_is_told() {
+    for here in [
+        "echo o > d/a; echo oo > d/b; setfacl -m u:7:rwx d/b; setfattr -n user.x -v y d/b",
+        "cp -p s/a d/a; echo oo > d/b; setfacl -m u:7:r d/b",
+        "echo o > d/a; cp -p s/a d/b; setfacl -m u:7:r d/b",
+        "echo o > d/a; echo oo > d/b; setfacl -m u:7:rx s/a",
+    ] {
+        let trees = format!(
+            "mkdir s d; echo content > s/a; ln s/a s/b; touch -d @1000000000 s/a; {here}
+            touch -d @1000000000 s d"
+        );
+        for words in ["-aiHA", "-aniHA", "-aiHAX"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
         }
     }
 }
@@ -650,5 +669,16 @@ fn devices_that_are_copied_are_compared_by_checksum() {
         let words = format!("{words} --copy-devices");
         check(trees, &words, Cast::Client, ["s/", "d"]);
         check(&format!("{trees}; rm d/null"), &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn what_is_to_stay_in_the_place_of_a_directory_only_gets_its_time() {
+    let trees = "mkdir -p s/file s/link s/pipe s/dir d/dir; echo f > d/file; ln -s x d/link
+        mkfifo d/pipe; chmod 600 d/file d/pipe d/dir; touch -hd @1000000000 s/*; touch -hd @1100000000 d/*
+        touch -d @1000000000 s d";
+    for words in ["-ai", "-ani", "-avv", "-ai --no-i-r", "-aiO", "-aiJ", "-ri"] {
+        let words = format!("{words} --ignore-existing");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }

@@ -47,8 +47,8 @@ struct Group {
     done: Option<Rc<[u8]>>,
     /// What that one was taken from in an alternate directory: device and inode.
     taken_from: Option<(u64, u64)>,
-    /// And is the same in all as that (`--copy-dest`).
-    is_equal_copy: bool,
+    /// And is the same in all as that.
+    is_equal: bool,
     /// Its content was asked for.
     requested: bool,
 }
@@ -204,10 +204,11 @@ impl Session<'_> {
         }
     }
 
-    /// The member that is about to be in place is a copy of its like in an alternate directory.
-    pub(crate) fn note_equal_copy(&mut self, entry: &Entry) {
+    /// The member that is about to be in place is the same in all as its like in an alternate
+    /// directory.
+    pub(crate) fn note_equal(&mut self, entry: &Entry) {
         if let Some(group) = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key)) {
-            group.is_equal_copy = true;
+            group.is_equal = true;
         }
     }
 
@@ -276,7 +277,7 @@ impl Session<'_> {
         let inode = |meta: Meta| (meta.dev, meta.ino);
         let group = key_of(entry).and_then(|key| self.hard_links.groups.get(&key));
         let taken_from = group.and_then(|group| group.taken_from);
-        let is_equal_copy = group.is_some_and(|group| group.is_equal_copy);
+        let is_equal = group.is_some_and(|group| group.is_equal);
         // In a dry run the other one is not yet what it was taken from.
         let parts = self.is_dry() && taken_from.is_some_and(|from| before.map(inode) != Some(from));
         if before.is_some() && before.map(inode) == there.map(inode) && !parts {
@@ -294,6 +295,7 @@ impl Session<'_> {
         let alternate = entry.kind().and_then(|kind| self.in_alternates(name, kind));
         let is_linked_there = before.is_none()
             && !self.copies_alternates()
+            && is_equal
             && taken_from.is_some()
             && alternate.is_some_and(|(_, meta)| Some(inode(meta)) == taken_from);
         match &before {
@@ -311,7 +313,8 @@ impl Session<'_> {
             // What is replaced is compared as if it were of the entry's kind, unless it was found
             // to be of another one before the file was there (seen).
             Some(present) if !(is_gone && Some(present.kind) != entry.kind()) => {
-                if Some(present.kind) == entry.kind() {
+                // Of a name's own ACL and attributes only a dry run tells (seen).
+                if self.is_dry() && Some(present.kind) == entry.kind() {
                     flags |= self.extra_differences(entry, name, present);
                 }
                 let present = Meta { kind: entry.kind().unwrap_or(present.kind), ..*present };
@@ -329,7 +332,7 @@ impl Session<'_> {
         let shown = if is_linked_there && !shows_equal { &b""[..] } else { done };
         self.tell(entry, ndx, flags, Some(shown));
         // Those that waited for a copy are named as what is equal, too (seen).
-        if turn == Turn::Early && is_equal_copy && self.names_equal() {
+        if turn == Turn::Early && is_equal && self.copies_alternates() && self.names_equal() {
             self.say(crate::driver::Level::Info, [name, b" => ", done].concat());
         }
         if is_linked_there {
