@@ -281,6 +281,24 @@ fn what_a_protocol_has_no_words_for_is_refused_at_both_ends() {
 }
 
 #[test]
+fn of_the_acl_of_a_name_that_becomes_a_link_nothing_is_told() {
+    for here in [
+        "echo o > d/a; echo oo > d/b; setfacl -m u:7:rwx d/b; setfattr -n user.x -v y d/b",
+        "cp -p s/a d/a; echo oo > d/b; setfacl -m u:7:r d/b",
+        "echo o > d/a; cp -p s/a d/b; setfacl -m u:7:r d/b",
+        "echo o > d/a; echo oo > d/b; setfacl -m u:7:rx s/a",
+    ] {
+        let trees = format!(
+            "mkdir s d; echo content > s/a; ln s/a s/b; touch -d @1000000000 s/a; {here}
+            touch -d @1000000000 s d"
+        );
+        for words in ["-aiHA", "-aniHA", "-aiHAX"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
 fn a_receiver_tells_of_owners_as_they_are_here() {
     let trees = "mkdir -p s/k d; echo x > s/f; chown 5:6 s/f; ln -s f s/l
         touch -hd @1000000000 s/* s";

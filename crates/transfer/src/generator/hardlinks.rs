@@ -313,7 +313,8 @@ impl Session<'_> {
             // What is replaced is compared as if it were of the entry's kind, unless it was found
             // to be of another one before the file was there (seen).
             Some(present) if !(is_gone && Some(present.kind) != entry.kind()) => {
-                if Some(present.kind) == entry.kind() {
+                // Of a name's own ACL and attributes only a dry run tells (seen).
+                if self.is_dry() && Some(present.kind) == entry.kind() {
                     flags |= self.extra_differences(entry, name, present);
                 }
                 let present = Meta { kind: entry.kind().unwrap_or(present.kind), ..*present };
