@@ -653,7 +653,14 @@ fn rules_come_from_standard_input() {
 fn owners_are_shown_as_they_are_here() {
     let trees = "mkdir s d; echo a > s/a; chown 7:8 s/a; touch d/x
         find s d -exec touch -d @1000000000 {} +";
-    for words in ["-a", "-r", "-a --usermap=7:9", "-r --groupmap=8:5", "-a --chown=9:9 --delete"] {
+    for words in [
+        "-a",
+        "-r",
+        "-a --usermap=7:9",
+        "-r --groupmap=8:5",
+        "-a --usermap=7:9,*:8",
+        "-a --chown=9:9 --delete",
+    ] {
         let words = format!("{words} --out-format=%o_%n_%U_%G");
         check(trees, &words, Cast::Client, ["host:s/", "d"]);
         check(trees, &words, Cast::Client, ["s/", "host:d"]);
@@ -680,5 +687,18 @@ fn what_is_to_stay_in_the_place_of_a_directory_only_gets_its_time() {
     for words in ["-ai", "-ani", "-avv", "-ai --no-i-r", "-aiO", "-aiJ", "-ri"] {
         let words = format!("{words} --ignore-existing");
         check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn directories_that_are_not_implied_are_not_listed() {
+    let trees = "mkdir -p s/k/sub s/e/in d; echo a > s/k/sub/f; echo b > s/k/big
+        printf 'k/sub/f\\nk/big\\ne/in\\n' > list; find s -exec touch -d @1000000000 {} +";
+    for words in ["-a", "-r", "-a --no-implied-dirs", "-ar --no-implied-dirs"] {
+        for protocol in ["", " --protocol=29"] {
+            let words = format!("{words} --files-from=list --list-only{protocol}");
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+            check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        }
     }
 }

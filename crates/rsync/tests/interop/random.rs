@@ -68,13 +68,15 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     // It reads rules of the destination, and alternate directories, as they lie; ours leaves the times
     // of their last access.
     let reads = has('U') && (has('F') || words.iter().any(is_alternate));
+    // It finds out that there are no digests to compare where the list is made, ours in the options.
+    let digestless = has('c') && given("--cc=none");
     // Its server, which is not told of -8, writes its errors itself.
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
     let of_links = [races, follows, forgets, leaves, blocks];
     let of_versions = [copies, keeps, fails, spoils, holes];
-    let of_texts = [steps, reads, escapes];
+    let of_texts = [steps, reads, digestless, escapes];
     of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }
 

@@ -210,7 +210,7 @@ impl Session<'_> {
     }
 
     /// Whether a directory that is missing is made as by `mkdir`: `--no-implied-dirs`.
-    fn is_made_plain(&self, entry: &Entry) -> bool {
+    pub(super) fn is_made_plain(&self, entry: &Entry) -> bool {
         self.options.selection.relative && self.is_only_implied(entry)
     }
 

@@ -125,11 +125,6 @@ impl Likeness {
         }
     }
 
-    /// Who here is the entry's owner, and which its group, whether that is set or not.
-    pub(crate) fn owners_here(&self, entry: &Entry) -> (u32, u32) {
-        (self.users.map(entry.uid), self.groups.map(entry.gid))
-    }
-
     fn uid(&self, entry: &Entry) -> Option<u32> {
         (self.owner && self.powers.superuser).then(|| self.users.map(entry.uid))
     }

@@ -49,6 +49,9 @@ impl Session<'_> {
     ) -> Result<(), PushError> {
         let Some(entry) = list.entries.get(at) else { return Ok(()) };
         if self.lists_only() {
+            if self.is_made_plain(entry) {
+                return Ok(());
+            }
             match self.receive.server.then(|| self.report.listing_line(entry)).flatten() {
                 Some(line) => self.say(Level::Info, line),
                 None => self.report.listed(entry),

@@ -153,15 +153,6 @@ impl Session<'_> {
         if item.has(ItemFlags::IS_NEW) {
             self.counts.created.count(entry.mode);
         }
-        let (uid, gid) = self.likeness.owners_here(entry);
-        let renamed;
-        let entry = match (uid, gid) == (entry.uid, entry.gid) {
-            true => entry,
-            false => {
-                renamed = Entry { uid, gid, ..entry.clone() };
-                &renamed
-            }
-        };
         self.report.item(&report::Item {
             entry: &self.with_owner_here(entry),
             flags: item.flags,
