@@ -702,3 +702,16 @@ fn directories_that_are_not_implied_are_not_listed() {
         }
     }
 }
+
+#[test]
+fn what_an_alternate_has_is_up_to_date_whatever_it_is() {
+    let trees = "mkdir s d alt; ln -s x s/l; mkfifo s/p; mknod s/n c 1 3; echo a > s/f
+        touch -hd @1000000000 s/* s; cp -a s/. alt; touch -d @1000000000 d";
+    for kind in ["compare", "link", "copy"] {
+        for words in ["-avv", "-aHvv", "-aivv", "-avvn", "-aHvvn"] {
+            let words = format!("{words} --{kind}-dest=../alt");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}

@@ -189,7 +189,8 @@ impl Session<'_> {
         if !lacking.is_empty() {
             return NodeFound::Different;
         }
-        match self.options.update.alternates.as_ref().map(|alternates| alternates.kind) {
+        let found = match self.options.update.alternates.as_ref().map(|alternates| alternates.kind)
+        {
             Some(AlternateKind::Compare) => {
                 self.tell(entry, ndx, 0, None);
                 NodeFound::Settled
@@ -201,7 +202,9 @@ impl Session<'_> {
                 NodeFound::Settled
             }
             _ => NodeFound::Equal,
-        }
+        };
+        self.report_equal(entry, 0);
+        found
     }
 
     /// `--compare-dest`: the destination needs no copy of its own.
