@@ -30,6 +30,7 @@ pub mod remote_args;
 pub mod replay;
 pub mod report;
 pub mod request;
+pub mod rule_texts;
 mod sender;
 pub mod server_args;
 pub mod source;

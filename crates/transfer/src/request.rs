@@ -8,6 +8,7 @@ use driftless_filter::Given;
 use crate::error::PushError;
 use crate::module::ModuleTerms;
 use crate::report::Statistics;
+use crate::rule_texts::RuleTexts;
 
 /// What is copied where. Which fields count depends on the role: a client has all, a server those
 /// that its arguments hold, and it gets `rules` and the list of files through the session.
@@ -21,6 +22,8 @@ pub struct Request {
     /// Filters of the command line, in their order there, those that options bring included
     /// (`P *~` of backups, `-p` of a partial directory, `-C`). A client that pulls sends them.
     pub rules: Vec<Given>,
+    /// Files of rules that were read for this request.
+    pub rule_texts: RuleTexts,
     /// What the module of a daemon lays down that this session is in.
     pub module: Option<Arc<ModuleTerms>>,
     /// The caller shows what each file's content was on its way: its digest, its bytes. Of a copy within

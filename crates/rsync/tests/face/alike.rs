@@ -715,3 +715,17 @@ fn what_an_alternate_has_is_up_to_date_whatever_it_is() {
         }
     }
 }
+
+/// Both ends need them, and standard input says them once.
+#[test]
+fn rules_of_standard_input_protect_what_is_in_the_way() {
+    for program in [Path::new("rsync"), &ours()] {
+        let folder = tempfile::tempdir().unwrap();
+        script(folder.path(), "mkdir -p s d/x; touch s/x d/x/keep; echo keep > rules");
+        let rules = fs::File::open(folder.path().join("rules")).unwrap();
+        let mut command = Command::new(program);
+        command.args(["-r", "--force", "--exclude-from=-", "s/", "d"]).current_dir(folder.path());
+        assert_eq!(command.stdin(rules).status().unwrap().code(), Some(23));
+        assert!(folder.path().join("d/x/keep").exists());
+    }
+}

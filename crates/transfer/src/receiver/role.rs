@@ -6,11 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use driftless_filter::{Given, ParseOptions, ReadFile, Rules};
-use driftless_fs::browse::stat_unchecked;
 use driftless_fs::operator::{self, Links};
 use driftless_proto::mux::Tag;
 use driftless_proto::{Decode, files_from, filterlist};
-use driftless_tree::Kind;
 
 use crate::charset::{from_wire, to_wire};
 use crate::connect::Established;
@@ -26,6 +24,7 @@ use crate::receiver::wire::Wire;
 use crate::record::put_header;
 use crate::report::Report;
 use crate::request::{Ending, Request, SessionFailure};
+use crate::rule_texts::ReadOnce;
 
 /// Longest file of rules or names.
 const MAX_FILE_LEN: u64 = 1 << 30;
@@ -239,20 +238,6 @@ impl ReadFile for OperatorFiles {
     }
 }
 
-/// Those that have been read before, and say the same.
-struct ReadAgain(OperatorFiles);
-
-impl ReadFile for ReadAgain {
-    fn read(&mut self, path: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
-        let is_file = stat_unchecked(Path::new(std::ffi::OsStr::from_bytes(path)), true)
-            .is_ok_and(|meta| meta.kind == Kind::File);
-        match path != b"-" && is_file {
-            true => self.0.read(path),
-            false => Err(std::io::ErrorKind::InvalidInput.into()),
-        }
-    }
-}
-
 /// Files that a peer names are not read.
 struct NoFiles;
 
@@ -347,14 +332,15 @@ fn own_names(options: &TransferOptions) -> Result<Option<Vec<Vec<u8>>>, PushErro
 
 /// The rules of the command line, which within this machine hold as they were given there, sent or
 /// not: a directory in the way of something else is emptied under them, and they are told of by where
-/// they came from. `None` where they may be read only once, or the sender is elsewhere.
+/// they came from. `None` where the sender is elsewhere.
 fn rules_here(setup: Setup, place: &Place<'_>) -> Option<Rules> {
     let Place { options, request, sender, .. } = *place;
     if !matches!(sender, Sender::Local(_)) {
         return None;
     }
     let parse = parse_options(setup, options, request);
-    Rules::parse(&request.rules, &parse, &mut ReadAgain(OperatorFiles::new(options))).ok()
+    let mut files = ReadOnce::new(OperatorFiles::new(options), &request.rule_texts);
+    Rules::parse(&request.rules, &parse, &mut files).ok()
 }
 
 /// What a client sends of its rules: only where names are deleted or directories pruned.

@@ -27,6 +27,7 @@ use crate::push::Outcome;
 use crate::record::put_header;
 use crate::report::{KindCounts, Overall, Report, Statistics};
 use crate::request::{Ending, Request, SessionFailure};
+use crate::rule_texts::ReadOnce;
 use crate::sender::attrs::Attrs;
 use crate::sender::lists::Lists;
 use crate::sender::scan::state::{State, describe};
@@ -308,7 +309,7 @@ fn own_rules(
     request: &Request,
     parse: &ParseOptions,
 ) -> Result<Rules, PushError> {
-    let mut files = OwnFiles(files_of(options, request));
+    let mut files = ReadOnce::new(OwnFiles(files_of(options, request)), &request.rule_texts);
     let rules = Rules::parse(&request.rules, parse, &mut files).map_err(PushError::Rules)?;
     if options.delete.when.is_some()
         || options.delete.excluded
