@@ -81,7 +81,7 @@ impl Columns<'_> {
 fn columns(entry: &Entry, show: &Columns<'_>) -> String {
     let width = if show.human == 0 { 11 } else { 14 };
     if entry.mode == 0 {
-        let width = width + 31;
+        let width = width + if show.atimes { 51 } else { 31 };
         return format!("{:<width$} ", "*missing");
     }
     let size = whole(entry.size, show.human);

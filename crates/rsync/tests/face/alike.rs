@@ -729,3 +729,35 @@ fn rules_of_standard_input_protect_what_is_in_the_way() {
         assert!(folder.path().join("d/x/keep").exists());
     }
 }
+
+#[test]
+fn only_what_goes_counts_for_the_most_that_may() {
+    let trees = "mkdir -p s d/a/b/c d/x/in d/y; touch d/a/b/c/f d/a/b/g d/a/h d/x/in/keep d/x/f d/z
+        find s d -exec touch -d @1000000000 {} +";
+    for words in ["-aib --delete", "-ai --delete -fP_keep", "-ai --delete-after -fP_keep"] {
+        for most in 0..8 {
+            let words = format!("{words} --max-delete={most}");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &format!("{words} -n"), Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn links_that_cannot_be_followed_say_why() {
+    for target in ["link", "f/x", "none"] {
+        let trees = format!("mkdir s d; touch s/f; ln -s {target} s/link");
+        for words in ["-aL", "-aLv", "-a --copy-unsafe-links"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_fills_the_columns_of_a_listing() {
+    let trees = "mkdir s d; touch s/f; touch -d @1000000000 s/f s; printf 'f\\nnone\\n' > list";
+    for words in ["-a", "-aU", "-aUU", "-aUh", "-aU --no-h"] {
+        let words = format!("{words} --list-only --delete-missing-args --files-from=list");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}

@@ -206,7 +206,12 @@ impl Said {
         let lines = without_steps(trace.err.lines().filter(|line| !line.is_empty()), of_all);
         let mut errors: Vec<String> = lines.iter().map(|line| without_count(line)).collect();
         // A name is linked when the content of another one has come.
-        let is_link = |line: &mut String| line.starts_with("hf") || line.contains(" => ");
+        // What is listed in its place is told of in the order of the directory.
+        let is_link = |line: &mut String| {
+            line.starts_with("hf")
+                || line.contains(" => ")
+                || line.starts_with("copying unsafe symlink")
+        };
         let links: Vec<_> = items.extract_if(.., is_link).map(without_alternate).collect();
         // Without incremental recursion the original may forget to tell of the names of a file that
         // comes again.

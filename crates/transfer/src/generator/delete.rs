@@ -278,7 +278,7 @@ impl Session<'_> {
     /// Deletes what is in a directory. `false`: something stays, which was said.
     ///
     /// A directory in it is tried even when it is not empty, as rsync does (seen): it is spoken of
-    /// twice, counts for `--max-delete`, and in a dry run it seems to go.
+    /// twice, and in a dry run it seems to go.
     fn empty_directory(&mut self, name: &[u8]) -> Result<bool, PushError> {
         let inside = match self.inside(name) {
             Ok(inside) => inside,
@@ -357,12 +357,12 @@ impl Session<'_> {
             deletions.skipped_count += 1;
             return true;
         }
-        deletions.done_count += 1;
         false
     }
 
     pub(super) fn deleted(&mut self, name: &[u8], kind: Kind) {
         let is_dir = kind == Kind::Dir;
+        self.deletions.done_count += 1;
         let counts = &mut self.counts.deleted;
         match kind {
             Kind::File => counts.files += 1,

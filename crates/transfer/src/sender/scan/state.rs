@@ -215,11 +215,20 @@ impl State<'_> {
             match self.follow(dir, leaf, name, &target) {
                 Ok(Some(followed)) => meta = followed,
                 Ok(None) => {}
-                Err(_) => {
+                Err(error) => {
                     self.io_error |= 1;
                     let path = self.origins[number as usize].full_path(name);
                     let shown = quoted(self.module, &path);
-                    let text = [b"symlink has no referent: ", &shown[..]].concat();
+                    let text = match error.kind() {
+                        io::ErrorKind::NotFound => {
+                            [b"symlink has no referent: ", &shown[..]].concat()
+                        }
+                        _ => {
+                            let why = format!(") failed: {}", describe(&error));
+                            let start = &b"rsync: [sender] readlink_stat("[..];
+                            [start, &shown, why.as_bytes()].concat()
+                        }
+                    };
                     self.say(Level::ErrorXfer, text);
                     return Found::Failed;
                 }
