@@ -761,3 +761,18 @@ fn what_is_missing_fills_the_columns_of_a_listing() {
         check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }
+
+#[test]
+fn directories_that_are_listed_twice_are_not_empty() {
+    let trees =
+        "mkdir -p s/k/sub s/e/in d/k d/e; echo a > s/k/sub/f; echo b > s/k/big; echo old > d/k/big
+        printf 'k/big\\ne/\\nk/sub/f\\n' > list; find s -exec touch -d @1000000000 {} +";
+    for words in ["-aim", "-air", "-airm", "-aimn"] {
+        for protocol in ["", " --protocol=29"] {
+            let words = format!("{words} --files-from=list{protocol}");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Client, ["host:s/", "d"]);
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}

@@ -251,8 +251,8 @@ fn without_steps<'a>(lines: impl Iterator<Item = &'a str>, of_all: bool) -> Vec<
             word.strip_suffix('%').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
         });
         match is_progress {
-            // The original shows the progress of a list when it looks for what to delete, too.
-            false if line.split('\r').all(|part| part == " 0 files...") => {}
+            // The progress of a list, which the original shows when it looks for what to delete, too.
+            false if line.split('\r').all(|part| part.ends_with(" files...")) => {}
             // The end of a line of progress, or what wiped it out.
             false if of_all && line.trim_matches([' ', '\r']).is_empty() => {}
             // A text may come before the list is there.

@@ -411,12 +411,17 @@ fn find_duplicates(entries: &mut [Entry]) -> Vec<u32> {
     dropped
 }
 
-/// Adds the places of directories below which nothing but directories is listed.
+/// Adds the places of directories below which nothing but directories is listed to those of
+/// duplicates.
 fn add_empty_directories(entries: &[Entry], kept: &dyn Fn(&[u8]) -> bool, dropped: &mut Vec<u32>) {
+    let duplicates = dropped.clone();
     // Backwards: what is below a directory comes right behind it.
     let mut needed: Vec<&[u8]> = Vec::new();
     for (at, entry) in entries.iter().enumerate().rev() {
         let name: &[u8] = &entry.name;
+        if duplicates.binary_search(&(at as u32)).is_ok() {
+            continue;
+        }
         if entry.kind() != Some(Kind::Dir) {
             needed.push(parent_of(name));
         } else if name != b"." {
