@@ -199,7 +199,11 @@ struct Said {
 impl Said {
     fn new(trace: &Trace, in_order: bool, words: &[String]) -> Self {
         let of_all = words.iter().any(|word| word.contains("progress2"));
-        let lines = without_steps(trace.out.lines(), of_all);
+        let of_any = |word: &String| word.contains("progress") || has_letter(word, 'P');
+        let shows = words.iter().any(of_any);
+        // A line of progress that is open ends where somebody else says something.
+        let lines = trace.out.lines().filter(|line| !(shows && line.is_empty()));
+        let lines = without_steps(lines, of_all);
         let (mut messages, mut items): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| is_message(line));
         // An error ends a line that tells of progress, or comes after it.

@@ -58,6 +58,8 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     // cannot back up that it is deleted.
     let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
     let leaves = leads_out && (words.iter().any(is_alternate) || has('b'));
+    // A kept link that it has given to another user it follows for a part of its work.
+    let gives_away = has('K') && (given("--usermap") || given("--chown"));
     // Where one name of a file stays a directory, it makes none of the others, or waits for ever.
     let clears = |word: &String| match word.as_str() {
         "--delete-missing-args" => false,
@@ -74,7 +76,7 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_links = [races, follows, forgets, leaves, blocks];
+    let of_links = [races, follows, forgets, leaves, gives_away, blocks];
     let of_versions = [copies, keeps, fails, spoils, holes];
     let of_texts = [steps, reads, digestless, escapes];
     of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)
