@@ -202,7 +202,7 @@ impl Said {
         let of_any = |word: &String| word.contains("progress") || has_letter(word, 'P');
         let shows = words.iter().any(of_any);
         // A line of progress that is open ends where somebody else says something.
-        let lines = trace.out.lines().filter(|line| !(shows && line.is_empty()));
+        let lines = trace.out.lines().filter(|line| !(shows && line.trim().is_empty()));
         let lines = without_steps(lines, of_all);
         let (mut messages, mut items): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| is_message(line));
