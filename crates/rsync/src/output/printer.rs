@@ -417,7 +417,7 @@ impl Report for Printer {
     fn listing(&mut self, progress: ListProgress) {
         let level = self.options.talk.info.flist;
         if let ListProgress::Started { incremental, .. } = progress {
-            self.whole_list = !incremental;
+            self.whole_list = !incremental && self.seat != Seat::Lists;
         }
         let (recursive, listed) = (self.options.selection.recursive, self.options.selection.dirs());
         if let ListProgress::Started { direction, .. } = progress

@@ -776,3 +776,16 @@ fn directories_that_are_listed_twice_are_not_empty() {
         }
     }
 }
+
+#[test]
+fn a_listing_makes_no_destination() {
+    let trees = "mkdir -p s/a; touch s/a/b s/c; find s -exec touch -d @1000000000 {} +";
+    for words in ["-a", "-r --progress", "-a --delete --mkpath", "-a --progress --delete"] {
+        let words = format!("{words} --list-only");
+        for to in ["d", "d/e/f"] {
+            check(trees, &words, Cast::Client, ["s/", to]);
+            check(trees, &words, Cast::Client, ["host:s/", to]);
+            check(trees, &words, Cast::Server, ["s/", &format!("host:{to}")]);
+        }
+    }
+}

@@ -75,6 +75,8 @@ impl Session<'_> {
                 let text = "ERROR: destination must be a directory when copying more than 1 file";
                 return Err(fatal(text, 3));
             }
+            // Who only lists makes nothing.
+            (Found::Nothing, _) if self.lists_only() => None,
             (Found::Nothing, Some(kind)) if !wants_dir && kind != Some(Kind::Dir) => {
                 if self.options.write.mkpath
                     && let Some(parent) = path.parent()
