@@ -18,10 +18,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use driftless_fs::{Fork, fork};
@@ -31,7 +30,6 @@ use jiff::tz::TimeZone;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use socket2::Socket;
 
 use crate::command::Settings;
@@ -49,7 +47,7 @@ use crate::proxy::Header;
 use crate::report::{self, Counters, Report, Running};
 use crate::session::{self, Host, handshake_limit};
 use crate::status::{Ear, Event, Teller, channel};
-use crate::stop::Stop;
+use crate::stop::Signals;
 use crate::visit::Visit;
 use crate::wire::Wire;
 
@@ -113,10 +111,7 @@ pub(crate) enum Ending {
 pub(crate) struct Listener {
     sockets: Vec<Socket>,
     epoll: OwnedFd,
-    signals: UnixStream,
-    stop: Stop,
-    /// The signal to stop was SIGTERM.
-    terminated: Arc<AtomicBool>,
+    signals: Signals,
     teller: Teller,
     ear: Ear,
     settings: Settings,
@@ -143,27 +138,19 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new(
         sockets: Vec<Socket>,
+        signals: Signals,
         settings: Settings,
         config: Option<Config>,
         log: Log,
         zone: TimeZone,
     ) -> io::Result<Self> {
         identity::prepare_lookups();
-        let (signals, wake) = UnixStream::pair()?;
-        signals.set_nonblocking(true)?;
-        wake.set_nonblocking(true)?;
-        let (stop, terminated) = (Stop::listen(), Arc::default());
-        signal_hook::flag::register(SIGTERM, Arc::clone(&terminated))?;
-        // Sessions keep it: a signal of theirs wakes the listener, which finds nothing to do.
-        for signal in [SIGTERM, SIGINT, SIGHUP, SIGCHLD] {
-            signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
-        }
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let (teller, ear) = channel()?;
         let add = |fd: &dyn AsFd, id| {
             epoll::add(&epoll, fd.as_fd(), EventData::new_u64(id), EventFlags::IN)
         };
-        add(&signals, SIGNALS)?;
+        add(&signals.wakes, SIGNALS)?;
         add(ear.socket(), EVENTS)?;
         let control = settings.control.as_deref().map(report::bind).transpose()?;
         if let Some(control) = &control {
@@ -182,8 +169,6 @@ impl Listener {
             sockets,
             epoll,
             signals,
-            stop,
-            terminated,
             teller,
             ear,
             settings,
@@ -226,10 +211,10 @@ impl Listener {
                     return Ending::Interrupted;
                 }
             }
-            if self.terminated.load(Ordering::Relaxed) {
+            if self.signals.terminated.load(Ordering::Relaxed) {
                 return Ending::Asked;
             }
-            if self.stop.is_asked() {
+            if self.signals.stop.is_asked() {
                 return Ending::Interrupted;
             }
             for event in &events {
@@ -251,7 +236,7 @@ impl Listener {
 
     fn reap(&mut self) -> Option<Ending> {
         let mut buffer = [0; 256];
-        while matches!(self.signals.read(&mut buffer), Ok(len) if len > 0) {}
+        while matches!(self.signals.wakes.read(&mut buffer), Ok(len) if len > 0) {}
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
             ended.push((pid.as_raw_nonzero().get(), status.terminating_signal()));
@@ -672,7 +657,7 @@ impl Listener {
 
     /// In a new process: lets go of what belongs to the listener.
     fn leave(&mut self) {
-        self.stop.end_at_once();
+        self.signals.stop.end_at_once();
         self.sockets.clear();
         self.control = None;
         self.metrics = None;
@@ -690,7 +675,7 @@ impl Listener {
             over_shell: false,
             teller: self.teller.try_clone().unwrap_or_default(),
             failures: failures.map_or(0, |(count, _)| *count),
-            stop: self.stop.clone(),
+            stop: self.signals.stop.clone(),
         }
     }
 

@@ -29,7 +29,7 @@ use crate::peer::Peer;
 use crate::session::Host;
 use crate::slots::PidFile;
 use crate::status::Teller;
-use crate::stop::Stop;
+use crate::stop::{Signals, Stop};
 use crate::visit::Visit;
 use crate::wire::Wire;
 
@@ -104,6 +104,10 @@ fn listen(mut settings: Settings, zone: TimeZone) -> u8 {
         }
     }
     let mut log = global_log(Some(&config), &settings, &zone);
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return no_listener(&error),
+    };
     let globals = config.listener();
     let pid_file = match globals.text(Key::PidFile) {
         None => None,
@@ -125,7 +129,7 @@ fn listen(mut settings: Settings, zone: TimeZone) -> u8 {
         let _ = rustix::process::setsid();
         quiet_standard_streams();
     }
-    let code = listen_on(&settings, &config, whole, handed, log, zone);
+    let code = listen_on(&settings, &config, whole, handed, signals, log, zone);
     // The copies of this process have files of their own to care for.
     if let (Some(file), Served::Listener(_)) = (pid_file, &code) {
         file.remove();
@@ -133,6 +137,11 @@ fn listen(mut settings: Settings, zone: TimeZone) -> u8 {
     match code {
         Served::Listener(code) | Served::Session(code) => code,
     }
+}
+
+fn no_listener(error: &io::Error) -> u8 {
+    eprintln!("rsync: {}", system_text(error));
+    10
 }
 
 enum Served {
@@ -145,6 +154,7 @@ fn listen_on(
     config: &Config,
     whole: Option<Config>,
     handed: Vec<Socket>,
+    signals: Signals,
     mut log: Log,
     zone: TimeZone,
 ) -> Served {
@@ -177,12 +187,9 @@ fn listen_on(
         log.line(Weight::Error, exit::line(10, Role::ReceivingSide));
         return Served::Listener(10);
     }
-    let mut listener = match Listener::new(sockets, settings.clone(), whole, log, zone) {
+    let mut listener = match Listener::new(sockets, signals, settings.clone(), whole, log, zone) {
         Ok(listener) => listener,
-        Err(error) => {
-            eprintln!("rsync: {}", system_text(&error));
-            return Served::Listener(10);
-        }
+        Err(error) => return Served::Listener(no_listener(&error)),
     };
     match listener.run() {
         Ending::Session(code) => Served::Session(code),

@@ -1,10 +1,12 @@
 //! How a session's process ends when it is told to: at once, or, in the middle of a transfer, with
 //! last words for the client.
 
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 /// The wish to end, of this process.
@@ -43,5 +45,34 @@ impl Stop {
     /// Whether one of them has come.
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// The signals of a listener.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// Readable when one has come, SIGCHLD among them.
+    pub(crate) wakes: UnixStream,
+    pub(crate) stop: Stop,
+    /// SIGTERM has come.
+    pub(crate) terminated: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Catches them from now on, before anybody can find this process by its pid file or its port.
+    ///
+    /// # Errors
+    /// The system's, where it has no descriptors left.
+    pub(crate) fn catch() -> io::Result<Self> {
+        let (wakes, wake) = UnixStream::pair()?;
+        wakes.set_nonblocking(true)?;
+        wake.set_nonblocking(true)?;
+        let (stop, terminated) = (Stop::listen(), Arc::default());
+        flag::register(SIGTERM, Arc::clone(&terminated))?;
+        // Sessions keep it: a signal of theirs wakes the listener, which finds nothing to do.
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGCHLD] {
+            low_level::pipe::register(signal, wake.try_clone()?)?;
+        }
+        Ok(Self { wakes, stop, terminated })
     }
 }

@@ -83,6 +83,31 @@ fn it_goes_to_the_background_and_is_found_by_its_pid_file() {
 }
 
 #[test]
+fn a_signal_may_come_as_early_as_the_pid_file() {
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path());
+    let root = dir.path().to_str().unwrap();
+    let conf = format!("pid file = @ROOT@/pid\nlog file = @ROOT@/log\n{M}");
+    fs::write(dir.path().join("conf"), conf.replace("@ROOT@", root)).unwrap();
+    for _ in 0..20 {
+        let mut child = Command::new(program())
+            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--port={}", free_port()))
+            .arg(format!("--config={root}/conf"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Not `soon`, which sleeps between its looks.
+        while !dir.path().join("pid").exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it runs");
+        }
+        kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert!(!dir.path().join("pid").exists());
+    }
+}
+
+#[test]
 fn mistakes_on_the_command_line_and_in_the_file_end_it_at_once() {
     let run = |words: &[&str]| {
         let output = Command::new(program()).args(words).stdin(Stdio::null()).output().unwrap();
