@@ -195,6 +195,14 @@ impl Listener {
     pub(crate) fn run(&mut self) -> Ending {
         let mut events = Vec::with_capacity(256);
         loop {
+            // Before the wait, not after it: a wake-up that comes then is still to be read, while one
+            // that came since the last look may have been read with that of a child.
+            if self.signals.stop.is_asked() {
+                return match self.signals.terminated.load(Ordering::Relaxed) {
+                    true => Ending::Asked,
+                    false => Ending::Interrupted,
+                };
+            }
             // Whoever moves the file away finds the next line in a new one.
             self.log.release();
             let timeout = self.deadlines.first().map(|(at, _)| {
@@ -210,12 +218,6 @@ impl Listener {
                     self.log.line(Weight::Error, format!("waiting for connections failed: {why}"));
                     return Ending::Interrupted;
                 }
-            }
-            if self.signals.terminated.load(Ordering::Relaxed) {
-                return Ending::Asked;
-            }
-            if self.signals.stop.is_asked() {
-                return Ending::Interrupted;
             }
             for event in &events {
                 let ending = match event.data.u64() {

@@ -67,8 +67,10 @@ impl Signals {
         let (wakes, wake) = UnixStream::pair()?;
         wakes.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
-        let (stop, terminated) = (Stop::listen(), Arc::default());
+        let terminated = Arc::default();
+        // First: whoever sees the wish to end finds out which signal it was.
         flag::register(SIGTERM, Arc::clone(&terminated))?;
+        let stop = Stop::listen();
         // Sessions keep it: a signal of theirs wakes the listener, which finds nothing to do.
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGCHLD] {
             low_level::pipe::register(signal, wake.try_clone()?)?;

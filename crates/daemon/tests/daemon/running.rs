@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use driftless_testkit::peer::free_port;
 use driftless_testkit::plant::{executable, noise};
@@ -104,6 +105,44 @@ fn a_signal_may_come_as_early_as_the_pid_file() {
         kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0));
         assert!(!dir.path().join("pid").exists());
+    }
+}
+
+#[test]
+fn a_signal_may_come_with_that_of_a_child() {
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path());
+    let root = dir.path().to_str().unwrap();
+    let conf = format!("reverse lookup = no\nlisten backlog = 60\n{M}");
+    fs::write(dir.path().join("conf"), conf.replace("@ROOT@", root)).unwrap();
+    for round in 0..10 {
+        let port = free_port();
+        let mut child = Command::new(program())
+            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--config={root}/conf"))
+            .arg(format!("--log-file={root}/log"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut first = soon("it listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+        first.write_all(b"@RSYNCD: 31.0\n#list\n").unwrap();
+        first.read_to_string(&mut String::new()).unwrap();
+        let pid = Pid::from_raw(child.id() as i32).unwrap();
+        // It has clients to care for first, then the child.
+        kill_process(pid, Signal::STOP).unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        soon("it has stopped", || fs::read_to_string(&stat).ok()?.contains(") T ").then_some(()));
+        let _clients = [0; 50].map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap());
+        kill_process(pid, Signal::CHILD).unwrap();
+        kill_process(pid, Signal::CONT).unwrap();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(100 * round) {
+            std::hint::spin_loop();
+        }
+        kill_process(pid, Signal::TERM).unwrap();
+        let status = soon("it ends", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
     }
 }
 
