@@ -7,10 +7,7 @@ use std::process::Command;
 
 use driftless_testkit::compare::{CompareOptions, differences};
 
-use crate::side_by_side::{Bench, Cast, ours};
-
-/// Nothing that a tree is made of is younger, and nothing that a run touches is older.
-const LONG_AGO: i64 = 1_500_000_000;
+use crate::side_by_side::{Bench, Cast, LONG_AGO, ours};
 
 /// Runs a shell script in the folder that the trees are in.
 fn script(root: &Path, text: &str) {
@@ -787,5 +784,16 @@ fn a_listing_makes_no_destination() {
             check(trees, &words, Cast::Client, ["host:s/", to]);
             check(trees, &words, Cast::Server, ["s/", &format!("host:{to}")]);
         }
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_made_is_told_of_in_its_turn() {
+    let trees = "mkdir -p s/a/b/c s/g/h/i s/z/y d/z d/a
+        touch s/a/b/c/f s/g/h/i/f s/a/x s/0 s/z/y/f; touch -d @1000000000 s/* s d/* d";
+    for words in ["", "-n ", "--no-i-r ", "--ignore-existing ", "--delete "] {
+        let words = format!("-a --info=skip {words}--existing");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
     }
 }

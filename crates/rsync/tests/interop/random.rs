@@ -49,15 +49,16 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let fails = given("--backup-dir=../") && writes;
     // What it appends to something else than what is here is not the source's file.
     let spoils = given("--append") && (words.iter().any(is_alternate) || has('y'));
-    // It leaves a hole where the old version was.
-    let plain_append = words.iter().any(|word| word == "--append");
-    let holes = has('S') && (plain_append || given("--append") && has('b'));
+    // It leaves a hole where the old version was, and may find it and begin again.
+    let holes = has('S') && given("--append");
     // Behind a link that gives way to a directory it deletes what it has just kept.
     let forgets = has('L') && has('b') && given("--delete-excluded");
     // Behind a kept link that leads outside it links what an alternate has, and says of what it
     // cannot back up that it is deleted.
     let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
     let leaves = leads_out && (words.iter().any(is_alternate) || has('b'));
+    // When it links the names of a file in a directory of two names is a matter of time.
+    let is_seen_twice = has('K') && has('L') && has('H');
     // A kept link that it has given to another user it follows for a part of its work.
     let gives_away = has('K') && (given("--usermap") || given("--chown"));
     // Where one name of a file stays a directory, it makes none of the others, or waits for ever.
@@ -76,7 +77,7 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_links = [races, follows, forgets, leaves, gives_away, blocks];
+    let of_links = [races, follows, forgets, leaves, is_seen_twice, gives_away, blocks];
     let of_versions = [copies, keeps, fails, spoils, holes];
     let of_texts = [steps, reads, digestless, escapes];
     of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)

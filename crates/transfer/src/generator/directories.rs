@@ -33,7 +33,11 @@ impl Session<'_> {
     /// only made, so that its parent's time is not moved later.
     pub(crate) fn examine_directory(&mut self, list: &Rc<List>, at: usize, ndx: u32) {
         if let Some(directory) = list.directories.get(&(at as u32)) {
-            if &*directory.entry.name != b"." {
+            let name: &[u8] = &directory.entry.name;
+            // That one is not made is told where it would be entered.
+            let waits = self.options.update.existing
+                && self.look_inside(name).is_ok_and(|(_, missing)| missing);
+            if name != b"." && !waits {
                 self.prepare_directory(directory);
             }
             return;

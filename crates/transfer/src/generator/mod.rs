@@ -58,10 +58,12 @@ impl Session<'_> {
             }
             return Ok(());
         }
+        let blocked = self.block_of(list, entry);
+        if let (Some(stage), Some(directory)) = (blocked, list.directories.get(&(at as u32))) {
+            directory.state.borrow_mut().stage = stage;
+        }
         let is_file = entry.kind() != Some(Kind::Dir);
-        if self.is_blocked(list, entry)
-            || is_file && self.is_refused(&self.name_of(entry), "file", false)
-        {
+        if blocked.is_some() || is_file && self.is_refused(&self.name_of(entry), "file", false) {
             self.leave_group(entry);
             return Ok(());
         }
@@ -88,18 +90,19 @@ impl Session<'_> {
         self.examine_file(number, &list, at, Pass::Redo)
     }
 
-    /// Whether the entry lies in a directory that is not to be looked into.
-    fn is_blocked(&mut self, list: &List, entry: &Entry) -> bool {
+    /// What keeps an entry from being looked at: the stage of the directory that it lies in.
+    fn block_of(&mut self, list: &List, entry: &Entry) -> Option<Stage> {
         if let Some(directory) = &list.directory {
-            return matches!(directory.stage(), Stage::Failed | Stage::Skipped)
-                && &*entry.name != b".";
+            let stage = directory.stage();
+            let blocks = matches!(stage, Stage::Failed | Stage::Skipped) && &*entry.name != b".";
+            return blocks.then_some(stage);
         }
-        let Some((dir, _)) = &self.blocked else { return false };
-        let below = entry.name.starts_with(dir) && entry.name.get(dir.len()) == Some(&b'/');
-        if !below {
-            self.blocked = None;
+        let (dir, stage) = self.blocked.as_ref()?;
+        if entry.name.starts_with(dir) && entry.name.get(dir.len()) == Some(&b'/') {
+            return Some(*stage);
         }
-        below
+        self.blocked = None;
+        None
     }
 
     /// Whether the directory of an entry is listed, too, where one list has all.
