@@ -797,3 +797,23 @@ fn a_directory_that_is_not_made_is_told_of_in_its_turn() {
         check(trees, &words, Cast::Server, ["s/", "host:d"]);
     }
 }
+
+#[test]
+fn a_directory_in_which_only_something_failed_keeps_its_nanoseconds() {
+    let trees = "mkdir -p s/sub d/sub/n/x; mkfifo s/sub/n
+        touch -d @1000000000.5 s/sub; touch -d @1000000000 s d/sub d";
+    for words in ["-ai", "-aib", "-ai --no-i-r", "-ai --delete"] {
+        check(trees, words, Cast::Server, ["s/", "host:d"]);
+        check(&format!("{trees}; touch -d @1100000000 d/sub"), words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn hundreds_of_names_are_counted_when_more_come() {
+    for many in [98, 99, 100, 199, 200] {
+        for dir in ["s", "s/sub"] {
+            let trees = format!("mkdir -p {dir}; touch $(seq -f {dir}/%g {many})");
+            check(&trees, "-a --info=flist2 --no-i-r", Cast::Client, ["s/", "d"]);
+        }
+    }
+}

@@ -250,6 +250,11 @@ impl Said {
 fn without_steps<'a>(lines: impl Iterator<Item = &'a str>, of_all: bool) -> Vec<String> {
     let mut left: Vec<String> = Vec::new();
     for line in lines {
+        // What counted a list was wiped out.
+        let line = match line.split_once('\r') {
+            Some((blanks, rest)) if blanks.bytes().all(|b| b == b' ') => rest,
+            _ => line,
+        };
         let state = line.rsplit('|').next().unwrap_or(line);
         let is_progress = state.split(' ').nth(1).is_some_and(|word| {
             word.strip_suffix('%').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))

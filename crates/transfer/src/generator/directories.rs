@@ -287,8 +287,10 @@ impl Session<'_> {
         }
         let path = if name == b"." { &b""[..] } else { name };
         let touched = self.folders.as_mut().is_some_and(|folders| folders.take_touched(path));
+        // Not where it only failed.
+        let touched = touched && self.time_moved(name, directory.state.borrow().before);
         // Where links are kept, it may have been by another name.
-        let touched = touched || self.options.link.keep_dirlinks && self.time_moved(entry);
+        let touched = touched || self.options.link.keep_dirlinks && self.has_other_time(entry);
         let state = directory.state.borrow();
         let implied = self.is_only_implied(entry);
         let plain = self.is_made_plain(entry);
@@ -319,8 +321,14 @@ impl Session<'_> {
         }
     }
 
+    /// Whether a directory has another time than before, when it was looked at.
+    fn time_moved(&mut self, name: &[u8], before: Option<Meta>) -> bool {
+        let Some(before) = before else { return true };
+        self.meta_at(name).is_none_or(|present| present.mtime != before.mtime)
+    }
+
     /// Whether a directory, or the link in its place, has another time than it shall have.
-    fn time_moved(&mut self, entry: &Entry) -> bool {
+    fn has_other_time(&mut self, entry: &Entry) -> bool {
         let present = self.meta_at(&entry.name);
         present.is_some_and(|present| !self.likeness.same_time(entry.mtime, present.mtime))
     }

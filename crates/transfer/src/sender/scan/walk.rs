@@ -217,13 +217,14 @@ impl<'a> Walk<'a> {
             let from = list.len();
             self.children(number, &name, &mut shared.borrow_mut(), list)?;
             waiting.extend((from..list.len()).rev().filter(|&at| has_content(&list[at].0)));
-            let hundreds = list.len() / 100;
-            if hundreds > reported {
-                reported = hundreds;
-                let state = &mut *shared.borrow_mut();
-                if state.options.talk.info.flist > 1 {
-                    state.report.listing(ListProgress::Counted(hundreds as u64 * 100));
+            // A hundred is told of when more comes, as by the original.
+            let hundreds = list.len().saturating_sub(1) / 100;
+            let state = &mut *shared.borrow_mut();
+            if state.options.talk.info.flist > 1 {
+                for count in (reported + 1..=hundreds).map(|hundred| hundred as u64 * 100) {
+                    state.report.listing(ListProgress::Counted(count));
                 }
+                reported = hundreds;
             }
             // Looks for a wish to stop and shows the peer that we live.
             session.relieve()?;
