@@ -98,6 +98,23 @@ fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
     }
 }
 
+/// No alternate has all of what the first name becomes: the others are compared with what it has of them.
+#[test]
+fn names_of_one_file_are_compared_with_what_an_alternate_has_of_them() {
+    let trees = "mkdir s d alt; echo content > s/a; ln s/a s/b; ln s/a s/c; ln s/a s/e
+        touch -d @1000000000 s/a; cp -p s/a alt/a; ln alt/a alt/b; cp -p s/e alt/e; chmod 600 alt/e";
+    for here in ["true", "cp -p s/a d/a", "cp -p s/b d/b; echo older > d/e"] {
+        let trees = format!("{trees}; {here}; touch -d @1000000000 s d alt");
+        for words in ["-aHi", "-aHnii", "-aHvv"] {
+            for kind in ["compare", "copy", "link"] {
+                let words = format!("{words} --chmod=a+x --{kind}-dest=../alt");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+                check(&trees, &words, Cast::Server, ["s/", "host:d"]);
+            }
+        }
+    }
+}
+
 #[test]
 fn an_error_at_the_source_is_told_of_where_nothing_could_be_deleted() {
     let trees = "mkdir -p s/sub; ln -s nothing s/l; echo f > s/sub/f";
@@ -804,7 +821,12 @@ fn a_directory_in_which_only_something_failed_keeps_its_nanoseconds() {
         touch -d @1000000000.5 s/sub; touch -d @1000000000 s d/sub d";
     for words in ["-ai", "-aib", "-ai --no-i-r", "-ai --delete"] {
         check(trees, words, Cast::Server, ["s/", "host:d"]);
-        check(&format!("{trees}; touch -d @1100000000 d/sub"), words, Cast::Server, ["s/", "host:d"]);
+        check(
+            &format!("{trees}; touch -d @1100000000 d/sub"),
+            words,
+            Cast::Server,
+            ["s/", "host:d"],
+        );
     }
 }
 

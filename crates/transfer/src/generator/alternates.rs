@@ -101,10 +101,9 @@ impl Session<'_> {
         Some(found)
     }
 
-    /// Whether what is made here is a copy of what an alternate directory has (`--copy-dest`).
-    pub(super) fn copies_alternates(&self) -> bool {
-        let alternates = self.options.update.alternates.as_ref();
-        alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Copy)
+    /// Whether the alternate directories are there for this.
+    pub(super) fn uses_alternates(&self, kind: AlternateKind) -> bool {
+        self.options.update.alternates.as_ref().is_some_and(|alternates| alternates.kind == kind)
     }
 
     /// What the alternate directories have of a regular file.
