@@ -288,7 +288,10 @@ impl Session<'_> {
         before: Option<&Meta>,
         displaces: bool,
     ) -> Taken {
-        let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
+        let mut flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
+        if let Ok(folder) = self.alternate_folder(usize::from(found.dir), parent_of(name)) {
+            flags |= self.extras_in(entry, &folder, Of::Entry(leaf_of(name)), &found.meta);
+        }
         if (before.is_some() || displaces) && !self.back_up_for_file(name) {
             return Taken::Left;
         }
