@@ -536,6 +536,15 @@ fn links_that_are_followed_for_safety_are_named() {
 }
 
 #[test]
+fn a_link_that_leads_back_is_followed_until_that_fails() {
+    let trees = "mkdir s d; ln -s . s/back; echo f > s/f; touch -hd @1000000000 s/* s d";
+    for words in ["-aL", "-ak", "-aLn", "-aL --delete"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+        check(trees, words, Cast::Server, ["host:s/", "d"]);
+    }
+}
+
+#[test]
 fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
     let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
     check(trees, "-aLvv --exclude=gone --exclude=f", Cast::Client, ["s/", "d"]);

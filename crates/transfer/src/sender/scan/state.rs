@@ -11,6 +11,7 @@ use driftless_fs::xattr::Of;
 use driftless_tree::entry::TYPE_BITS;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
+use rustix::io::Errno;
 
 use crate::digests;
 use crate::driver::Level;
@@ -93,7 +94,11 @@ impl State<'_> {
 
     /// Something could not be listed, so nothing may be deleted for being absent.
     pub(crate) fn unlisted(&mut self, act: &str, path: &[u8], error: &io::Error) {
-        if driftless_fs::is_absent(error) {
+        // Links that are followed can lead back, over and over; one that is not took its place.
+        let link = &self.options.link;
+        let follows = link.copy_all || link.copy_unsafe || link.copy_dirlinks;
+        let leads_back = follows && error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        if driftless_fs::is_absent(error) && !leads_back {
             self.vanished(path);
         } else {
             self.io_error |= 1;
