@@ -9,7 +9,7 @@ use crate::cells::{Count, check, has_letter};
 use crate::ground::{Ground, Way};
 use crate::matrix::{on_all_cores, runs_in_full};
 use crate::sets::SETS;
-use crate::trees::{blocks_a_group, plant};
+use crate::trees::{blocks_a_group, leads_back, plant};
 
 /// Sets with `DRIFTLESS_FULL` in the environment.
 const COUNT: usize = 1000;
@@ -68,6 +68,13 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     };
     let gives_way = words.iter().any(clears);
     let blocks = has('H') && !gives_way && blocks_a_group(master);
+    // Behind a link that leads back it lists more than it can open or, in a dry run, look for: each
+    // time it goes by all the links again.
+    let returns = has('L') && leads_back(master);
+    // Its daemon maps the ids of the ACL alone that comes first with their names, and its sender
+    // lists names as the disk does.
+    let maps = given("--usermap") || given("--groupmap") || given("--chown");
+    let is_mapped_once = maps && has('A') && listed_below && way == Way::PushDaemon;
     // It reads rules of the destination, and alternate directories, as they lie; ours leaves the times
     // of their last access.
     let reads = has('U') && (has('F') || words.iter().any(is_alternate));
@@ -77,8 +84,8 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_links = [races, follows, forgets, leaves, is_seen_twice, gives_away, blocks];
-    let of_versions = [copies, keeps, fails, spoils, holes];
+    let of_links = [races, follows, forgets, leaves, is_seen_twice, gives_away, blocks, returns];
+    let of_versions = [copies, keeps, fails, spoils, holes, is_mapped_once];
     let of_texts = [steps, reads, digestless, escapes];
     of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }

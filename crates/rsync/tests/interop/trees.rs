@@ -116,6 +116,23 @@ pub fn blocks_a_group(root: &Path) -> bool {
     false
 }
 
+/// Whether a link of `s` leads to a directory that it is in, so that who follows it comes back.
+pub fn leads_back(root: &Path) -> bool {
+    let mut dirs = vec![root.join("s")];
+    while let Some(dir) = dirs.pop() {
+        let here = fs::canonicalize(&dir).unwrap();
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let kind = entry.file_type().unwrap();
+            match fs::canonicalize(entry.path()) {
+                Ok(target) if kind.is_symlink() && here.starts_with(&target) => return true,
+                Ok(_) if kind.is_dir() => dirs.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
 fn plant_kinds(s: &Path) {
     let kinds = s.join("kinds");
     for dir in ["kinds/sub/deeper", "empty/in/side", "CVS", "new dir"] {
