@@ -741,6 +741,18 @@ fn only_what_goes_counts_for_the_most_that_may() {
 }
 
 #[test]
+fn what_went_wrong_at_the_other_end_is_how_it_ends() {
+    let trees = "mkdir -p s/a d/a/b; echo f > s/f; touch d/x d/a/z; printf 'nosuch\\n./\\n' > list
+        find s d -exec touch -d @1000000000 {} +";
+    for words in ["--delete --max-delete=0", "--delete-after --max-delete=1 --protocol=30"] {
+        let words = format!("-ar --files-from=list {words}");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
 fn links_that_cannot_be_followed_say_why() {
     for target in ["link", "f/x", "none"] {
         let trees = format!("mkdir s d; touch s/f; ln -s {target} s/link");
@@ -804,7 +816,12 @@ fn a_directory_in_which_only_something_failed_keeps_its_nanoseconds() {
         touch -d @1000000000.5 s/sub; touch -d @1000000000 s d/sub d";
     for words in ["-ai", "-aib", "-ai --no-i-r", "-ai --delete"] {
         check(trees, words, Cast::Server, ["s/", "host:d"]);
-        check(&format!("{trees}; touch -d @1100000000 d/sub"), words, Cast::Server, ["s/", "host:d"]);
+        check(
+            &format!("{trees}; touch -d @1100000000 d/sub"),
+            words,
+            Cast::Server,
+            ["s/", "host:d"],
+        );
     }
 }
 
