@@ -9,7 +9,7 @@ use crate::cells::{Count, check, has_letter};
 use crate::ground::{Ground, Way};
 use crate::matrix::{on_all_cores, runs_in_full};
 use crate::sets::SETS;
-use crate::trees::{blocks_a_group, plant};
+use crate::trees::{blocks_a_group, holds_more_behind_a_link, plant};
 
 /// Sets with `DRIFTLESS_FULL` in the environment.
 const COUNT: usize = 1000;
@@ -49,6 +49,14 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let fails = given("--backup-dir=../") && writes;
     // What it appends to something else than what is here is not the source's file.
     let spoils = given("--append") && (words.iter().any(is_alternate) || has('y'));
+    // Before or after everything it deletes below a link to a directory of the destination, too,
+    // whatever protects that or is listed there.
+    let goes_everywhere = |word: &String| match word.as_str() {
+        "--delete" | "--delete-excluded" => given("--protocol=29"),
+        word => matches!(word, "--delete-before" | "--delete-after"),
+    };
+    let is_everywhere = words.iter().any(goes_everywhere);
+    let wanders = listed_below && !has('K') && is_everywhere && holds_more_behind_a_link(master);
     // It leaves a hole where the old version was, and may find it and begin again.
     let holes = has('S') && given("--append");
     // Behind a link that gives way to a directory it deletes what it has just kept.
@@ -77,7 +85,7 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_links = [races, follows, forgets, leaves, is_seen_twice, gives_away, blocks];
+    let of_links = [races, follows, forgets, leaves, is_seen_twice, gives_away, blocks, wanders];
     let of_versions = [copies, keeps, fails, spoils, holes];
     let of_texts = [steps, reads, digestless, escapes];
     of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)
@@ -99,6 +107,9 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
     }
     if random.u8(..3) == 0 {
         words.push(format!("--protocol={}", random.u32(29..32)));
+        if is_left_out(&words, way, master) {
+            words.pop();
+        }
     }
     let mut count = check(ground, master, name, way, &[cast], &words);
     for wrong in &mut count.wrong {
