@@ -771,6 +771,59 @@ fn what_is_missing_fills_the_columns_of_a_listing() {
     }
 }
 
+/// Of a name that is missing the directories above it may be missing, too, or be none.
+#[test]
+fn directories_above_what_is_missing_have_vanished() {
+    for names in [
+        "no/file\\nno/other\\n",
+        "k/no/c\\nk/no/d/e\\nk/no/f\\nk/no2/x\\n",
+        "no/\\nno/x/\\nk/l\\n",
+        "no/b/x\\nk/no/a/x\\nk/no/a/y\\n",
+        "ff/x\\nff/x/y\\n",
+        "./no/x\\n",
+        "k/./no/x\\nno/./y\\n",
+    ] {
+        let trees = format!(
+            "mkdir -p s/k/l d/k/l d/no; touch s/k/l/f s/ff s/k/t d/no/file; printf '{names}' > list
+            find s d -exec touch -d @1000000000 {{}} +"
+        );
+        for missing in ["--delete-missing-args", "--ignore-missing-args", ""] {
+            for words in ["-a", "-ar", "-ar --no-i-r", "-a --protocol=29", "-a --no-implied-dirs"] {
+                let words = format!("{words} -ii --files-from=list {missing}");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+            }
+        }
+        let words = "-aii --files-from=list --delete-missing-args";
+        check(&trees, words, Cast::Client, ["s/", "host:d"]);
+        check(&trees, words, Cast::Server, ["host:s/", "d"]);
+        check(&trees, words, Cast::Client, ["host:s/", "d"]);
+    }
+}
+
+/// A slash follows what is no directory.
+#[test]
+fn a_slash_behind_a_name_asks_for_a_directory_alone_without_relative_names() {
+    let trees = |names: &str| {
+        format!(
+            "mkdir -p s/k d; touch s/k/t s/f; ln -s k s/lk; ln -s f s/lf; ln -s no s/ln
+            printf '{names}' > list; touch -hd @1000000000 s/k/* s/* s d"
+        )
+    };
+    for names in
+        ["f/\\nlk/\\nno/\\n", "lf/\\nk/t/.\\n", "ln/\\nno/./x\\n", "./f/\\nk/./t/\\n", ".\\n"]
+    {
+        for words in ["-aii", "-aii --no-R", "-aiir", "-aiiL"] {
+            let words = format!("{words} --files-from=list");
+            check(&trees(names), &words, Cast::Client, ["s/", "d"]);
+        }
+    }
+    for from in ["s/f/", "s/./lk/", "s/no/.", "s/ln/."] {
+        for words in ["-aii", "-aiiR"] {
+            check(&trees(""), words, Cast::Client, [from, "d"]);
+        }
+    }
+}
+
 #[test]
 fn directories_that_are_listed_twice_are_not_empty() {
     let trees =
