@@ -864,6 +864,26 @@ fn a_directory_that_is_not_made_is_told_of_in_its_turn() {
 }
 
 #[test]
+fn a_link_that_is_kept_has_the_time_of_its_directory_but_for_nanoseconds() {
+    for (dir, link, there) in [
+        (".5", "0000", "0000.5"),
+        (".5", "0000", "0000"),
+        ("", "0000.5", "0000"),
+        (".5", "1000", "0000.5"),
+    ] {
+        let trees = format!(
+            "mkdir -p s/l s/t d/t; echo newer > s/l/f; cp s/l/f s/t; echo old > d/t/f; ln -s t d/l
+            find s d -type f -exec touch -d @1000000000 {{}} +; touch -d @1000000000{dir} s/l s/t
+            touch -d @100000{there} d/t; touch -hd @100000{link} d/l; touch -d @1000000000 s d"
+        );
+        for words in ["-aiK", "-aiK --no-i-r", "-aiKO"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+            check(&trees, words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
 fn a_directory_in_which_only_something_failed_keeps_its_nanoseconds() {
     let trees = "mkdir -p s/sub d/sub/n/x; mkfifo s/sub/n
         touch -d @1000000000.5 s/sub; touch -d @1000000000 s d/sub d";
