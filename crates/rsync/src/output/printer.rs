@@ -387,12 +387,6 @@ impl Report for Printer {
         }
     }
 
-    fn source_removed(&mut self, name: &[u8]) {
-        if self.options.talk.info.remove > 0 {
-            self.info(&[b"sender removed ", name].concat());
-        }
-    }
-
     fn up_to_date(&mut self, entry: &Entry) {
         if self.options.talk.itemize == Itemize::Off
             && self.options.talk.info.name > 1

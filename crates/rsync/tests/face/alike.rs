@@ -804,7 +804,12 @@ fn a_directory_in_which_only_something_failed_keeps_its_nanoseconds() {
         touch -d @1000000000.5 s/sub; touch -d @1000000000 s d/sub d";
     for words in ["-ai", "-aib", "-ai --no-i-r", "-ai --delete"] {
         check(trees, words, Cast::Server, ["s/", "host:d"]);
-        check(&format!("{trees}; touch -d @1100000000 d/sub"), words, Cast::Server, ["s/", "host:d"]);
+        check(
+            &format!("{trees}; touch -d @1100000000 d/sub"),
+            words,
+            Cast::Server,
+            ["s/", "host:d"],
+        );
     }
 }
 
@@ -815,5 +820,16 @@ fn hundreds_of_names_are_counted_when_more_come() {
             let trees = format!("mkdir -p {dir}; touch $(seq -f {dir}/%g {many})");
             check(&trees, "-a --info=flist2 --no-i-r", Cast::Client, ["s/", "d"]);
         }
+    }
+}
+
+#[test]
+fn sources_that_are_removed_are_told_of_by_either_sender() {
+    let trees = "mkdir s d; touch s/a s/b; ln -s a s/l; touch -hd @1000000000 s/* s d";
+    for words in ["-avv", "-aivv", "-a --info=remove", "-ai"] {
+        let words = format!("{words} --remove-source-files");
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        check(trees, &words, Cast::Server, ["host:s/", "d"]);
+        check(trees, &words, Cast::Client, ["s/", "host:d"]);
     }
 }

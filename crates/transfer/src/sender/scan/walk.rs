@@ -4,6 +4,7 @@
 //! Memory holds the lists still open, the directories not yet listed, what arguments and their
 //! parents add to directories that are listed later, and a number for each inode of several names.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
@@ -305,7 +306,14 @@ impl<'a> Walk<'a> {
         self.pending[known_directories..].reverse();
         self.end_list(incremental, session);
         let (directory, directory_place) = directory.unzip();
-        let list = FileList { first, entries, directory, directory_place, places: Some(places) };
+        let list = FileList {
+            first,
+            entries,
+            directory,
+            directory_place,
+            places: Some(places),
+            requested: RefCell::default(),
+        };
         session.lists.push(list);
         let bytes = session.link.written_so_far() - began;
         self.shared.borrow_mut().statistics.list_bytes += bytes;
