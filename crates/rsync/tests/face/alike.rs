@@ -833,3 +833,15 @@ fn sources_that_are_removed_are_told_of_by_either_sender() {
         check(trees, &words, Cast::Client, ["s/", "host:d"]);
     }
 }
+
+#[test]
+fn directories_of_backups_have_what_is_kept_of_attributes() {
+    let trees = "mkdir -p s/k d/k/in; setfacl -m u:7:rx -m d:u:7:rwx d/k; chmod 2770 d/k; chown 1:2 d/k
+        touch -d @1000000000 d/k; cp -a d/k s; echo new | tee s/k/f > s/k/in/f; echo old | tee d/k/f > d/k/in/f
+        touch -d @1000000000 s/* s d";
+    let whats = ["-r", "-rt", "-rp", "-rg", "-ro", "-a", "-aA", "-aAX", "-a --no-super"];
+    for what in whats.into_iter().chain(["-a --fake-super", "-aA --fake-super"]) {
+        let words = format!("{what} -b --backup-dir=../bak");
+        check_with(trees, &words, Cast::Client, ["s/", "d"], &["d", "bak"]);
+    }
+}

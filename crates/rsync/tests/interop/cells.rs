@@ -120,9 +120,16 @@ fn ours_receives(way: Way, cast: Cast) -> bool {
 
 /// Whether the original cannot talk to itself: it waits for ever (hard links with `-L` and
 /// incremental recursion), or with names of `--files-from` and other options for its server one end
-/// requests what the other has never listed, or takes names for options or frames.
+/// requests what the other has never listed, or takes names for options or frames. A basis that was
+/// found by `--fuzzy` can be gone, and members of a hard-link group that is appended to miss theirs.
 fn breaks_down(trace: &Trace) -> bool {
-    let tells = ["File-list index ", "unexpected tag ", "--secluded-args conflicts with"];
+    let tells = [
+        "File-list index ",
+        "unexpected tag ",
+        "--secluded-args conflicts with",
+        "got a block match with no basis file",
+        "Invalid packet at end of run",
+    ];
     hangs(trace) || tells.iter().any(|text| trace.err.contains(text))
 }
 

@@ -32,17 +32,17 @@ fn verbosity(words: &[String]) -> usize {
 fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let has = |letter| words.iter().any(|word| has_letter(word, letter));
     let given = |start: &str| words.iter().any(|word| word.starts_with(start));
+    let listed_below = has('L') || has('k') || given("--copy-unsafe-links");
     // Where links are followed, one file has several names, and which are removed before the others
     // are read is a matter of time.
     let removes = given("--remove-source-files");
-    let races = removes && has('L');
+    let races = removes && listed_below;
     // In a dry run the original fails to copy attributes to directories that are not there.
     let is_alternate = |word: &String| word.contains("-dest=");
     let copies = words.iter().any(is_alternate) && has('X') && has('n');
     // The original leaves what it has linked to itself, and says so, where it sees that.
     let keeps = removes && given("--link-dest=../s") && way == Way::Local;
     // In an alternate directory it follows links to directories, which can lead anywhere.
-    let listed_below = has('L') || has('k') || given("--copy-unsafe-links");
     let follows = given("--link-dest=../s") && listed_below;
     // It cannot copy to a folder that is reached by way of a parent.
     let writes = given("--inplace") || given("--append");
