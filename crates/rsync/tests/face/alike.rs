@@ -741,6 +741,23 @@ fn only_what_goes_counts_for_the_most_that_may() {
 }
 
 #[test]
+fn a_link_that_leads_to_itself_ends_somewhere() {
+    for words in ["-rLi", "-rLi --no-i-r", "-rki"] {
+        check("mkdir s; ln -s . s/l", words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn links_to_directories_that_are_followed_are_no_unsafe_ones() {
+    let trees = "mkdir -p s out/sub; echo f > out/f; ln -s ../out/sub s/dir; ln -s ../out/f s/file
+        ln -s dir s/inner";
+    for words in ["-rkv", "-rknv", "-rkv --no-i-r", "-rkLv"] {
+        let words = format!("{words} --copy-unsafe-links");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
 fn links_that_cannot_be_followed_say_why() {
     for target in ["link", "f/x", "none"] {
         let trees = format!("mkdir s d; touch s/f; ln -s {target} s/link");

@@ -93,7 +93,10 @@ impl State<'_> {
 
     /// Something could not be listed, so nothing may be deleted for being absent.
     pub(crate) fn unlisted(&mut self, act: &str, path: &[u8], error: &io::Error) {
-        if driftless_fs::is_absent(error) {
+        // Where links are followed, one that leads to itself is as deep as it gets.
+        let is_endless = self.disk.follows_links()
+            && error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if driftless_fs::is_absent(error) && !is_endless {
             self.vanished(path);
         } else {
             self.io_error |= 1;
@@ -203,16 +206,19 @@ impl State<'_> {
             {
                 target = clean.to_vec();
             }
+            let followed = self.follow(dir, leaf, name, &target);
             let link = &self.options.link;
+            let leads_to_dir = matches!(&followed, Ok(Some(meta)) if meta.kind == Kind::Dir);
             if link.copy_unsafe
                 && !link.copy_all
+                && !(link.copy_dirlinks && leads_to_dir)
                 && self.options.talk.info.symsafe > 0
                 && is_unsafe(&target, name)
             {
                 let texts = [b"copying unsafe symlink \"", name, b"\" -> \"", &target, b"\""];
                 self.say(Level::Info, texts.concat());
             }
-            match self.follow(dir, leaf, name, &target) {
+            match followed {
                 Ok(Some(followed)) => meta = followed,
                 Ok(None) => {}
                 Err(error) => {
