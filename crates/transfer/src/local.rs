@@ -109,7 +109,7 @@ fn copied(client: Ended, server: Ended) -> Ended {
             Err(Box::new(SessionFailure { error: received.error, ending: sent.ending }))
         }
         (Ok(mut sent), Ok(received)) => {
-            sent.io_error |= received.io_error;
+            sent.peer_exit = Some(i32::from(received.exit_code()));
             Ok(sent)
         }
         (sent, _) => sent,

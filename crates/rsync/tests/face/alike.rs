@@ -741,6 +741,7 @@ fn only_what_goes_counts_for_the_most_that_may() {
 }
 
 #[test]
+
 fn a_link_that_leads_to_itself_ends_somewhere() {
     for words in ["-rLi", "-rLi --no-i-r", "-rki"] {
         check("mkdir s; ln -s . s/l", words, Cast::Client, ["s/", "d"]);
@@ -754,6 +755,18 @@ fn links_to_directories_that_are_followed_are_no_unsafe_ones() {
     for words in ["-rkv", "-rknv", "-rkv --no-i-r", "-rkLv"] {
         let words = format!("{words} --copy-unsafe-links");
         check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn what_went_wrong_at_the_other_end_is_how_it_ends() {
+    let trees = "mkdir -p s/a d/a/b; echo f > s/f; touch d/x d/a/z; printf 'nosuch\\n./\\n' > list
+        find s d -exec touch -d @1000000000 {} +";
+    for words in ["--delete --max-delete=0", "--delete-after --max-delete=1 --protocol=30"] {
+        let words = format!("-ar --files-from=list {words}");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
     }
 }
 

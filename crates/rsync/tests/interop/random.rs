@@ -9,7 +9,7 @@ use crate::cells::{Count, check, has_letter};
 use crate::ground::{Ground, Way};
 use crate::matrix::{on_all_cores, runs_in_full};
 use crate::sets::SETS;
-use crate::trees::{blocks_a_group, plant};
+use crate::trees::{blocks_a_group, holds_more_behind_a_link, plant};
 
 /// Sets with `DRIFTLESS_FULL` in the environment.
 const COUNT: usize = 1000;
@@ -49,8 +49,21 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let fails = given("--backup-dir=../") && writes;
     // What it appends to something else than what is here is not the source's file.
     let spoils = given("--append") && (words.iter().any(is_alternate) || has('y'));
+    // Before or after everything it deletes below a link to a directory of the destination, too,
+    // whatever protects that or is listed there.
+    let goes_everywhere = |word: &String| match word.as_str() {
+        "--delete" | "--delete-excluded" => given("--protocol=29"),
+        word => matches!(word, "--delete-before" | "--delete-after"),
+    };
+    let is_everywhere = words.iter().any(goes_everywhere);
+    let wanders = listed_below && !has('K') && is_everywhere && holds_more_behind_a_link(master);
     // It leaves a hole where the old version was, and may find it and begin again.
     let holes = has('S') && given("--append");
+    // Without powers it makes a file writable before it deletes it, also where that is kept or stays.
+    let stays = has('b') || given("--backup") || given("--max-delete");
+    let loosens = given("--no-super") && given("--del") && stays;
+    // Which it sees first, its folder of temporary files or one of these, is a matter of time.
+    let passes = given("-T") && given("--no-W");
     // Behind a link that gives way to a directory it deletes what it has just kept.
     let forgets = has('L') && has('b') && given("--delete-excluded");
     // Behind a kept link that leads outside it links what an alternate has, and says of what it
@@ -67,10 +80,10 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
         word => word.starts_with("--delete") || matches!(word, "--del" | "--force"),
     };
     let gives_way = words.iter().any(clears);
+    let blocks = has('H') && !gives_way && blocks_a_group(master);
     // What this protocol says of an error at the source stops deletions at once, not from the next
     // directory on.
     let stops = given("--protocol=30") && gives_way && listed_below;
-    let blocks = has('H') && !gives_way && blocks_a_group(master);
     // It reads rules of the destination, and alternate directories, as they lie; ours leaves the times
     // of their last access.
     let reads = has('U') && (has('F') || words.iter().any(is_alternate));
@@ -80,10 +93,11 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_links = [races, follows, forgets, leaves, is_seen_twice, gives_away, blocks, stops];
-    let of_versions = [copies, keeps, fails, spoils, holes];
+    let of_times = [races, is_seen_twice, stops, passes];
+    let of_links = [follows, forgets, leaves, gives_away, blocks, wanders];
+    let of_versions = [copies, keeps, fails, spoils, holes, loosens];
     let of_texts = [steps, reads, digestless, escapes];
-    of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)
+    of_times.into_iter().chain(of_links).chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }
 
 /// Runs the set of this seed on copies of a tree, in a folder of this name.
