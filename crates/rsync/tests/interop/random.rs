@@ -5,7 +5,7 @@ use std::path::Path;
 use driftless_testkit::arb::Ops;
 use fastrand::Rng;
 
-use crate::cells::{Count, check, has_letter};
+use crate::cells::{Count, check, has_letter, verbosity};
 use crate::ground::{Ground, Way};
 use crate::matrix::{on_all_cores, runs_in_full};
 use crate::sets::SETS;
@@ -19,13 +19,6 @@ const PER_TREE: usize = 20;
 
 /// Seeds of the sets that run by default, with the tree of seed 1.
 const USUAL: std::ops::Range<u64> = 0..30;
-
-/// How often `-v` is given.
-fn verbosity(words: &[String]) -> usize {
-    let from = words.iter().rposition(|word| word == "--no-v").unwrap_or(0);
-    let clusters = words[from..].iter().filter(|word| has_letter(word, 'v'));
-    clusters.map(|word| word.matches('v').count()).sum()
-}
 
 /// Whether the original's answer to these words on a tree depends on the moment, or is not one to
 /// follow.
