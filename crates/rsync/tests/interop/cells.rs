@@ -121,17 +121,21 @@ fn ours_receives(way: Way, cast: Cast) -> bool {
     }
 }
 
-/// Whether the original cannot talk to itself: it waits for ever (hard links with `-L` and
-/// incremental recursion), or with names of `--files-from` and other options for its server one end
-/// requests what the other has never listed, or takes names for options or frames. A basis that was
-/// found by `--fuzzy` can be gone, and members of a hard-link group that is appended to miss theirs.
+/// Whether the original cannot talk to itself, or waits for ever (hard links with `-L` and
+/// incremental recursion).
 fn breaks_down(trace: &Trace) -> bool {
     let tells = [
+        // With names of `--files-from` and other options for its server one end requests what the
+        // other has never listed, or takes names for options or frames.
         "File-list index ",
         "unexpected tag ",
         "--secluded-args conflicts with",
+        // A basis that was found by `--fuzzy` can be gone.
         "got a block match with no basis file",
+        // Members of a hard-link group that is appended to wait for theirs.
         "Invalid packet at end of run",
+        // Such members are asked for a directory's ACL.
+        "ACL_TYPE_DEFAULT): Permission denied",
     ];
     hangs(trace) || tells.iter().any(|text| trace.err.contains(text))
 }
