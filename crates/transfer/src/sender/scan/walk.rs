@@ -220,10 +220,12 @@ impl<'a> Walk<'a> {
             waiting.extend((from..list.len()).rev().filter(|&at| has_content(&list[at].0)));
             // A hundred is told of when more comes, as by the original.
             let hundreds = list.len().saturating_sub(1) / 100;
-            let state = &mut *shared.borrow_mut();
-            if state.options.talk.info.flist > 1 {
-                for count in (reported + 1..=hundreds).map(|hundred| hundred as u64 * 100) {
-                    state.report.listing(ListProgress::Counted(count));
+            if hundreds > reported {
+                let state = &mut *shared.borrow_mut();
+                if state.options.talk.info.flist > 1 {
+                    for hundred in reported + 1..=hundreds {
+                        state.report.listing(ListProgress::Counted(hundred as u64 * 100));
+                    }
                 }
                 reported = hundreds;
             }
