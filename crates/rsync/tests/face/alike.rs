@@ -771,6 +771,15 @@ fn what_went_wrong_at_the_other_end_is_how_it_ends() {
 }
 
 #[test]
+fn options_of_the_other_end_are_not_for_a_listing_here() {
+    let trees = "mkdir s; echo f > s/f; setfattr -n user.rsync.%stat -v '100600 0,0 5:6' s/f";
+    for words in ["--fake-super", "-M--fake-super", "--fake-super -M--super"] {
+        let words = format!("-r {words} --list-only");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
 fn links_that_cannot_be_followed_say_why() {
     for target in ["link", "f/x", "none"] {
         let trees = format!("mkdir s d; touch s/f; ln -s {target} s/link");
