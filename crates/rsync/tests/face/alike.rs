@@ -492,7 +492,16 @@ fn links_that_are_followed_for_safety_are_named() {
 #[test]
 fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
     let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
-    check(trees, "-aLvv --exclude=gone --exclude=f", Cast::Client, ["s/", "d"]);
+    for rules in
+        ["--exclude=gone --exclude=f", "--exclude=gone/", "--include=gone", "--include=gone/"]
+    {
+        for target in ["nothing", "gone", "f/x"] {
+            let trees = format!("{trees}; ln -sfn {target} s/gone");
+            check(&trees, &format!("-aLvv {rules}"), Cast::Client, ["s/", "d"]);
+        }
+        let trees = format!("{trees}; ln -sfn ../nothing s/gone");
+        check(&trees, &format!("-avv --copy-unsafe-links {rules}"), Cast::Client, ["s/", "d"]);
+    }
 }
 
 #[test]

@@ -113,6 +113,15 @@ impl State<'_> {
         }
     }
 
+    /// Whether rules, or those of the module, hide a name.
+    fn hides(&self, chain: Option<&Chain>, name: &[u8], number: u32, kind: Kind) -> bool {
+        let is_dir = kind == Kind::Dir;
+        chain.is_some_and(|chain| chain.check(name, is_dir).is_excluded())
+            || self.module.is_some_and(|module| {
+                module.hides(&self.origins[number as usize].full_path(name), is_dir)
+            })
+    }
+
     /// As for other names, of an argument.
     pub(crate) fn tell_argument_reason(&mut self, tree: usize, name: &[u8], is_dir: bool) {
         let chain = self.filters.root_chain(tree);
@@ -132,18 +141,13 @@ impl State<'_> {
         number: u32,
         chain: Option<&Chain>,
     ) -> Found {
-        let module = self.module.map(|m| (m, self.origins[number as usize].full_path(name)));
-        let hidden = |kind| {
-            chain.is_some_and(|chain| chain.check(name, kind == Kind::Dir).is_excluded())
-                || module.as_ref().is_some_and(|(m, path)| m.hides(path, kind == Kind::Dir))
-        };
         let link = &self.options.link;
         let may_follow = link.copy_all || link.copy_dirlinks || link.copy_unsafe;
         let certain = kind.filter(|&kind| !(may_follow && kind == Kind::Symlink));
         if let Some(kind) = certain {
             self.tell_reason(chain, name, kind);
         }
-        if certain.is_some_and(hidden) {
+        if certain.is_some_and(|kind| self.hides(chain, name, number, kind)) {
             return Found::Passed;
         }
         let meta = match dir.lstat(leaf) {
@@ -160,20 +164,14 @@ impl State<'_> {
         {
             return Found::Passed;
         }
-        // A rule that hides it goes before the complaint that it leads nowhere.
-        let is_open = meta.kind == Kind::Symlink && certain.is_none();
-        if is_open && hidden(Kind::Symlink) && dir.stat_following(leaf).is_err() {
-            self.tell_reason(chain, name, Kind::Symlink);
-            return Found::Passed;
-        }
-        match self.examine(dir, leaf, name, number, meta) {
+        match self.examine(dir, leaf, name, number, meta, chain) {
             Found::Listed(entry) => {
                 let known = certain.is_some() && certain == entry.kind();
                 if let Some(kind) = entry.kind().filter(|_| !known) {
                     self.tell_reason(chain, name, kind);
                 }
                 match entry.kind() {
-                    Some(kind) if !known && hidden(kind) => Found::Passed,
+                    Some(kind) if !known && self.hides(chain, name, number, kind) => Found::Passed,
                     _ => self.complete(dir, Some(leaf), entry, &meta, chain, number),
                 }
             }
@@ -190,6 +188,7 @@ impl State<'_> {
         name: &[u8],
         number: u32,
         mut meta: Meta,
+        chain: Option<&Chain>,
     ) -> Found {
         let mut target = Vec::new();
         if meta.kind == Kind::Symlink {
@@ -222,6 +221,13 @@ impl State<'_> {
                 Ok(Some(followed)) => meta = followed,
                 Ok(None) => {}
                 Err(error) => {
+                    // A rule that hides it goes before the complaint, whatever it would lead to.
+                    for kind in [Kind::Symlink, Kind::Dir] {
+                        self.tell_reason(chain, name, kind);
+                        if self.hides(chain, name, number, kind) {
+                            return Found::Passed;
+                        }
+                    }
                     self.io_error |= 1;
                     let path = self.origins[number as usize].full_path(name);
                     let shown = quoted(self.module, &path);
