@@ -73,6 +73,35 @@ fn the_mode_that_an_acl_says_is_told_of_with_it() {
     check(&format!("{trees}; rm ?/p"), "-aiA -M--fake-super", Cast::Client, ["s/", "d"]);
 }
 
+/// Of each file the owning group's permissions and the mask, here and at the source.
+#[test]
+fn the_mode_is_the_mask_of_an_acl() {
+    let trees = "mkdir s d; for here in g::4,m::4 g::4,m::7 g::6,m::4 g::6,m::6; do
+        for there in g::4,m::4 g::4,m::7 g::6,m::4 g::6,m::6; do n=$here$there; touch s/$n d/$n
+        setfacl -m u:7:rx,$there s/$n; setfacl -m u:7:rx,$here d/$n; cp -p s/$n s/new$n; done; done
+        touch -d @1000000000 s/* d/* s d";
+    for words in ["-aAi", "-aAni", "-aAi --chmod=F640", "-aAni --chmod=F600"] {
+        check(trees, words, Cast::Client, ["host:s/", "d"]);
+        check(trees, words, Cast::Server, ["s/", "host:d"]);
+    }
+    let trees = "mkdir s d; touch s/f; setfacl -m u:7:rwx s/f; touch -d @1000000000 s/f s d";
+    check(trees, "-aAi --chmod=F640 -M--fake-super", Cast::Client, ["s/", "host:d"]);
+}
+
+#[test]
+fn a_copy_of_an_alternate_tells_of_its_acl_and_attributes() {
+    let trees = "mkdir s d alt; for n in a b c; do echo f | tee s/$n > alt/$n; done
+        setfacl -m u:7:rx alt/a; setfattr -n user.test -v value alt/b; setfacl -m u:7:rw s/c alt/c
+        touch -d @1000000000 s/* alt/* s alt d";
+    for words in ["-aAi", "-aXi", "-aAXni", "-aAXi --chmod=F640"] {
+        for kind in ["compare", "copy", "link"] {
+            let words = format!("{words} --{kind}-dest=../alt");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
 /// One file of three names, of which some are in an alternate directory, and the first here.
 #[test]
 fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
@@ -93,6 +122,23 @@ fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
             for kind in ["copy", "link"] {
                 let words = format!("{words} --{kind}-dest=../alt");
                 check(&trees, &words, Cast::Client, ["s/", "d"]);
+            }
+        }
+    }
+}
+
+/// No alternate has all of what the first name becomes: the others are compared with what it has of them.
+#[test]
+fn names_of_one_file_are_compared_with_what_an_alternate_has_of_them() {
+    let trees = "mkdir s d alt; echo content > s/a; ln s/a s/b; ln s/a s/c; ln s/a s/e
+        touch -d @1000000000 s/a; cp -p s/a alt/a; ln alt/a alt/b; cp -p s/e alt/e; chmod 600 alt/e";
+    for here in ["true", "cp -p s/a d/a", "cp -p s/b d/b; echo older > d/e"] {
+        let trees = format!("{trees}; {here}; touch -d @1000000000 s d alt");
+        for words in ["-aHi", "-aHnii", "-aHvv"] {
+            for kind in ["compare", "copy", "link"] {
+                let words = format!("{words} --chmod=a+x --{kind}-dest=../alt");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+                check(&trees, &words, Cast::Server, ["s/", "host:d"]);
             }
         }
     }

@@ -310,6 +310,10 @@ impl State<'_> {
             Some(leaf) if was_link => Of::Target(leaf),
             Some(leaf) => Of::Entry(leaf),
         };
+        if !self.is_server {
+            apply_chmod(&mut entry, self.options.chmod.as_ref());
+        }
+        apply_chmod(&mut entry, self.module.and_then(|module| module.chmod.as_ref()));
         let result = self.add_attributes(dir, of, &mut entry, chain);
         if let Err(error) = result {
             let path = self.origins[number as usize].full_path(&entry.name);
@@ -319,10 +323,6 @@ impl State<'_> {
             }
             self.fail("get_xattr", &path, &error);
         }
-        if !self.is_server {
-            apply_chmod(&mut entry, self.options.chmod.as_ref());
-        }
-        apply_chmod(&mut entry, self.module.and_then(|module| module.chmod.as_ref()));
         Found::Listed(entry)
     }
 
