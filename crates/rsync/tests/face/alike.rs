@@ -939,3 +939,14 @@ fn directories_of_backups_have_what_is_kept_of_attributes() {
         check_with(trees, &words, Cast::Client, ["s/", "d"], &["d", "bak"]);
     }
 }
+
+#[test]
+fn a_listing_here_tells_of_its_list_as_a_sender() {
+    let trees = "mkdir -p s/a; touch $(seq -f s/a/%g 150) s/b";
+    for words in
+        ["-rv", "-rv --no-i-r", "-rv --protocol=29", "-dv", "-r --info=flist2 --delete-after"]
+    {
+        let words = format!("{words} --list-only");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
