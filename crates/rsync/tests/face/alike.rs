@@ -73,6 +73,35 @@ fn the_mode_that_an_acl_says_is_told_of_with_it() {
     check(&format!("{trees}; rm ?/p"), "-aiA -M--fake-super", Cast::Client, ["s/", "d"]);
 }
 
+/// Of each file the owning group's permissions and the mask, here and at the source.
+#[test]
+fn the_mode_is_the_mask_of_an_acl() {
+    let trees = "mkdir s d; for here in g::4,m::4 g::4,m::7 g::6,m::4 g::6,m::6; do
+        for there in g::4,m::4 g::4,m::7 g::6,m::4 g::6,m::6; do n=$here$there; touch s/$n d/$n
+        setfacl -m u:7:rx,$there s/$n; setfacl -m u:7:rx,$here d/$n; cp -p s/$n s/new$n; done; done
+        touch -d @1000000000 s/* d/* s d";
+    for words in ["-aAi", "-aAni", "-aAi --chmod=F640", "-aAni --chmod=F600"] {
+        check(trees, words, Cast::Client, ["host:s/", "d"]);
+        check(trees, words, Cast::Server, ["s/", "host:d"]);
+    }
+    let trees = "mkdir s d; touch s/f; setfacl -m u:7:rwx s/f; touch -d @1000000000 s/f s d";
+    check(trees, "-aAi --chmod=F640 -M--fake-super", Cast::Client, ["s/", "host:d"]);
+}
+
+#[test]
+fn a_copy_of_an_alternate_tells_of_its_acl_and_attributes() {
+    let trees = "mkdir s d alt; for n in a b c; do echo f | tee s/$n > alt/$n; done
+        setfacl -m u:7:rx alt/a; setfattr -n user.test -v value alt/b; setfacl -m u:7:rw s/c alt/c
+        touch -d @1000000000 s/* alt/* s alt d";
+    for words in ["-aAi", "-aXi", "-aAXni", "-aAXi --chmod=F640"] {
+        for kind in ["compare", "copy", "link"] {
+            let words = format!("{words} --{kind}-dest=../alt");
+            check(trees, &words, Cast::Client, ["s/", "d"]);
+            check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
 /// One file of three names, of which some are in an alternate directory, and the first here.
 #[test]
 fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
@@ -93,6 +122,23 @@ fn names_of_one_file_are_told_of_as_copies_of_an_alternate() {
             for kind in ["copy", "link"] {
                 let words = format!("{words} --{kind}-dest=../alt");
                 check(&trees, &words, Cast::Client, ["s/", "d"]);
+            }
+        }
+    }
+}
+
+/// No alternate has all of what the first name becomes: the others are compared with what it has of them.
+#[test]
+fn names_of_one_file_are_compared_with_what_an_alternate_has_of_them() {
+    let trees = "mkdir s d alt; echo content > s/a; ln s/a s/b; ln s/a s/c; ln s/a s/e
+        touch -d @1000000000 s/a; cp -p s/a alt/a; ln alt/a alt/b; cp -p s/e alt/e; chmod 600 alt/e";
+    for here in ["true", "cp -p s/a d/a", "cp -p s/b d/b; echo older > d/e"] {
+        let trees = format!("{trees}; {here}; touch -d @1000000000 s d alt");
+        for words in ["-aHi", "-aHnii", "-aHvv"] {
+            for kind in ["compare", "copy", "link"] {
+                let words = format!("{words} --chmod=a+x --{kind}-dest=../alt");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+                check(&trees, &words, Cast::Server, ["s/", "host:d"]);
             }
         }
     }
@@ -492,7 +538,16 @@ fn links_that_are_followed_for_safety_are_named() {
 #[test]
 fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
     let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
-    check(trees, "-aLvv --exclude=gone --exclude=f", Cast::Client, ["s/", "d"]);
+    for rules in
+        ["--exclude=gone --exclude=f", "--exclude=gone/", "--include=gone", "--include=gone/"]
+    {
+        for target in ["nothing", "gone", "f/x"] {
+            let trees = format!("{trees}; ln -sfn {target} s/gone");
+            check(&trees, &format!("-aLvv {rules}"), Cast::Client, ["s/", "d"]);
+        }
+        let trees = format!("{trees}; ln -sfn ../nothing s/gone");
+        check(&trees, &format!("-avv --copy-unsafe-links {rules}"), Cast::Client, ["s/", "d"]);
+    }
 }
 
 #[test]
@@ -741,6 +796,24 @@ fn only_what_goes_counts_for_the_most_that_may() {
 }
 
 #[test]
+
+fn a_link_that_leads_to_itself_ends_somewhere() {
+    for words in ["-rLi", "-rLi --no-i-r", "-rki"] {
+        check("mkdir s; ln -s . s/l", words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn links_to_directories_that_are_followed_are_no_unsafe_ones() {
+    let trees = "mkdir -p s out/sub; echo f > out/f; ln -s ../out/sub s/dir; ln -s ../out/f s/file
+        ln -s dir s/inner";
+    for words in ["-rkv", "-rknv", "-rkv --no-i-r", "-rkLv"] {
+        let words = format!("{words} --copy-unsafe-links");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
 fn what_went_wrong_at_the_other_end_is_how_it_ends() {
     let trees = "mkdir -p s/a d/a/b; echo f > s/f; touch d/x d/a/z; printf 'nosuch\\n./\\n' > list
         find s d -exec touch -d @1000000000 {} +";
@@ -749,6 +822,15 @@ fn what_went_wrong_at_the_other_end_is_how_it_ends() {
         check(trees, &words, Cast::Client, ["s/", "d"]);
         check(trees, &words, Cast::Client, ["host:s/", "d"]);
         check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn options_of_the_other_end_are_not_for_a_listing_here() {
+    let trees = "mkdir s; echo f > s/f; setfattr -n user.rsync.%stat -v '100600 0,0 5:6' s/f";
+    for words in ["--fake-super", "-M--fake-super", "--fake-super -M--super"] {
+        let words = format!("-r {words} --list-only");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }
 
@@ -905,5 +987,39 @@ fn hundreds_of_names_are_counted_when_more_come() {
             let trees = format!("mkdir -p {dir}; touch $(seq -f {dir}/%g {many})");
             check(&trees, "-a --info=flist2 --no-i-r", Cast::Client, ["s/", "d"]);
         }
+    }
+}
+
+#[test]
+fn sources_that_are_removed_are_told_of_by_either_sender() {
+    let trees = "mkdir s d; touch s/a s/b; ln -s a s/l; touch -hd @1000000000 s/* s d";
+    for words in ["-avv", "-aivv", "-a --info=remove", "-ai"] {
+        let words = format!("{words} --remove-source-files");
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        check(trees, &words, Cast::Server, ["host:s/", "d"]);
+        check(trees, &words, Cast::Client, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn directories_of_backups_have_what_is_kept_of_attributes() {
+    let trees = "mkdir -p s/k d/k/in; setfacl -m u:7:rx -m d:u:7:rwx d/k; chmod 2770 d/k; chown 1:2 d/k
+        touch -d @1000000000 d/k; cp -a d/k s; echo new | tee s/k/f > s/k/in/f; echo old | tee d/k/f > d/k/in/f
+        touch -d @1000000000 s/* s d";
+    let whats = ["-r", "-rt", "-rp", "-rg", "-ro", "-a", "-aA", "-aAX", "-a --no-super"];
+    for what in whats.into_iter().chain(["-a --fake-super", "-aA --fake-super"]) {
+        let words = format!("{what} -b --backup-dir=../bak");
+        check_with(trees, &words, Cast::Client, ["s/", "d"], &["d", "bak"]);
+    }
+}
+
+#[test]
+fn a_listing_here_tells_of_its_list_as_a_sender() {
+    let trees = "mkdir -p s/a; touch $(seq -f s/a/%g 150) s/b";
+    for words in
+        ["-rv", "-rv --no-i-r", "-rv --protocol=29", "-dv", "-r --info=flist2 --delete-after"]
+    {
+        let words = format!("{words} --list-only");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }

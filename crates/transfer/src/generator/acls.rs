@@ -19,7 +19,8 @@ use crate::sender::attrs::reduced;
 use crate::stored;
 
 impl Session<'_> {
-    /// `mode`: what this mode of the present object says in its ACL does not count.
+    /// `mode`: what this mode of the present object says in its ACL does not count, and of a mask
+    /// only that there is one.
     pub(super) fn acls_differ(
         &self,
         entry: &Entry,
@@ -32,16 +33,14 @@ impl Session<'_> {
         }
         let present = |name| folder.xattr(of, name).ok().flatten().as_deref().and_then(decode_acl);
         let own_mode = self.acl_mode(entry, || mode.or_else(|| mode_of(folder, of)));
-        let present_access = present(ACCESS_ACL).map(|acl| match mode {
-            Some(mode) => with_mode(acl, mode, own_mode),
-            None => acl,
-        });
+        let counts = |acl| if mode.is_some() { without_mode(acl) } else { acl };
         let wanted = |acl| whole_access(acl, own_mode, &self.likeness);
-        let access = self.extras.access_of(entry).and_then(wanted);
+        let access_differs = present(ACCESS_ACL).map(counts)
+            != self.extras.access_of(entry).and_then(wanted).map(counts);
         let default =
             self.extras.default_of(entry).and_then(|acl| whole_default(acl, &self.likeness));
         let is_dir = entry.kind() == Some(Kind::Dir);
-        present_access != access || is_dir && present(DEFAULT_ACL) != default
+        access_differs || is_dir && present(DEFAULT_ACL) != default
     }
 
     /// The mode that completes an entry's ACL: its own, unless permissions are left as they are.
@@ -182,29 +181,25 @@ fn mode_of(folder: &Folder, of: Of<'_>) -> Option<u32> {
     meta.ok().map(|meta| meta.mode)
 }
 
-/// An ACL with what one mode says in it as another one would say it.
-fn with_mode(mut acl: Vec<(Whom, u8)>, before: u32, after: u32) -> Vec<(Whom, u8)> {
-    let group = |mode: u32| (mode >> 3 & 7) as u8;
+/// An access ACL with nothing of what a mode says.
+fn without_mode(mut acl: Vec<(Whom, u8)>) -> Vec<(Whom, u8)> {
     for (whom, perms) in &mut acl {
-        match whom {
-            Whom::Owner => *perms = (after >> 6 & 7) as u8,
-            Whom::Others => *perms = (after & 7) as u8,
-            Whom::Mask | Whom::OwningGroup if *perms == group(before) => *perms = group(after),
-            _ => {}
+        if matches!(whom, Whom::Owner | Whom::Mask | Whom::Others) {
+            *perms = 0;
         }
     }
     acl
 }
 
-/// A whole ACL as the disk keeps it; `None` where the mode says everything.
+/// A whole ACL as the disk keeps it; `None` where the mode says everything. The mode is the mask,
+/// whatever the entry says (seen).
 fn whole_access(acl: &Acl, mode: u32, likeness: &Likeness) -> Option<Vec<(Whom, u8)>> {
     let bits = |shift: u32| (mode >> shift & 7) as u8;
     if acl.named.is_none() && acl.mask.is_none() {
         return None;
     }
     let group = acl.group_obj.unwrap_or(bits(3));
-    let mask = acl.mask.unwrap_or(bits(3));
-    Some(listed(acl, (bits(6), group, bits(0)), Some(mask), likeness))
+    Some(listed(acl, (bits(6), group, bits(0)), Some(bits(3)), likeness))
 }
 
 /// A default ACL as the disk keeps it; `None`: there is none.

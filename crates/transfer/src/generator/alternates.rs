@@ -101,10 +101,9 @@ impl Session<'_> {
         Some(found)
     }
 
-    /// Whether what is made here is a copy of what an alternate directory has (`--copy-dest`).
-    pub(super) fn copies_alternates(&self) -> bool {
-        let alternates = self.options.update.alternates.as_ref();
-        alternates.is_some_and(|alternates| alternates.kind == AlternateKind::Copy)
+    /// Whether the alternate directories are there for this.
+    pub(super) fn uses_alternates(&self, kind: AlternateKind) -> bool {
+        self.options.update.alternates.as_ref().is_some_and(|alternates| alternates.kind == kind)
     }
 
     /// What the alternate directories have of a regular file.
@@ -289,7 +288,10 @@ impl Session<'_> {
         before: Option<&Meta>,
         displaces: bool,
     ) -> Taken {
-        let flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
+        let mut flags = ItemFlags::LOCAL_CHANGE | self.likeness.differences(entry, &found.meta);
+        if let Ok(folder) = self.alternate_folder(usize::from(found.dir), parent_of(name)) {
+            flags |= self.extras_in(entry, &folder, Of::Entry(leaf_of(name)), &found.meta);
+        }
         if (before.is_some() || displaces) && !self.back_up_for_file(name) {
             return Taken::Left;
         }

@@ -15,7 +15,7 @@ use driftless_tree::{Kind, Meta};
 use crate::error::PushError;
 use crate::generator::alternates::Level;
 use crate::generator::files::Pass;
-use crate::options::Itemize;
+use crate::options::{AlternateKind, Itemize};
 use crate::receiver::lists::{List, leaf_of, parent_of};
 use crate::receiver::{Session, Turn, Waiting};
 
@@ -294,7 +294,7 @@ impl Session<'_> {
         let mut flags = ItemFlags::LOCAL_CHANGE;
         let alternate = entry.kind().and_then(|kind| self.in_alternates(name, kind));
         let is_linked_there = before.is_none()
-            && !self.copies_alternates()
+            && self.uses_alternates(AlternateKind::Link)
             && is_equal
             && taken_from.is_some()
             && alternate.is_some_and(|(_, meta)| Some(inode(meta)) == taken_from);
@@ -302,7 +302,7 @@ impl Session<'_> {
             // It is another name of the same file in the alternate directory, too.
             None if is_linked_there => {}
             // Whose turn comes when the file is there is compared with what it would be a copy of.
-            None if turn == Turn::Late && self.copies_alternates() => {
+            None if turn == Turn::Late && !self.uses_alternates(AlternateKind::Link) => {
                 flags |= match self.best_alternate(entry, name) {
                     Some((_, meta, level)) if level > Level::Exists => {
                         self.likeness.differences(entry, &meta)
@@ -332,7 +332,8 @@ impl Session<'_> {
         let shown = if is_linked_there && !shows_equal { &b""[..] } else { done };
         self.tell(entry, ndx, flags, Some(shown));
         // Those that waited for a copy are named as what is equal, too (seen).
-        if turn == Turn::Early && is_equal && self.copies_alternates() && self.names_equal() {
+        let copies = self.uses_alternates(AlternateKind::Copy);
+        if turn == Turn::Early && is_equal && copies && self.names_equal() {
             self.say(crate::driver::Level::Info, [name, b" => ", done].concat());
         }
         if is_linked_there {

@@ -130,7 +130,7 @@ impl Walk<'_> {
         let rules = state.origins[number as usize].rules;
         let mut entry = match &argument.leaf {
             None => entry_of(&name, &meta, Vec::new(), false),
-            Some(leaf) => match state.examine(&dir, leaf, &name, number, meta) {
+            Some(leaf) => match state.examine(&dir, leaf, &name, number, meta, None) {
                 Found::Listed(entry) => entry,
                 Found::Passed | Found::Failed => return Ok(()),
             },
