@@ -49,8 +49,9 @@ pub trait Driver {
     /// [`ItemChange::wants_content`], asks for its content. Says nothing about success.
     fn item(&mut self, _item: &Listed<'_>, _change: ItemChange) {}
 
-    /// As [`Driver::item`], with the whole of what was said.
-    fn item_with_name(&mut self, item: &Listed<'_>, said: &Item) {
+    /// As [`Driver::item`], with the whole of what was said. `again`: its content was sent before,
+    /// and did not pass verification.
+    fn item_with_name(&mut self, item: &Listed<'_>, said: &Item, _again: bool) {
         self.item(item, ItemChange(said.flags));
     }
 

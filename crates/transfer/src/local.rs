@@ -32,7 +32,8 @@ pub fn copy(
 ) -> Ended {
     let (near, far) = UnixStream::pair().map_err(|error| failed(error.into()))?;
     let lists = request.destination.is_none() || options.selection.list_only;
-    let of_server = &*of_server(across);
+    // What is listed is read as by a client.
+    let of_server = &*of_server(if lists { options } else { across });
     let way = Handover::between(options, request).filter(|_| !lists);
     let (here, there) = (way.as_ref(), Sender::Local(way.clone()));
     std::thread::scope(|scope| {
@@ -109,7 +110,7 @@ fn copied(client: Ended, server: Ended) -> Ended {
             Err(Box::new(SessionFailure { error: received.error, ending: sent.ending }))
         }
         (Ok(mut sent), Ok(received)) => {
-            sent.io_error |= received.io_error;
+            sent.peer_exit = Some(i32::from(received.exit_code()));
             Ok(sent)
         }
         (sent, _) => sent,

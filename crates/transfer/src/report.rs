@@ -36,9 +36,6 @@ pub trait Report {
     /// `name` is gone from the destination (in a dry run it would be).
     fn deleted(&mut self, _name: &[u8], _is_dir: bool) {}
 
-    /// The sender removed a source file.
-    fn source_removed(&mut self, _name: &[u8]) {}
-
     /// The generator found this entry equal, or skips it: only with `info.name` of 2 or more, or
     /// `itemize` at `All`, and only on the side that decides.
     fn up_to_date(&mut self, _entry: &Entry) {}

@@ -62,8 +62,11 @@ impl Ending {
         } else {
             0
         };
-        let peer = self.peer_exit.map_or(0, |code| u8::try_from(code).unwrap_or(12));
-        own.max(peer)
+        // What went wrong there is what is told of, also where it weighs less (seen).
+        match self.peer_exit {
+            None | Some(0) => own,
+            Some(code) => u8::try_from(code).unwrap_or(12),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use driftless_transfer::options::{ChecksumKind, Itemize, StderrMode, TransferOpt
 use driftless_transfer::report::{
     Direction, Item, ItemFlags, ListProgress, Message, Progress, Report, Transferred,
 };
-use driftless_transfer::{Ending, Level};
+use driftless_transfer::{Ending, Level, connect};
 use driftless_tree::Kind;
 use driftless_tree::flist::{self, Entry};
 
@@ -387,12 +387,6 @@ impl Report for Printer {
         }
     }
 
-    fn source_removed(&mut self, name: &[u8]) {
-        if self.options.talk.info.remove > 0 {
-            self.info(&[b"sender removed ", name].concat());
-        }
-    }
-
     fn up_to_date(&mut self, entry: &Entry) {
         if self.options.talk.itemize == Itemize::Off
             && self.options.talk.info.name > 1
@@ -416,8 +410,20 @@ impl Report for Printer {
 
     fn listing(&mut self, progress: ListProgress) {
         let level = self.options.talk.info.flist;
+        let progress = match progress {
+            // What is listed here is told of as if it were sent, by lists if those could be.
+            ListProgress::Started { .. } if self.seat == Seat::Lists => ListProgress::Started {
+                incremental: self.options.protocol >= 30
+                    && connect::can_recurse_incrementally(
+                        connect::Direction::Receive,
+                        &self.options,
+                    ),
+                direction: Direction::Sent,
+            },
+            _ => progress,
+        };
         if let ListProgress::Started { incremental, .. } = progress {
-            self.whole_list = !incremental && self.seat != Seat::Lists;
+            self.whole_list = !incremental;
         }
         let (recursive, listed) = (self.options.selection.recursive, self.options.selection.dirs());
         if let ListProgress::Started { direction, .. } = progress
@@ -432,11 +438,7 @@ impl Report for Printer {
         {
             return;
         }
-        let lists = self.seat == Seat::Lists;
         match progress {
-            ListProgress::Started { .. } if lists && recursive => {
-                self.say(b"sending incremental file list");
-            }
             ListProgress::Started { incremental: true, direction } => {
                 let act = if direction == Direction::Sent { "sending" } else { "receiving" };
                 self.say(format!("{act} incremental file list").as_bytes());

@@ -547,7 +547,16 @@ fn a_link_that_leads_back_is_followed_until_that_fails() {
 #[test]
 fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
     let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
-    check(trees, "-aLvv --exclude=gone --exclude=f", Cast::Client, ["s/", "d"]);
+    for rules in
+        ["--exclude=gone --exclude=f", "--exclude=gone/", "--include=gone", "--include=gone/"]
+    {
+        for target in ["nothing", "gone", "f/x"] {
+            let trees = format!("{trees}; ln -sfn {target} s/gone");
+            check(&trees, &format!("-aLvv {rules}"), Cast::Client, ["s/", "d"]);
+        }
+        let trees = format!("{trees}; ln -sfn ../nothing s/gone");
+        check(&trees, &format!("-avv --copy-unsafe-links {rules}"), Cast::Client, ["s/", "d"]);
+    }
 }
 
 #[test]
@@ -796,6 +805,45 @@ fn only_what_goes_counts_for_the_most_that_may() {
 }
 
 #[test]
+
+fn a_link_that_leads_to_itself_ends_somewhere() {
+    for words in ["-rLi", "-rLi --no-i-r", "-rki"] {
+        check("mkdir s; ln -s . s/l", words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn links_to_directories_that_are_followed_are_no_unsafe_ones() {
+    let trees = "mkdir -p s out/sub; echo f > out/f; ln -s ../out/sub s/dir; ln -s ../out/f s/file
+        ln -s dir s/inner";
+    for words in ["-rkv", "-rknv", "-rkv --no-i-r", "-rkLv"] {
+        let words = format!("{words} --copy-unsafe-links");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn what_went_wrong_at_the_other_end_is_how_it_ends() {
+    let trees = "mkdir -p s/a d/a/b; echo f > s/f; touch d/x d/a/z; printf 'nosuch\\n./\\n' > list
+        find s d -exec touch -d @1000000000 {} +";
+    for words in ["--delete --max-delete=0", "--delete-after --max-delete=1 --protocol=30"] {
+        let words = format!("-ar --files-from=list {words}");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn options_of_the_other_end_are_not_for_a_listing_here() {
+    let trees = "mkdir s; echo f > s/f; setfattr -n user.rsync.%stat -v '100600 0,0 5:6' s/f";
+    for words in ["--fake-super", "-M--fake-super", "--fake-super -M--super"] {
+        let words = format!("-r {words} --list-only");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
 fn links_that_cannot_be_followed_say_why() {
     for target in ["link", "f/x", "none"] {
         let trees = format!("mkdir s d; touch s/f; ln -s {target} s/link");
@@ -811,6 +859,59 @@ fn what_is_missing_fills_the_columns_of_a_listing() {
     for words in ["-a", "-aU", "-aUU", "-aUh", "-aU --no-h"] {
         let words = format!("{words} --list-only --delete-missing-args --files-from=list");
         check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+/// Of a name that is missing the directories above it may be missing, too, or be none.
+#[test]
+fn directories_above_what_is_missing_have_vanished() {
+    for names in [
+        "no/file\\nno/other\\n",
+        "k/no/c\\nk/no/d/e\\nk/no/f\\nk/no2/x\\n",
+        "no/\\nno/x/\\nk/l\\n",
+        "no/b/x\\nk/no/a/x\\nk/no/a/y\\n",
+        "ff/x\\nff/x/y\\n",
+        "./no/x\\n",
+        "k/./no/x\\nno/./y\\n",
+    ] {
+        let trees = format!(
+            "mkdir -p s/k/l d/k/l d/no; touch s/k/l/f s/ff s/k/t d/no/file; printf '{names}' > list
+            find s d -exec touch -d @1000000000 {{}} +"
+        );
+        for missing in ["--delete-missing-args", "--ignore-missing-args", ""] {
+            for words in ["-a", "-ar", "-ar --no-i-r", "-a --protocol=29", "-a --no-implied-dirs"] {
+                let words = format!("{words} -ii --files-from=list {missing}");
+                check(&trees, &words, Cast::Client, ["s/", "d"]);
+            }
+        }
+        let words = "-aii --files-from=list --delete-missing-args";
+        check(&trees, words, Cast::Client, ["s/", "host:d"]);
+        check(&trees, words, Cast::Server, ["host:s/", "d"]);
+        check(&trees, words, Cast::Client, ["host:s/", "d"]);
+    }
+}
+
+/// A slash follows what is no directory.
+#[test]
+fn a_slash_behind_a_name_asks_for_a_directory_alone_without_relative_names() {
+    let trees = |names: &str| {
+        format!(
+            "mkdir -p s/k d; touch s/k/t s/f; ln -s k s/lk; ln -s f s/lf; ln -s no s/ln
+            printf '{names}' > list; touch -hd @1000000000 s/k/* s/* s d"
+        )
+    };
+    for names in
+        ["f/\\nlk/\\nno/\\n", "lf/\\nk/t/.\\n", "ln/\\nno/./x\\n", "./f/\\nk/./t/\\n", ".\\n"]
+    {
+        for words in ["-aii", "-aii --no-R", "-aiir", "-aiiL"] {
+            let words = format!("{words} --files-from=list");
+            check(&trees(names), &words, Cast::Client, ["s/", "d"]);
+        }
+    }
+    for from in ["s/f/", "s/./lk/", "s/no/.", "s/ln/."] {
+        for words in ["-aii", "-aiiR"] {
+            check(&trees(""), words, Cast::Client, [from, "d"]);
+        }
     }
 }
 
@@ -854,6 +955,26 @@ fn a_directory_that_is_not_made_is_told_of_in_its_turn() {
 }
 
 #[test]
+fn a_link_that_is_kept_has_the_time_of_its_directory_but_for_nanoseconds() {
+    for (dir, link, there) in [
+        (".5", "0000", "0000.5"),
+        (".5", "0000", "0000"),
+        ("", "0000.5", "0000"),
+        (".5", "1000", "0000.5"),
+    ] {
+        let trees = format!(
+            "mkdir -p s/l s/t d/t; echo newer > s/l/f; cp s/l/f s/t; echo old > d/t/f; ln -s t d/l
+            find s d -type f -exec touch -d @1000000000 {{}} +; touch -d @1000000000{dir} s/l s/t
+            touch -d @100000{there} d/t; touch -hd @100000{link} d/l; touch -d @1000000000 s d"
+        );
+        for words in ["-aiK", "-aiK --no-i-r", "-aiKO"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+            check(&trees, words, Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
 fn a_directory_in_which_only_something_failed_keeps_its_nanoseconds() {
     let trees = "mkdir -p s/sub d/sub/n/x; mkfifo s/sub/n
         touch -d @1000000000.5 s/sub; touch -d @1000000000 s d/sub d";
@@ -875,5 +996,39 @@ fn hundreds_of_names_are_counted_when_more_come() {
             let trees = format!("mkdir -p {dir}; touch $(seq -f {dir}/%g {many})");
             check(&trees, "-a --info=flist2 --no-i-r", Cast::Client, ["s/", "d"]);
         }
+    }
+}
+
+#[test]
+fn sources_that_are_removed_are_told_of_by_either_sender() {
+    let trees = "mkdir s d; touch s/a s/b; ln -s a s/l; touch -hd @1000000000 s/* s d";
+    for words in ["-avv", "-aivv", "-a --info=remove", "-ai"] {
+        let words = format!("{words} --remove-source-files");
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        check(trees, &words, Cast::Server, ["host:s/", "d"]);
+        check(trees, &words, Cast::Client, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn directories_of_backups_have_what_is_kept_of_attributes() {
+    let trees = "mkdir -p s/k d/k/in; setfacl -m u:7:rx -m d:u:7:rwx d/k; chmod 2770 d/k; chown 1:2 d/k
+        touch -d @1000000000 d/k; cp -a d/k s; echo new | tee s/k/f > s/k/in/f; echo old | tee d/k/f > d/k/in/f
+        touch -d @1000000000 s/* s d";
+    let whats = ["-r", "-rt", "-rp", "-rg", "-ro", "-a", "-aA", "-aAX", "-a --no-super"];
+    for what in whats.into_iter().chain(["-a --fake-super", "-aA --fake-super"]) {
+        let words = format!("{what} -b --backup-dir=../bak");
+        check_with(trees, &words, Cast::Client, ["s/", "d"], &["d", "bak"]);
+    }
+}
+
+#[test]
+fn a_listing_here_tells_of_its_list_as_a_sender() {
+    let trees = "mkdir -p s/a; touch $(seq -f s/a/%g 150) s/b";
+    for words in
+        ["-rv", "-rv --no-i-r", "-rv --protocol=29", "-dv", "-r --info=flist2 --delete-after"]
+    {
+        let words = format!("{words} --list-only");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }

@@ -101,11 +101,14 @@ impl Cell<'_> {
 }
 
 /// Whether the original alone tried a file again: with `--fuzzy` it opens the basis by its name when
-/// content comes, and that can be another version by then.
+/// content comes, and that can be another version by then. One that was written over is so to both,
+/// but the original has put zeros for what it lacks.
 fn loses_its_basis(words: &[String], expected: &Trace, found: &Trace) -> bool {
     let tries_again = |trace: &Trace| trace.err.contains("(will try again)");
     let is_fuzzy = words.iter().any(|word| has_letter(word, 'y'));
-    is_fuzzy && expected.code == found.code && tries_again(expected) && !tries_again(found)
+    let writes_over = words.iter().any(|word| word == "--inplace");
+    let is_told = is_fuzzy && expected.code == found.code && tries_again(expected);
+    is_told && (writes_over || !tries_again(found))
 }
 
 /// Whether the receiving side, which is the one that waits for ever, is ours.
@@ -118,11 +121,22 @@ fn ours_receives(way: Way, cast: Cast) -> bool {
     }
 }
 
-/// Whether the original cannot talk to itself: it waits for ever (hard links with `-L` and
-/// incremental recursion), or with names of `--files-from` and other options for its server one end
-/// requests what the other has never listed, or takes names for options or frames.
+/// Whether the original cannot talk to itself, or waits for ever (hard links with `-L` and
+/// incremental recursion).
 fn breaks_down(trace: &Trace) -> bool {
-    let tells = ["File-list index ", "unexpected tag ", "--secluded-args conflicts with"];
+    let tells = [
+        // With names of `--files-from` and other options for its server one end requests what the
+        // other has never listed, or takes names for options or frames.
+        "File-list index ",
+        "unexpected tag ",
+        "--secluded-args conflicts with",
+        // A basis that was found by `--fuzzy` can be gone.
+        "got a block match with no basis file",
+        // Members of a hard-link group that is appended to wait for theirs.
+        "Invalid packet at end of run",
+        // Such members are asked for a directory's ACL.
+        "ACL_TYPE_DEFAULT): Permission denied",
+    ];
     hangs(trace) || tells.iter().any(|text| trace.err.contains(text))
 }
 
@@ -138,16 +152,24 @@ fn is_fatal(code: Option<i32>) -> bool {
     !matches!(code, Some(0 | 23 | 24 | 25))
 }
 
+/// How often `-v` is given.
+pub fn verbosity(words: &[String]) -> usize {
+    let from = words.iter().rposition(|word| word == "--no-v").unwrap_or(0);
+    let clusters = words[from..].iter().filter(|word| has_letter(word, 'v'));
+    clusters.map(|word| word.matches('v').count()).sum()
+}
+
 /// How what was said differs.
 fn said(way: Way, cast: Cast, words: &[String], expected: &Trace, found: &Trace) -> Vec<String> {
     let is_dry = words.iter().any(|word| word == "--dry-run" || has_letter(word, 'n'));
     // What comes from two processes over two pipes arrives in any order, and which file is to be
     // sent again is found out while others go over.
     let says_all = words.iter().any(|word| {
-        ["vv", "name2", "backup", "append-verify", "remove"].iter().any(|part| word.contains(part))
+        ["name2", "backup", "append-verify", "remove"].iter().any(|part| word.contains(part))
     });
     // Hard links are told by their mark, which a format may lack.
     let says_all = says_all
+        || verbosity(words) >= 2
         || words.iter().any(|word| word.starts_with("--out-format"))
             && words.iter().any(|word| has_letter(word, 'H'));
     let in_order = (way == Way::Local || is_dry && cast == Cast::Client) && !says_all;

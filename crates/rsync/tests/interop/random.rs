@@ -5,11 +5,11 @@ use std::path::Path;
 use driftless_testkit::arb::Ops;
 use fastrand::Rng;
 
-use crate::cells::{Count, check, has_letter};
+use crate::cells::{Count, check, has_letter, verbosity};
 use crate::ground::{Ground, Way};
 use crate::matrix::{on_all_cores, runs_in_full};
 use crate::sets::SETS;
-use crate::trees::{blocks_a_group, leads_back, plant};
+use crate::trees::{blocks_a_group, holds_more_behind_a_link, leads_back, plant};
 
 /// Sets with `DRIFTLESS_FULL` in the environment.
 const COUNT: usize = 1000;
@@ -20,37 +20,43 @@ const PER_TREE: usize = 20;
 /// Seeds of the sets that run by default, with the tree of seed 1.
 const USUAL: std::ops::Range<u64> = 0..30;
 
-/// How often `-v` is given.
-fn verbosity(words: &[String]) -> usize {
-    let from = words.iter().rposition(|word| word == "--no-v").unwrap_or(0);
-    let clusters = words[from..].iter().filter(|word| has_letter(word, 'v'));
-    clusters.map(|word| word.matches('v').count()).sum()
-}
-
 /// Whether the original's answer to these words on a tree depends on the moment, or is not one to
 /// follow.
 fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let has = |letter| words.iter().any(|word| has_letter(word, letter));
     let given = |start: &str| words.iter().any(|word| word.starts_with(start));
+    let listed_below = has('L') || has('k') || given("--copy-unsafe-links");
     // Where links are followed, one file has several names, and which are removed before the others
     // are read is a matter of time.
     let removes = given("--remove-source-files");
-    let races = removes && has('L');
+    let races = removes && listed_below;
     // In a dry run the original fails to copy attributes to directories that are not there.
     let is_alternate = |word: &String| word.contains("-dest=");
     let copies = words.iter().any(is_alternate) && has('X') && has('n');
     // The original leaves what it has linked to itself, and says so, where it sees that.
     let keeps = removes && given("--link-dest=../s") && way == Way::Local;
     // In an alternate directory it follows links to directories, which can lead anywhere.
-    let listed_below = has('L') || has('k') || given("--copy-unsafe-links");
     let follows = given("--link-dest=../s") && listed_below;
     // It cannot copy to a folder that is reached by way of a parent.
     let writes = given("--inplace") || given("--append");
     let fails = given("--backup-dir=../") && writes;
     // What it appends to something else than what is here is not the source's file.
     let spoils = given("--append") && (words.iter().any(is_alternate) || has('y'));
+    // Before or after everything it deletes below a link to a directory of the destination, too,
+    // whatever protects that or is listed there.
+    let goes_everywhere = |word: &String| match word.as_str() {
+        "--delete" | "--delete-excluded" => given("--protocol=29"),
+        word => matches!(word, "--delete-before" | "--delete-after"),
+    };
+    let is_everywhere = words.iter().any(goes_everywhere);
+    let wanders = listed_below && !has('K') && is_everywhere && holds_more_behind_a_link(master);
     // It leaves a hole where the old version was, and may find it and begin again.
     let holes = has('S') && given("--append");
+    // Without powers it makes a file writable before it deletes it, also where that is kept or stays.
+    let stays = has('b') || given("--backup") || given("--max-delete");
+    let loosens = given("--no-super") && given("--del") && stays;
+    // Which it sees first, its folder of temporary files or one of these, is a matter of time.
+    let passes = given("-T") && given("--no-W");
     // Behind a link that gives way to a directory it deletes what it has just kept.
     let forgets = has('L') && has('b') && given("--delete-excluded");
     // Behind a kept link that leads outside it links what an alternate has, and says of what it
@@ -71,10 +77,13 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     // Behind a link that leads back it lists more than it can open or, in a dry run, look for: each
     // time it goes by all the links again.
     let returns = has('L') && leads_back(master);
-    // Its daemon maps the ids of the ACL alone that comes first with their names, and its sender
-    // lists names as the disk does.
+    // Where its daemon knows no names it maps an id of ACLs only where that is listed first, and its
+    // sender lists in the order of the disk.
     let maps = given("--usermap") || given("--groupmap") || given("--chown");
     let is_mapped_once = maps && has('A') && listed_below && way == Way::PushDaemon;
+    // What this protocol says of an error at the source stops deletions at once, not from the next
+    // directory on.
+    let stops = given("--protocol=30") && gives_way && listed_below;
     // It reads rules of the destination, and alternate directories, as they lie; ours leaves the times
     // of their last access.
     let reads = has('U') && (has('F') || words.iter().any(is_alternate));
@@ -84,10 +93,11 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_links = [races, follows, forgets, leaves, is_seen_twice, gives_away, blocks, returns];
-    let of_versions = [copies, keeps, fails, spoils, holes, is_mapped_once];
+    let of_times = [races, is_seen_twice, stops, passes];
+    let of_links = [follows, forgets, leaves, gives_away, blocks, wanders, returns];
+    let of_versions = [copies, keeps, fails, spoils, holes, loosens, is_mapped_once];
     let of_texts = [steps, reads, digestless, escapes];
-    of_links.into_iter().chain(of_versions).chain(of_texts).any(|is_so| is_so)
+    of_times.into_iter().chain(of_links).chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }
 
 /// Runs the set of this seed on copies of a tree, in a folder of this name.
@@ -106,6 +116,9 @@ fn check_set(ground: &Ground, master: &Path, name: &str, seed: u64) -> Count {
     }
     if random.u8(..3) == 0 {
         words.push(format!("--protocol={}", random.u32(29..32)));
+        if is_left_out(&words, way, master) {
+            words.pop();
+        }
     }
     let mut count = check(ground, master, name, way, &[cast], &words);
     for wrong in &mut count.wrong {

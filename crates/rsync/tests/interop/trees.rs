@@ -133,6 +133,12 @@ pub fn leads_back(root: &Path) -> bool {
     false
 }
 
+/// Whether a directory of `d` that `s` has, too, and that a link of `d` leads to, has more in it.
+pub fn holds_more_behind_a_link(root: &Path) -> bool {
+    let behind = fs::read_dir(root.join("d/kinds/to directory/deeper"));
+    behind.is_ok_and(|names| names.count() > 1)
+}
+
 fn plant_kinds(s: &Path) {
     let kinds = s.join("kinds");
     for dir in ["kinds/sub/deeper", "empty/in/side", "CVS", "new dir"] {

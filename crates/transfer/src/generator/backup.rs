@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use driftless_fs::xattr::{ACCESS_ACL, DEFAULT_ACL, Of};
 use driftless_fs::{Attributes, Folder, Follow, Root, is_absent};
 use driftless_tree::{Kind, Meta, RelPath};
 
@@ -150,13 +151,7 @@ impl Session<'_> {
                 Ok(()) => {
                     if let Ok(Some(original)) = self.look(&dir[..end]) {
                         // Best effort: the backup counts, not who may look at it.
-                        let like = Attributes {
-                            mode: Some(original.mode & 0o7777),
-                            uid: Some(original.uid),
-                            gid: Some(original.gid),
-                            ..Attributes::default()
-                        };
-                        let _ = at.set_attributes(leaf, Kind::Dir, &like);
+                        let _ = self.dress_backup_folder(&dir[..end], &original, &at);
                     }
                 }
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -165,6 +160,31 @@ impl Session<'_> {
             at = at.open_folder(leaf)?;
         }
         Ok(at)
+    }
+
+    /// Gives a directory of backups what is kept of the original's attributes, and its mode.
+    fn dress_backup_folder(&mut self, name: &[u8], like: &Meta, at: &Folder) -> io::Result<()> {
+        let options = self.options;
+        let gives_owners = self.likeness.superuser() || options.metadata.fake_super;
+        let attributes = Attributes {
+            mode: Some(like.mode & 0o7777),
+            uid: (options.owner && gives_owners).then_some(like.uid),
+            gid: options.group.then_some(like.gid),
+            ..Attributes::default()
+        };
+        let leaf = leaf_of(name);
+        at.set_attributes(leaf, Kind::Dir, &attributes)?;
+        if options.metadata.acls && !options.metadata.fake_super {
+            let own = self.folder(parent_of(name))?;
+            for acl in [ACCESS_ACL, DEFAULT_ACL] {
+                match own.xattr(Of::Entry(leaf), acl)? {
+                    Some(value) => at.set_xattr(Of::Entry(leaf), acl, &value)?,
+                    // What it got from its parent.
+                    None => at.remove_xattr(Of::Entry(leaf), acl)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Says that the old version of a file is kept.

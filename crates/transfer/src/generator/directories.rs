@@ -321,10 +321,12 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a directory has another time than before, when it was looked at.
+    /// Whether a directory has another time than before, when it was looked at. The time of a link
+    /// in its place is its own.
     fn time_moved(&mut self, name: &[u8], before: Option<Meta>) -> bool {
         let Some(before) = before else { return true };
-        self.meta_at(name).is_none_or(|present| present.mtime != before.mtime)
+        self.meta_at(name)
+            .is_none_or(|present| present.kind != Kind::Symlink && present.mtime != before.mtime)
     }
 
     /// Whether a directory, or the link in its place, has another time than it shall have.

@@ -111,19 +111,24 @@ impl Session<'_> {
         if list.directory.is_some() || parent.is_empty() || *parent == *self.parent {
             return true;
         }
-        let is_listed = list.position(parent, true).is_some();
-        if is_listed {
+        if list.position(parent, true).is_some() {
             self.parent = parent.into();
+            return true;
         }
-        is_listed
+        // What is to go may be below what is to go.
+        entry.kind().is_none() && list.position(parent, false).is_some()
     }
 
     /// As the original, which ends the session unless the entry is to be deleted.
     fn refuse_orphan(&mut self, entry: &Entry) -> Result<(), PushError> {
         match entry.kind() {
             None => {
-                let start = b"WARNING: parent dir is absent in the file list: ";
-                self.say(Level::Warning, [&start[..], parent_of(&entry.name)].concat());
+                let parent = parent_of(&entry.name);
+                if *parent != *self.absent_parent {
+                    let start = b"WARNING: parent dir is absent in the file list: ";
+                    self.say(Level::Warning, [&start[..], parent].concat());
+                    self.absent_parent = parent.into();
+                }
                 self.remove_missing(entry);
                 Ok(())
             }

@@ -134,6 +134,8 @@ pub(crate) struct Session<'a> {
     pub(crate) candidates: Candidates,
     /// The last directory that was found to be listed.
     pub(crate) parent: Box<[u8]>,
+    /// The directory that was last found to be absent from the list.
+    pub(crate) absent_parent: Box<[u8]>,
     /// After an error at the source: the first number of the first list that something may be missing
     /// from.
     pub(crate) unsound_from: u32,
@@ -215,6 +217,7 @@ impl<'a> Session<'a> {
             digests: Ahead::default(),
             candidates: Candidates::default(),
             parent: Box::default(),
+            absent_parent: Box::default(),
             unsound_from: 0,
             sent_phase: 0,
             seen_phase: 0,

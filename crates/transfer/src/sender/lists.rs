@@ -1,6 +1,7 @@
 //! The file lists that the receiving side may still ask about. Protocol reference, "Incremental
 //! recursion", numbering.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -32,6 +33,8 @@ pub(crate) struct FileList {
     pub(crate) directory_place: Option<u32>,
     /// For each entry its place in the caller's vector, when there is one.
     pub(crate) places: Option<Vec<u32>>,
+    /// The entries whose content was requested, a bit for each.
+    pub(crate) requested: RefCell<Vec<u64>>,
 }
 
 impl FileList {
@@ -56,6 +59,18 @@ impl FileList {
             None => ndx as usize,
         };
         Some(Listed { entry, index, ndx })
+    }
+
+    fn requested(&self, ndx: u32) -> bool {
+        let Some(at) = ndx.checked_sub(self.first) else { return false };
+        let (word, bit) = ((at / u64::BITS) as usize, 1 << (at % u64::BITS));
+        let mut requested = self.requested.borrow_mut();
+        if word >= requested.len() {
+            requested.resize(word + 1, 0);
+        }
+        let before = requested[word] & bit != 0;
+        requested[word] |= bit;
+        before
     }
 }
 
@@ -120,16 +135,24 @@ impl Lists {
 
     /// The entry of this number, in any open list.
     pub(crate) fn find(&self, ndx: u32) -> Option<Listed<'_>> {
+        self.list_of(ndx)?.find(ndx)
+    }
+
+    /// Notes that content is requested. Whether it was before, so that it failed verification.
+    pub(crate) fn requested(&self, ndx: u32) -> bool {
+        self.list_of(ndx).is_some_and(|list| list.requested(ndx))
+    }
+
+    fn list_of(&self, ndx: u32) -> Option<&FileList> {
         // Requests come in order: mostly from the oldest list.
         if let (Some(oldest), Some(&next)) = (self.open.front(), self.firsts.get(1))
             && ndx < next.saturating_sub(1)
         {
-            return oldest.find(ndx);
+            return Some(oldest);
         }
         // The number before a list's first is its directory's.
         let behind = self.firsts.partition_point(|first| first.saturating_sub(1) <= ndx);
-        let candidate = self.open.get(behind.checked_sub(1)?)?;
-        candidate.find(ndx)
+        Some(self.open.get(behind.checked_sub(1)?)?)
     }
 }
 
@@ -145,6 +168,7 @@ mod tests {
             directory: directory.as_ref().map(entry),
             directory_place: None,
             places: None,
+            requested: RefCell::default(),
         }
     }
 
@@ -178,5 +202,14 @@ mod tests {
         lists.push(FileList { places: Some(vec![1, 0]), ..list(0, &["a", "b"], None) });
         assert_eq!(lists.find(0).unwrap().index, 1);
         assert!(lists.find(2).is_none());
+    }
+
+    #[test]
+    fn what_is_requested_again_is_known() {
+        let mut lists = Lists::new(true);
+        lists.push(list(lists.next_first(), &["a", "b"], None));
+        lists.push(list(lists.next_first(), &["d/a"], Some("d")));
+        let all: Vec<bool> = [1, 2, 4, 2, 1, 4].map(|ndx| lists.requested(ndx)).into();
+        assert_eq!(all, [false, false, false, true, true, true]);
     }
 }

@@ -1,5 +1,6 @@
 //! The one list of a partial session: the caller's entries in the order of numbers.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use driftless_proto::flist::{ListOptions, ListWriter};
@@ -49,7 +50,14 @@ pub(crate) fn arrange(
         entries.push(entry);
     }
     let places = Some(places);
-    let list = FileList { first: 0, entries, directory: None, directory_place: None, places };
+    let list = FileList {
+        first: 0,
+        entries,
+        directory: None,
+        directory_place: None,
+        places,
+        requested: RefCell::default(),
+    };
     Ok((list, attrs))
 }
 

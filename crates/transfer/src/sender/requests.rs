@@ -33,7 +33,8 @@ impl Session<'_> {
         let wanted = item.has(ItemFlags::TRANSFER);
         let is_file = listed.entry.kind() == Some(Kind::File);
         self.outcome.item_count += 1;
-        self.driver.item_with_name(&listed, &item);
+        let again = wanted && self.lists.requested(ndx);
+        self.driver.item_with_name(&listed, &item, again);
         let asked = self.take_xattr_request(&item)?;
         if !wanted || self.terms.dry_run {
             // A member of a hard-link group that is reported as late as this: writing to a receiver

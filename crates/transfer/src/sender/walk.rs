@@ -6,6 +6,7 @@
 //! number for each inode of several names. Where nothing recurses incrementally there is one list,
 //! and memory holds all of it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 
@@ -157,6 +158,7 @@ impl<'a> Walk<'a> {
             directory: Some(directory),
             directory_place: None,
             places: None,
+            requested: RefCell::default(),
         });
     }
 
@@ -196,6 +198,7 @@ impl<'a> Walk<'a> {
             directory: None,
             directory_place: None,
             places: None,
+            requested: RefCell::default(),
         });
         session.lists_complete = true;
         Ok(())

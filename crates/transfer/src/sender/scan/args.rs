@@ -37,6 +37,15 @@ impl Argument {
         if root == b"." { Vec::new() } else { trim_slashes(root).to_vec() }
     }
 
+    /// With the directory itself as the name: what a slash follows may be no directory.
+    pub(crate) fn as_name(&self) -> Self {
+        let slash = self.prefix.iter().rposition(|&b| b == b'/');
+        let leaf = self.prefix[slash.map_or(0, |at| at + 1)..].to_vec();
+        let prefix = self.prefix[..slash.unwrap_or(0)].to_vec();
+        let base = if prefix.is_empty() { self.root.clone() } else { join(&self.root, &prefix) };
+        Self { base, leaf: Some(leaf), prefix, ..self.clone() }
+    }
+
     /// The path on the disk.
     pub(crate) fn path(&self) -> Vec<u8> {
         match &self.leaf {
@@ -57,7 +66,8 @@ pub(crate) fn plain(arg: &[u8]) -> Argument {
     let last = trimmed.rsplit(|&b| b == b'/').next().unwrap_or_default();
     let is_content = arg.ends_with(b"/") || matches!(last, b"" | b"." | b"..");
     let (base, leaf) = if is_content {
-        (trimmed.to_vec(), None)
+        let dir = trimmed.strip_suffix(b"/.").map(|dir| if dir.is_empty() { b"/" } else { dir });
+        (trim_slashes(dir.unwrap_or(trimmed)).to_vec(), None)
     } else {
         let dir = &trimmed[..trimmed.len() - last.len()];
         (trim_slashes(dir).to_vec(), Some(last.to_vec()))
@@ -155,9 +165,10 @@ mod tests {
         check(&plain(b"/f"), "/", "f", &[]);
         check(&plain(b"dir/"), "dir", ".", &[]);
         check(&plain(b"dir//"), "dir", ".", &[]);
-        check(&plain(b"dir/."), "dir/.", ".", &[]);
+        check(&plain(b"dir/."), "dir", ".", &[]);
         check(&plain(b".."), "..", ".", &[]);
         check(&plain(b"/"), "/", ".", &[]);
+        check(&plain(b"/."), "/", ".", &[]);
         check(&plain(b""), ".", ".", &[]);
     }
 
@@ -173,6 +184,12 @@ mod tests {
         check(&relative(b"./", b"").unwrap(), ".", ".", &[]);
         check(&relative(b"d/e", b"/src").unwrap(), "/src/d", "d/e", &["d"]);
         assert_eq!(relative(b"a/../b", b""), Err(DotDot));
+    }
+
+    #[test]
+    fn a_name_with_a_slash_may_be_one_without() {
+        check(&relative(b"a/b/", b"").unwrap().as_name(), "a", "a/b", &["a"]);
+        check(&relative(b"x/./b/", b"").unwrap().as_name(), "x", "b", &[]);
     }
 
     #[test]

@@ -117,6 +117,11 @@ impl Disk {
         Ok(root)
     }
 
+    /// Whether links on the way to a name are followed.
+    pub(crate) fn follows_links(&self) -> bool {
+        self.follows
+    }
+
     /// Opens a directory of the lists for listing.
     pub(crate) fn open_dir(&mut self, origin: &Origin, name: &[u8]) -> io::Result<Dir> {
         let root = self.root(&origin.base)?;

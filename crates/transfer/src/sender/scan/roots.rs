@@ -2,6 +2,9 @@
 //! with `-R`, and what stands for those that are missing. Protocol reference, "Names from
 //! arguments".
 
+use std::borrow::Cow;
+use std::io::{Error, ErrorKind};
+
 use driftless_tree::flist::{DirFlags, Entry};
 use driftless_tree::path::MAX_PATH_LEN;
 use driftless_tree::{Kind, Meta};
@@ -48,7 +51,7 @@ impl Walk<'_> {
                     let clean = args::sanitized(name);
                     let argument = match relative {
                         true => args::relative(&clean, dir).map_err(|_| dot_dot(name))?,
-                        false => args::plain(&join(dir, &clean)),
+                        false => args::plain(&inside(dir, clean)),
                     };
                     self.argument(&argument, &mut list)?;
                     session.pass_on_texts();
@@ -58,9 +61,25 @@ impl Walk<'_> {
         Ok(list)
     }
 
-    fn argument(&mut self, argument: &Argument, list: &mut Vec<Seed>) -> Result<(), PushError> {
+    fn argument(&mut self, given: &Argument, list: &mut Vec<Seed>) -> Result<(), PushError> {
         let shared = self.shared.clone();
         let state = &mut *shared.borrow_mut();
+        let mut root = state.disk.root(&given.base);
+        let is_content = given.leaf.is_none() && !given.prefix.is_empty();
+        let follows = state.options.link.copy_all;
+        let is_other = |error: &Error| match error.kind() {
+            // A link that leads nowhere can only be sent as such.
+            ErrorKind::NotFound => !follows,
+            _ => driftless_fs::is_absent(error),
+        };
+        let argument = match &root {
+            Err(error) if is_content && is_other(error) => {
+                let named = given.as_name();
+                root = state.disk.root(&named.base);
+                &Cow::Owned(named)
+            }
+            _ => &Cow::Borrowed(given),
+        };
         let name = argument.name();
         let full = cleaned(join(&self.here, &argument.path()));
         if name.len() > MAX_PATH_LEN {
@@ -68,14 +87,13 @@ impl Walk<'_> {
             state.say(Level::ErrorXfer, [b"path is too long: ", &full[..]].concat());
             return Ok(());
         }
-        let root = match state.disk.root(&argument.base) {
-            Err(error) if argument.parents.is_empty() => {
-                state.io_error |= 1;
-                state.fail("change_dir", &join(&self.here, &argument.base), &error);
-                return Ok(());
-            }
-            root => root,
-        };
+        if root.is_err()
+            && let Err(error) = state.disk.root(&argument.root)
+        {
+            state.io_error |= 1;
+            state.fail("change_dir", &join(&self.here, &argument.root), &error);
+            return Ok(());
+        }
         let opened = root.and_then(|root| {
             let dir = root.open_dir_unlisted(None, false)?;
             let meta = match &argument.leaf {
@@ -93,7 +111,7 @@ impl Walk<'_> {
         });
         let (dir, meta) = match opened {
             Ok(opened) => opened,
-            Err(error) if driftless_fs::is_absent(&error) => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.missing(argument, &full, &error, state, list);
                 return Ok(());
             }
@@ -112,7 +130,7 @@ impl Walk<'_> {
         let rules = state.origins[number as usize].rules;
         let mut entry = match &argument.leaf {
             None => entry_of(&name, &meta, Vec::new(), false),
-            Some(leaf) => match state.examine(&dir, leaf, &name, number, meta) {
+            Some(leaf) => match state.examine(&dir, leaf, &name, number, meta, None) {
                 Found::Listed(entry) => entry,
                 Found::Passed | Found::Failed => return Ok(()),
             },
@@ -159,17 +177,22 @@ impl Walk<'_> {
         state: &mut State<'_>,
         list: &mut Vec<Seed>,
     ) {
-        match state.options.selection.missing_args {
-            MissingArgs::Ignore => {}
-            MissingArgs::Error => state.fail("link_stat", full, error),
-            MissingArgs::Delete => {
-                let entry = Entry { name: argument.name().into(), ..Entry::default() };
-                let place = Meta { dev: 0, ..NOTHING };
-                let Ok(number) = self.origin(argument, &place, state) else { return };
-                self.parents(argument, number, state, list);
-                self.place(argument, (entry, number), state, list);
-            }
+        let place = Meta { dev: 0, ..NOTHING };
+        let Ok(number) = self.origin(argument, &place, state) else { return };
+        let missing = state.options.selection.missing_args;
+        if missing == MissingArgs::Delete {
+            let entry = Entry { name: argument.name().into(), ..Entry::default() };
+            self.parents(argument, number, state, list);
+            self.place(argument, (entry, number), state, list);
+            return;
         }
+        if missing == MissingArgs::Error {
+            state.fail("link_stat", full, error);
+        }
+        // A dot in front is there in any case.
+        let dot = argument.parents.iter().filter(|name| **name == b".").cloned().collect();
+        let above = Argument { parents: dot, ..argument.clone() };
+        self.parents(&above, number, state, list);
     }
 
     /// The number of the argument's origin.
@@ -225,8 +248,19 @@ impl Walk<'_> {
                 let meta = dir.meta()?;
                 Ok((dir, meta))
             });
-            // What is missing here is missed in the argument.
-            let Ok((dir, meta)) = opened else { continue };
+            let (dir, meta) = match opened {
+                Ok(opened) => opened,
+                Err(error) => {
+                    let path = cleaned(join(&self.here, &path));
+                    state.unlisted("link_stat", &path, &error);
+                    // What is in it is looked for there, by each argument (seen).
+                    if incremental {
+                        self.implied.remove(name);
+                        break;
+                    }
+                    continue;
+                }
+            };
             let mut entry = entry_of(name, &meta, Vec::new(), false);
             entry.dir = DirFlags { top: true, no_content: true };
             let found = state.complete(&dir, None, entry, &meta, None, number);
@@ -281,7 +315,7 @@ impl Walk<'_> {
     }
 }
 
-/// The path without `.` between its names, as texts have it.
+/// The path without `.` between its names and at its end, as texts have it.
 fn cleaned(path: Vec<u8>) -> Vec<u8> {
     let mut parts = path.split(|&b| b == b'/').enumerate();
     let kept: Vec<&[u8]> = parts
@@ -290,6 +324,16 @@ fn cleaned(path: Vec<u8>) -> Vec<u8> {
         .map(|(_, part)| part)
         .collect();
     kept.join(&b'/')
+}
+
+/// The path of a name of `--files-from` without `-R`; a slash at its end says that content is meant.
+fn inside(dir: &[u8], name: Vec<u8>) -> Vec<u8> {
+    let means_content = name == b"." || name.ends_with(b"/.");
+    let mut path = join(dir, &cleaned(name));
+    if means_content {
+        path.push(b'/');
+    }
+    path
 }
 
 /// Origins among which a repeated one is looked for.

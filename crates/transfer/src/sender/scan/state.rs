@@ -11,7 +11,6 @@ use driftless_fs::xattr::Of;
 use driftless_tree::entry::TYPE_BITS;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
-use rustix::io::Errno;
 
 use crate::digests;
 use crate::driver::Level;
@@ -94,11 +93,10 @@ impl State<'_> {
 
     /// Something could not be listed, so nothing may be deleted for being absent.
     pub(crate) fn unlisted(&mut self, act: &str, path: &[u8], error: &io::Error) {
-        // Links that are followed can lead back, over and over; one that is not took its place.
-        let link = &self.options.link;
-        let follows = link.copy_all || link.copy_unsafe || link.copy_dirlinks;
-        let leads_back = follows && error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
-        if driftless_fs::is_absent(error) && !leads_back {
+        // Where links are followed, one that leads to itself is as deep as it gets.
+        let is_endless = self.disk.follows_links()
+            && error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if driftless_fs::is_absent(error) && !is_endless {
             self.vanished(path);
         } else {
             self.io_error |= 1;
@@ -113,6 +111,15 @@ impl State<'_> {
         {
             self.say(Level::Info, text);
         }
+    }
+
+    /// Whether rules, or those of the module, hide a name.
+    fn hides(&self, chain: Option<&Chain>, name: &[u8], number: u32, kind: Kind) -> bool {
+        let is_dir = kind == Kind::Dir;
+        chain.is_some_and(|chain| chain.check(name, is_dir).is_excluded())
+            || self.module.is_some_and(|module| {
+                module.hides(&self.origins[number as usize].full_path(name), is_dir)
+            })
     }
 
     /// As for other names, of an argument.
@@ -134,18 +141,13 @@ impl State<'_> {
         number: u32,
         chain: Option<&Chain>,
     ) -> Found {
-        let module = self.module.map(|m| (m, self.origins[number as usize].full_path(name)));
-        let hidden = |kind| {
-            chain.is_some_and(|chain| chain.check(name, kind == Kind::Dir).is_excluded())
-                || module.as_ref().is_some_and(|(m, path)| m.hides(path, kind == Kind::Dir))
-        };
         let link = &self.options.link;
         let may_follow = link.copy_all || link.copy_dirlinks || link.copy_unsafe;
         let certain = kind.filter(|&kind| !(may_follow && kind == Kind::Symlink));
         if let Some(kind) = certain {
             self.tell_reason(chain, name, kind);
         }
-        if certain.is_some_and(hidden) {
+        if certain.is_some_and(|kind| self.hides(chain, name, number, kind)) {
             return Found::Passed;
         }
         let meta = match dir.lstat(leaf) {
@@ -162,20 +164,14 @@ impl State<'_> {
         {
             return Found::Passed;
         }
-        // A rule that hides it goes before the complaint that it leads nowhere.
-        let is_open = meta.kind == Kind::Symlink && certain.is_none();
-        if is_open && hidden(Kind::Symlink) && dir.stat_following(leaf).is_err() {
-            self.tell_reason(chain, name, Kind::Symlink);
-            return Found::Passed;
-        }
-        match self.examine(dir, leaf, name, number, meta) {
+        match self.examine(dir, leaf, name, number, meta, chain) {
             Found::Listed(entry) => {
                 let known = certain.is_some() && certain == entry.kind();
                 if let Some(kind) = entry.kind().filter(|_| !known) {
                     self.tell_reason(chain, name, kind);
                 }
                 match entry.kind() {
-                    Some(kind) if !known && hidden(kind) => Found::Passed,
+                    Some(kind) if !known && self.hides(chain, name, number, kind) => Found::Passed,
                     _ => self.complete(dir, Some(leaf), entry, &meta, chain, number),
                 }
             }
@@ -192,6 +188,7 @@ impl State<'_> {
         name: &[u8],
         number: u32,
         mut meta: Meta,
+        chain: Option<&Chain>,
     ) -> Found {
         let mut target = Vec::new();
         if meta.kind == Kind::Symlink {
@@ -208,19 +205,29 @@ impl State<'_> {
             {
                 target = clean.to_vec();
             }
+            let followed = self.follow(dir, leaf, name, &target);
             let link = &self.options.link;
+            let leads_to_dir = matches!(&followed, Ok(Some(meta)) if meta.kind == Kind::Dir);
             if link.copy_unsafe
                 && !link.copy_all
+                && !(link.copy_dirlinks && leads_to_dir)
                 && self.options.talk.info.symsafe > 0
                 && is_unsafe(&target, name)
             {
                 let texts = [b"copying unsafe symlink \"", name, b"\" -> \"", &target, b"\""];
                 self.say(Level::Info, texts.concat());
             }
-            match self.follow(dir, leaf, name, &target) {
+            match followed {
                 Ok(Some(followed)) => meta = followed,
                 Ok(None) => {}
                 Err(error) => {
+                    // A rule that hides it goes before the complaint, whatever it would lead to.
+                    for kind in [Kind::Symlink, Kind::Dir] {
+                        self.tell_reason(chain, name, kind);
+                        if self.hides(chain, name, number, kind) {
+                            return Found::Passed;
+                        }
+                    }
                     self.io_error |= 1;
                     let path = self.origins[number as usize].full_path(name);
                     let shown = quoted(self.module, &path);

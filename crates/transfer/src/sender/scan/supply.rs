@@ -103,7 +103,10 @@ impl State<'_> {
             Ok(is_same)
         });
         match removed {
-            Ok(true) => self.report.source_removed(&entry.name),
+            Ok(true) if self.options.talk.info.remove > 0 => {
+                self.say(Level::Info, [b"sender removed ", &*entry.name].concat());
+            }
+            Ok(true) => {}
             Ok(false) => {
                 let text = [b"ERROR: Skipping sender remove for changed file: ", &*entry.name];
                 self.say(Level::ErrorXfer, text.concat());
@@ -183,9 +186,9 @@ impl Driver for Supply<'_> {
 
     fn sent(&mut self, _: &Listed<'_>, _: SentOutcome) {}
 
-    fn item_with_name(&mut self, listed: &Listed<'_>, said: &WireItem) {
+    fn item_with_name(&mut self, listed: &Listed<'_>, said: &WireItem, again: bool) {
         self.with_item(listed, said, |state, item| {
-            if said.has(ItemFlags::IS_NEW) {
+            if said.has(ItemFlags::IS_NEW) && !again {
                 let created = state.statistics.created.get_or_insert_with(KindCounts::default);
                 created.count(item.entry.mode);
             }

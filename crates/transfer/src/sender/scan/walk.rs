@@ -4,6 +4,7 @@
 //! Memory holds the lists still open, the directories not yet listed, what arguments and their
 //! parents add to directories that are listed later, and a number for each inode of several names.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
@@ -219,10 +220,12 @@ impl<'a> Walk<'a> {
             waiting.extend((from..list.len()).rev().filter(|&at| has_content(&list[at].0)));
             // A hundred is told of when more comes, as by the original.
             let hundreds = list.len().saturating_sub(1) / 100;
-            let state = &mut *shared.borrow_mut();
-            if state.options.talk.info.flist > 1 {
-                for count in (reported + 1..=hundreds).map(|hundred| hundred as u64 * 100) {
-                    state.report.listing(ListProgress::Counted(count));
+            if hundreds > reported {
+                let state = &mut *shared.borrow_mut();
+                if state.options.talk.info.flist > 1 {
+                    for hundred in reported + 1..=hundreds {
+                        state.report.listing(ListProgress::Counted(hundred as u64 * 100));
+                    }
                 }
                 reported = hundreds;
             }
@@ -305,7 +308,14 @@ impl<'a> Walk<'a> {
         self.pending[known_directories..].reverse();
         self.end_list(incremental, session);
         let (directory, directory_place) = directory.unzip();
-        let list = FileList { first, entries, directory, directory_place, places: Some(places) };
+        let list = FileList {
+            first,
+            entries,
+            directory,
+            directory_place,
+            places: Some(places),
+            requested: RefCell::default(),
+        };
         session.lists.push(list);
         let bytes = session.link.written_so_far() - began;
         self.shared.borrow_mut().statistics.list_bytes += bytes;
