@@ -112,6 +112,7 @@ impl Client<'_> {
         self.trace_words("sending daemon args: ", &words, printer);
         connection.enter_module(&entrance, options, printer).map_err(failed)?;
         if let Some(words) = args.secluded(&paths) {
+            self.trace_words("protected args: ", &words, printer);
             connection.put_secluded_args(&words);
         }
         Ok(connection)

@@ -57,6 +57,7 @@ pub const LINES: &[&str] = &[
     "-aiz s/new URL/@COPY/attr/",
     "-ai --port=PORT s/ 127.0.0.1::@COPY",
     "-ai -s s/ URL/@COPY/",
+    "-avvs --copy-dest=../al* URL/source/ d",
     "-ai URL/source/ d",
     "-avz --delete URL/source/ d",
     "-ai URL/source/new URL/source/deep d",
