@@ -63,8 +63,8 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     // cannot back up that it is deleted.
     let leads_out = has('K') && (has('L') || given("--copy-unsafe-links"));
     let leaves = leads_out && (words.iter().any(is_alternate) || has('b'));
-    // When it links the names of a file in a directory of two names is a matter of time.
-    let is_seen_twice = has('K') && has('L') && has('H');
+    // What is done to a directory by one of its names may be seen by the other one, or be undone.
+    let is_seen_twice = has('K') && has('L');
     // A kept link that it has given to another user it follows for a part of its work.
     let gives_away = has('K') && (given("--usermap") || given("--chown"));
     // Where one name of a file stays a directory, it makes none of the others, or waits for ever.
