@@ -505,6 +505,26 @@ fn a_file_that_resembles_another_one_is_not_appended_to_that() {
     }
 }
 
+/// The original itself breaks down there.
+#[test]
+fn names_that_an_alternate_has_are_not_told_of_when_the_sender_knows_them_no_more() {
+    let bench = Bench::new(|root| {
+        let trees = "mkdir -p s/k s/z d; echo content > s/a; ln s/a s/k/b; cp -a s alt
+            ln s/a s/z/last; for n in $(seq 20); do mkdir s/m$n; touch s/m$n/f; done";
+        script(root, trees);
+    });
+    for words in ["-aHn", "-aH"] {
+        let done = Command::new(ours())
+            .args([words, "--compare-dest=../alt", "-e"])
+            .arg(bench.copy("shell"))
+            .args(["--rsync-path=rsync", "host:s/", "d"])
+            .current_dir(bench.copy("ours"))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{words} {done:?}");
+    }
+}
+
 #[test]
 fn links_that_an_alternate_has_stay_at_the_source() {
     let trees = "mkdir s d alt; ln -s x s/l; mkfifo s/p; touch -hd @1000000000 s/* s

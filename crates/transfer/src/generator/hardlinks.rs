@@ -241,6 +241,11 @@ impl Session<'_> {
     pub(crate) fn link_member(&mut self, waiting: &Waiting) -> Result<(), PushError> {
         let Some(held) = self.lists.by_number(waiting.list) else { return Ok(()) };
         let list = Rc::clone(&held.list);
+        let is_last = self.lists.held.back().is_some_and(|last| Rc::ptr_eq(&last.list, &list));
+        if waiting.settled && held.closed && !is_last {
+            // The sender knows it no more.
+            return Ok(());
+        }
         let Some(entry) = list.entries.get(waiting.at) else { return Ok(()) };
         let group = key_of(entry).and_then(|key| self.hard_links.groups.get_mut(&key));
         let done = group.and_then(|group| {
