@@ -526,6 +526,24 @@ fn names_that_an_alternate_has_are_not_told_of_when_the_sender_knows_them_no_mor
 }
 
 #[test]
+fn what_is_no_file_has_the_mode_of_what_it_replaces() {
+    for there in ["touch", "mkfifo", "mkdir", "mknod -m 600"] {
+        for here in ["touch", "mkfifo", "mknod -m 600"] {
+            let rest = |words: &str| if words.starts_with("mknod") { "c 1 3" } else { "" };
+            let trees = format!(
+                "mkdir s d; {there} d/x {}; {here} s/x {}; chmod 751 d/x; chmod 664 s/x
+                touch -d @1000000000 s/x s d",
+                rest(there),
+                rest(here)
+            );
+            for words in ["-rlD", "-rlDE", "-rlDp"] {
+                check(&trees, words, Cast::Client, ["s/", "d"]);
+            }
+        }
+    }
+}
+
+#[test]
 fn links_that_an_alternate_has_stay_at_the_source() {
     let trees = "mkdir s d alt; ln -s x s/l; mkfifo s/p; touch -hd @1000000000 s/* s
         cp -a s/. alt; touch -d @1000000000 d";

@@ -134,13 +134,18 @@ impl Likeness {
         self.powers.may_give_to(gid).then_some(gid)
     }
 
-    /// The mode for the entry's file; `before` is what is replaced or changed, if it is of the
-    /// entry's kind.
+    /// The mode for the entry's file; `before` is what is replaced or changed. It counts if it is of
+    /// the entry's kind, and for devices and the like whatever file it is (seen).
     pub(crate) fn mode(&self, entry: &Entry, before: Option<&Meta>) -> u32 {
-        let before = before.filter(|before| Some(before.kind) == entry.kind());
+        let before = before.filter(|before| match entry.kind() {
+            Some(Kind::File | Kind::Dir | Kind::Symlink) | None => {
+                Some(before.kind) == entry.kind()
+            }
+            Some(_) => !matches!(before.kind, Kind::Dir | Kind::Symlink),
+        });
         match before {
             _ if self.perms => entry.mode & 0o7777,
-            Some(before) if self.executability && before.kind == Kind::File => {
+            Some(before) if self.executability && entry.kind() == Some(Kind::File) => {
                 with_executability(before.mode & 0o7777, entry.mode)
             }
             Some(before) => before.mode & 0o7777,

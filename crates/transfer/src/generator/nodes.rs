@@ -203,7 +203,6 @@ impl Session<'_> {
         }
         let gives_group =
             self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
-        let before = before.filter(|before| before.kind == kind);
         let wanted = self.likeness.of_new(entry, kind, before, gives_group);
         let folder = self.folder_to_change(parent_of(name))?;
         let leaf = leaf_of(name);
