@@ -43,6 +43,8 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     // It cannot copy to a folder that is reached by way of a parent.
     let writes = given("--inplace") || given("--append");
     let fails = given("--backup-dir=../") && writes;
+    // With --fake-super it says of what it writes in place what that says itself.
+    let says_twice = writes && words.iter().any(|word| word.ends_with("--fake-super"));
     // What it appends to something else than what is here is not the source's file.
     let spoils = given("--append") && (words.iter().any(is_alternate) || has('y'));
     // Before or after everything it deletes below a link to a directory of the destination, too,
@@ -98,7 +100,7 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let steps = verbosity(words) >= 3;
     let of_times = [races, is_seen_twice, stops, passes];
     let of_links = [follows, parts, forgets, leaves, gives_away, blocks, wanders, returns];
-    let of_versions = [copies, keeps, fails, spoils, holes, loosens, is_mapped_once];
+    let of_versions = [copies, keeps, fails, says_twice, spoils, holes, loosens, is_mapped_once];
     let of_texts = [steps, reads, digestless, escapes];
     of_times.into_iter().chain(of_links).chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }
