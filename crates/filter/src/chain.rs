@@ -251,9 +251,16 @@ impl Chain {
         question: Question<'_>,
         list: ListOf<'c>,
     ) -> Option<Reason<'c>> {
-        let reason = |rule, list| self.test(rule, question).then_some(Reason { rule, list });
+        let reason = |rule, list| {
+            let is_so = self.applies(rule) && self.test(rule, question);
+            is_so.then_some(Reason { rule, list })
+        };
         items.iter().find_map(|item| match item {
             Item::Rule(rule) => reason(rule, list),
+            Item::Cvs { rules, from_option: true, .. } if self.rules.keeps_cvs => {
+                let rule = rules.iter().find(|rule| self.test(rule, question))?;
+                Some(Reason { rule, list: ListOf::Cvs })
+            }
             Item::Cvs { rules, .. } => rules.iter().find_map(|rule| reason(rule, ListOf::Cvs)),
             Item::PerDir(rule) => {
                 let slot =
@@ -267,10 +274,7 @@ impl Chain {
 
     fn test(&self, rule: &Rule, question: Question<'_>) -> bool {
         let Question { name, is_dir, xattr, perishable } = question;
-        if rule.traits.xattr != xattr
-            || (rule.traits.perishable && !perishable)
-            || name.is_empty()
-            || !self.applies(rule)
+        if rule.traits.xattr != xattr || (rule.traits.perishable && !perishable) || name.is_empty()
         {
             return false;
         }

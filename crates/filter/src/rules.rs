@@ -75,6 +75,8 @@ pub struct ModuleRules {
 pub struct Rules {
     pub(crate) items: Arc<[Item]>,
     pub(crate) options: ParseOptions,
+    /// What `-C` adds protects from `--delete-excluded`, too.
+    pub(crate) keeps_cvs: bool,
     warnings: Vec<Warning>,
 }
 
@@ -182,7 +184,7 @@ impl Rules {
     }
 
     fn of(items: Vec<Item>, options: &ParseOptions, warnings: Vec<Warning>) -> Rules {
-        Rules { items: items.into(), options: options.clone(), warnings }
+        Rules { items: items.into(), options: options.clone(), keeps_cvs: false, warnings }
     }
 
     /// The same rules for another transfer root, an absolute path: each of several sources has its
@@ -190,6 +192,13 @@ impl Rules {
     pub fn with_root(&self, root: &[u8]) -> Rules {
         let options = ParseOptions { root: root.to_vec(), ..self.options.clone() };
         Rules { options, ..self.clone() }
+    }
+
+    /// The rules of a client that receives: what `-C` adds protects from `--delete-excluded` there
+    /// (seen; at a server, which is sent its rules, it does not).
+    #[must_use]
+    pub fn keeping_cvs(self) -> Rules {
+        Rules { keeps_cvs: true, ..self }
     }
 
     /// Whether nothing was given that could match.
@@ -243,14 +252,12 @@ fn for_module(rule: &Rule) -> Rule {
 
 /// Whether a rule of the receiver could protect `dir` or a name below it from deletion. Errs
 /// towards yes.
-pub fn may_protect_below(rules: &Rules, dir: &RelPath) -> bool {
+pub fn may_protect_below(list: &Rules, dir: &RelPath) -> bool {
     let dir = dir.as_bytes();
-    let may = |rule: &Rule| {
+    let excluded_go = list.options.delete_excluded;
+    let may = |rule: &Rule, excluded_go: bool| {
         let (traits, pattern) = (&rule.traits, &rule.pattern);
-        if traits.include
-            || traits.xattr
-            || !applies(traits.sides, Side::Receiver, rules.options.delete_excluded)
-        {
+        if traits.include || traits.xattr || !applies(traits.sides, Side::Receiver, excluded_go) {
             return false;
         }
         match pattern.fixed_start() {
@@ -261,9 +268,12 @@ pub fn may_protect_below(rules: &Rules, dir: &RelPath) -> bool {
             _ => true,
         }
     };
-    rules.items.iter().any(|item| match item {
-        Item::Rule(rule) => may(rule),
-        Item::Cvs { rules, .. } => rules.iter().any(may),
+    list.items.iter().any(|item| match item {
+        Item::Rule(rule) => may(rule, excluded_go),
+        Item::Cvs { rules, from_option, .. } => {
+            let excluded_go = excluded_go && !(list.keeps_cvs && *from_option);
+            rules.iter().any(|rule| may(rule, excluded_go))
+        }
         Item::PerDir(rule) => rule.merge.traits.sides != Sides::Sender,
     })
 }

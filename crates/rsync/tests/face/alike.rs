@@ -544,6 +544,23 @@ fn what_is_no_file_has_the_mode_of_what_it_replaces() {
 }
 
 #[test]
+fn what_cvs_excludes_is_kept_by_a_client_that_deletes_what_is_excluded() {
+    let trees = "mkdir s d; touch s/f d/f d/x.o d/old~ d/k.c d/gone 'd/#hash' d/env d/listed
+        echo listed | tee s/.cvsignore > d/.cvsignore; mkdir -p d/dir/CVS; touch d/dir/x.o
+        find s d -exec touch -d @1000000000 {} +";
+    for words in
+        ["-aiC", "-aiC --exclude=*.c", "-ai -f-C", "-ai -f:C", "-aiCm", "-aiC --protocol=29"]
+    {
+        let words = format!("{words} --delete-excluded");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Client, ["s/", "host:d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        check(trees, &words, Cast::Server, ["host:s/", "d"]);
+    }
+}
+
+#[test]
 fn links_that_an_alternate_has_stay_at_the_source() {
     let trees = "mkdir s d alt; ln -s x s/l; mkfifo s/p; touch -hd @1000000000 s/* s
         cp -a s/. alt; touch -d @1000000000 d";

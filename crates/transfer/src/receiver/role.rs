@@ -281,7 +281,8 @@ fn own_rules(
 ) -> Result<(Arc<Rules>, Requested), PushError> {
     let parse = parse_options(setup, options, request);
     let rules = Rules::parse(&request.rules, &parse, &mut OperatorFiles::new(options))
-        .map_err(PushError::Rules)?;
+        .map_err(PushError::Rules)?
+        .keeping_cvs();
     let texts = rules.wire_texts_for_sender(setup.protocol).map_err(PushError::Rules)?;
     let names = own_names(options)?;
     wire.link.output.append(|out| {
