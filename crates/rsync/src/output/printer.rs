@@ -455,8 +455,11 @@ impl Report for Printer {
             }
             ListProgress::Counted(_) | ListProgress::Complete(_) if !self.whole_list => {}
             ListProgress::Counted(count) if level > 1 && count % 100 == 0 => {
-                self.break_line();
-                self.list_counts = true;
+                // Where an error was told meanwhile, that has ended its line.
+                if self.list_counts {
+                    self.break_line();
+                }
+                (self.list_open, self.list_counts) = (false, true);
                 self.write(format!(" {count} files...\r").as_bytes());
             }
             ListProgress::Counted(_) => {}

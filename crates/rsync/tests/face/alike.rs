@@ -1046,6 +1046,8 @@ fn a_directory_in_which_only_something_failed_keeps_its_nanoseconds() {
 
 #[test]
 fn hundreds_of_names_are_counted_when_more_come() {
+    let trees = "mkdir s; touch $(seq -f s/%g 150); ln -s nowhere s/l";
+    check(trees, "-rL --info=flist2 --no-i-r", Cast::Client, ["host:s/", "d"]);
     for many in [98, 99, 100, 199, 200] {
         for dir in ["s", "s/sub"] {
             let trees = format!("mkdir -p {dir}; touch $(seq -f {dir}/%g {many})");
