@@ -238,7 +238,14 @@ impl Said {
                 || line.contains(" => ")
                 || line.starts_with("copying unsafe symlink")
         };
-        let links: Vec<_> = items.extract_if(.., is_link).map(without_alternate).collect();
+        let mut links: Vec<_> = items.extract_if(.., is_link).map(without_alternate).collect();
+        // With what a name is compared depends on whether the content of another one has come by then.
+        let is_dry = words.iter().any(|word| has_letter(word, 'n'));
+        if !is_dry && words.iter().any(|word| word.contains("-dest=")) {
+            for line in links.iter_mut().filter(|line| line.starts_with("hf") && line.len() > 11) {
+                line.replace_range(2..11, "#");
+            }
+        }
         // Without incremental recursion the original may forget to tell of the names of a file that
         // comes again.
         let forgets = words.iter().any(|word| has_letter(word, 'H'))
