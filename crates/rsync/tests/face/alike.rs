@@ -561,6 +561,20 @@ fn what_cvs_excludes_is_kept_by_a_client_that_deletes_what_is_excluded() {
 }
 
 #[test]
+fn an_empty_file_acts_for_its_names_where_it_resembles_another_one() {
+    for here in ["echo abc > d/dash14", "touch d/zzz", "touch d/dash14"] {
+        for content in ["true", "echo hello"] {
+            let trees = format!(
+                "mkdir -p s/z d; {{ {content}; }} > s/dash17; ln s/dash17 s/z/blank; {here}
+                find s d -exec touch -d @1000000000 {{}} +"
+            );
+            check(&trees, "-aiyH --no-W", Cast::Client, ["host:s/", "d"]);
+            check(&trees, "-aiyH --no-W", Cast::Server, ["s/", "host:d"]);
+        }
+    }
+}
+
+#[test]
 fn links_that_an_alternate_has_stay_at_the_source() {
     let trees = "mkdir s d alt; ln -s x s/l; mkfifo s/p; touch -hd @1000000000 s/* s
         cp -a s/. alt; touch -d @1000000000 d";

@@ -262,6 +262,10 @@ impl Said {
             errors.dedup();
             (messages, items) = (Vec::new(), Vec::new());
         }
+        // What passes through a folder of temporary files may do so before that is looked at.
+        if words.iter().any(|word| word == "-T") {
+            items.retain(|line| !line.ends_with(" kinds/"));
+        }
         if !in_order {
             messages.sort_unstable();
             items.sort_unstable();

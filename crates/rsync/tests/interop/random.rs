@@ -60,8 +60,6 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     // Without powers it makes a file writable before it deletes it, also where that is kept or stays.
     let stays = has('b') || given("--backup") || given("--max-delete");
     let loosens = given("--no-super") && given("--del") && stays;
-    // Which it sees first, its folder of temporary files or one of these, is a matter of time.
-    let passes = given("-T") && given("--no-W");
     // Behind a link that gives way to a directory it deletes what it has just kept.
     let forgets = has('L') && has('b') && given("--delete-excluded");
     // Behind a kept link that leads outside it links what an alternate has, and says of what it
@@ -98,7 +96,7 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_times = [races, is_seen_twice, stops, passes];
+    let of_times = [races, is_seen_twice, stops];
     let of_links = [follows, parts, forgets, leaves, gives_away, blocks, wanders, returns];
     let of_versions = [copies, keeps, fails, says_twice, spoils, holes, loosens, is_mapped_once];
     let of_texts = [steps, reads, digestless, escapes];

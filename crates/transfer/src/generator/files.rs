@@ -151,6 +151,7 @@ impl Session<'_> {
             (basis, basis_meta) = (BasisChoice::Partial, Some(meta));
         } else if basis_meta.is_none()
             && self.options.update.fuzzy > 0
+            && entry.size > 0
             && let Some((choice, meta)) = self.fuzzy_basis(entry, &name)
         {
             (basis, basis_meta) = (choice, Some(meta));

@@ -68,9 +68,6 @@ impl Session<'_> {
         entry: &Entry,
         name: &Rc<[u8]>,
     ) -> Option<(BasisChoice, Meta)> {
-        if entry.size == 0 {
-            return None;
-        }
         let dir = parent_of(name);
         if self.candidates.places.is_empty() || *self.candidates.dir != *dir {
             self.candidates = self.list_candidates(dir);

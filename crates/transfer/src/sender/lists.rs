@@ -14,7 +14,7 @@ use crate::driver::Listed;
 const MIN_AHEAD: usize = 1000;
 
 /// Entries that are sent ahead while there is nothing else to do.
-const MAX_AHEAD: usize = 10_000;
+const MAX_AHEAD: usize = 3_000;
 
 /// Lists that are open then at most: rsync takes some 150 KiB for each, however short it is.
 const MAX_OPEN: usize = 32;
