@@ -133,10 +133,37 @@ pub fn leads_back(root: &Path) -> bool {
     false
 }
 
-/// Whether a directory of `d` that `s` has, too, and that a link of `d` leads to, has more in it.
+/// Whether a directory that `s` has, and that a link of `d` in its place leads to, has more in it.
 pub fn holds_more_behind_a_link(root: &Path) -> bool {
-    let behind = fs::read_dir(root.join("d/kinds/to directory/deeper"));
-    behind.is_ok_and(|names| names.count() > 1)
+    let (s, d) = (root.join("s"), root.join("d"));
+    let mut dirs = vec![d.clone()];
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = path.strip_prefix(&d).unwrap();
+            let is_link = path.is_symlink();
+            // Of what is planted in each tree only what lies deeper can be more.
+            let below = if name.ends_with("to directory") { "deeper" } else { "" };
+            if is_link && has_more(&path.join(below), &s.join(name).join(below)) {
+                return true;
+            }
+            if !is_link && path.is_dir() {
+                dirs.push(path);
+            }
+        }
+    }
+    false
+}
+
+/// Whether a directory has more in it than another one, if both are directories.
+fn has_more(here: &Path, there: &Path) -> bool {
+    there.is_dir()
+        && fs::read_dir(here).is_ok_and(|names| {
+            names.map(Result::unwrap).any(|entry| {
+                let other = there.join(entry.file_name());
+                fs::symlink_metadata(&other).is_err()
+                    || entry.file_type().unwrap().is_dir() && has_more(&entry.path(), &other)
+            })
+        })
 }
 
 fn plant_kinds(s: &Path) {
