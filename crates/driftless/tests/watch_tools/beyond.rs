@@ -422,7 +422,11 @@ fn a_daemon_appends_to_its_file_from_relative_paths_too() {
         command.current_dir(dir.path()).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = starting(|| command.spawn()).unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"d\n").unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        if list == "-" {
+            std::io::Write::write_all(&mut stdin, b"d\n").unwrap();
+        }
+        drop(stdin);
         let output = child.wait_with_output().unwrap();
         assert_eq!(
             (output.status.code(), &*output.stdout, &*output.stderr),

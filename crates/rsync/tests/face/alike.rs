@@ -874,7 +874,6 @@ fn only_what_goes_counts_for_the_most_that_may() {
 }
 
 #[test]
-
 fn a_link_that_leads_to_itself_ends_somewhere() {
     for words in ["-rLi", "-rLi --no-i-r", "-rki"] {
         check("mkdir s; ln -s . s/l", words, Cast::Client, ["s/", "d"]);
@@ -900,6 +899,18 @@ fn what_went_wrong_at_the_other_end_is_how_it_ends() {
         check(trees, &words, Cast::Client, ["s/", "d"]);
         check(trees, &words, Cast::Client, ["host:s/", "d"]);
         check(trees, &words, Cast::Server, ["s/", "host:d"]);
+    }
+}
+
+#[test]
+fn deletions_of_a_pass_of_their_own_are_told_of_for_each_argument() {
+    let trees = "mkdir -p s/e/in/side s/k/sub s/x/y d/k/sub; printf 'e/\\nk\\nx/y/\\n' > list
+        find s d -exec touch -d @1000000000 {} +";
+    for when in ["--delete-before", "--delete-after"] {
+        let words = format!("-avvR --files-from=list -r {when}");
+        check(trees, &words, Cast::Client, ["s", "d"]);
+        check(trees, &words, Cast::Server, ["s", "host:d"]);
+        check(trees, &format!("-avvRn {when}"), Cast::Client, ["s/./x/y s/./e", "d"]);
     }
 }
 

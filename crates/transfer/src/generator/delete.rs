@@ -160,11 +160,13 @@ impl Session<'_> {
                     kind => kind == Some(Kind::Dir),
                 },
             };
-            let directory = Directory::new(entry.clone());
+            // It is told of each that is listed with its content, there or not (seen).
+            let told = if entry.name[..] == *b"." { there } else { !entry.dir.no_content };
+            if told && self.options.talk.debug.del > 0 && entry.dir.top {
+                self.say(Level::Info, [b"deleting in ", &*entry.name].concat());
+            }
             if there {
-                if self.options.talk.debug.del > 0 && entry.dir.top {
-                    self.say(Level::Info, [b"deleting in ", &*entry.name].concat());
-                }
+                let directory = Directory::new(entry.clone());
                 directory.state.borrow_mut().stage = Stage::There;
                 let found = self.unlisted(&directory, &list)?;
                 self.delete_all(path_of(&directory.entry), found)?;
