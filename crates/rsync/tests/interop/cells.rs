@@ -269,7 +269,7 @@ impl Said {
         }
         // What passes through a folder of temporary files may do so before that is looked at.
         if words.iter().any(|word| word == "-T") {
-            items.retain(|line| !line.ends_with(" kinds/"));
+            items.retain(|line| !line.ends_with("kinds/"));
         }
         if !in_order {
             messages.sort_unstable();
