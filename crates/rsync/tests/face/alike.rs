@@ -915,6 +915,31 @@ fn deletions_of_a_pass_of_their_own_are_told_of_for_each_argument() {
 }
 
 #[test]
+fn an_update_with_a_window_below_zero_goes_by_seconds() {
+    let trees = "mkdir s d; for at in 0 0.5 1 1.5 2 3 3.5 4; do echo one > s/$at; echo of > d/$at
+        touch -d @1000000000 s/$at; touch -d @100000000$at d/$at; done";
+    for words in ["-aiu", "-aiu -@-1", "-aiu -@-3", "-aiu -@2"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
+fn links_that_are_none_in_disguise_are_not_kept() {
+    let trees = "mkdir -p s d/in; ln -s new s/stored; ln -s new s/link; ln -s /out d/link
+        ln -s here d/real; ln -s /out d/none; touch d/empty d/in/empty; echo old > d/file
+        printf here > d/stored; printf /out > d/out; ln -s /out d/in/link
+        for link in stored out empty in/empty; do
+        setfattr -n user.rsync.%stat -v '120777 0,0 0:0' d/$link; done
+        find s d -exec touch -h -d @1000000000 {} +";
+    for words in ["-avb", "-av --backup-dir=../bak", "-a --backup-dir=../bak -n"] {
+        for disguise in ["", "--fake-super", "-M--fake-super"] {
+            let words = format!("{words} --delete --safe-links {disguise}");
+            check_with(trees, &words, Cast::Client, ["s/", "d"], &["d", "bak"]);
+        }
+    }
+}
+
+#[test]
 fn options_of_the_other_end_are_not_for_a_listing_here() {
     let trees = "mkdir s; echo f > s/f; setfattr -n user.rsync.%stat -v '100600 0,0 5:6' s/f";
     for words in ["--fake-super", "-M--fake-super", "--fake-super -M--super"] {

@@ -353,6 +353,7 @@ fn is_message(line: &str) -> bool {
         "ignoring unsafe",
         "IO error encountered",
         "not creating",
+        "not backing up",
     ]
     .iter()
     .any(|start| line.starts_with(start))

@@ -92,14 +92,19 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let reads = has('U') && (has('F') || words.iter().any(is_alternate));
     // It finds out that there are no digests to compare where the list is made, ours in the options.
     let digestless = has('c') && given("--cc=none");
+    // What it could not verify it does not request again where only what is there is updated.
+    let retains = given("--append-verify") && given("--existing");
+    // It makes a directory for the backup of an unsafe link, and keeps none, before the file in the
+    // link's place comes: ours when that is there, so that the copied time is another one.
+    let is_made_early = given("--safe-links") && given("--backup-dir");
     // Its server, which is not told of -8, writes its errors itself.
     let escapes = has('8') && has('L');
     // With three -v it tells of its own steps.
     let steps = verbosity(words) >= 3;
-    let of_times = [races, is_seen_twice, stops];
+    let of_times = [races, is_seen_twice, stops, is_made_early];
     let of_links = [follows, parts, forgets, leaves, gives_away, blocks, wanders, returns];
-    let of_versions = [copies, keeps, fails, says_twice, spoils, holes, loosens, is_mapped_once];
-    let of_texts = [steps, reads, digestless, escapes];
+    let of_versions = [copies, keeps, fails, spoils, holes, loosens, is_mapped_once, retains];
+    let of_texts = [steps, reads, digestless, escapes, says_twice];
     of_times.into_iter().chain(of_links).chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }
 

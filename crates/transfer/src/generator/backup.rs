@@ -54,8 +54,9 @@ impl Session<'_> {
         if self.options.write.backup.is_none() {
             return true;
         }
-        let result = match self.is_unsafe_link(name) || self.is_dry() {
-            true => Ok(()),
+        let result = match self.is_unsafe_link(name) {
+            _ if self.is_dry() => Ok(()),
+            true => self.backup_place(name).map(drop),
             false => self.put_old_aside(name),
         };
         self.backed_up(name, result)
@@ -72,16 +73,25 @@ impl Session<'_> {
             && self.look(name).is_ok_and(|present| present.is_some_and(|m| m.kind != Kind::File))
     }
 
-    /// Whether a name is that of a link that may lead out: `--safe-links` keeps none, and says so.
+    /// Whether a name is that of a link that may lead out, or of one that is none in the disguise of
+    /// `--fake-super` (seen): `--safe-links` keeps neither, and says so.
     fn is_unsafe_link(&mut self, name: &[u8]) -> bool {
-        if !self.options.link.safe {
+        let is_link = |meta: Meta| meta.kind == Kind::Symlink;
+        if !self.options.link.safe || !self.look(name).is_ok_and(|now| now.is_some_and(is_link)) {
             return false;
         }
         let text = self.folder(parent_of(name)).and_then(|folder| folder.read_link(leaf_of(name)));
-        let Some(text) = text.ok().filter(|text| is_unsafe(text, name)) else { return false };
+        let why = match text {
+            Ok(text) if !text.is_empty() => {
+                if !is_unsafe(&text, name) {
+                    return false;
+                }
+                [b"unsafe symlink \"", name, b"\" -> \"", &text, b"\""].concat()
+            }
+            _ => [b"symlink with unreadable target \"", name, b"\""].concat(),
+        };
         if self.options.talk.info.symsafe >= 1 {
-            let parts = [b"not backing up unsafe symlink \"", name, b"\" -> \"", &text, b"\""];
-            self.say(Level::Info, parts.concat());
+            self.say(Level::Info, [&b"not backing up "[..], &why].concat());
         }
         true
     }
@@ -96,12 +106,16 @@ impl Session<'_> {
     pub(crate) fn move_to_backup(&mut self, name: &[u8]) -> bool {
         let result = match self.is_unsafe_link(name) {
             _ if self.is_dry() => Ok(()),
-            true => {
-                self.folder_to_change(parent_of(name)).and_then(|f| f.remove_file(leaf_of(name)))
-            }
+            true => self.remove_unkept(name),
             false => self.move_old_aside(name),
         };
         self.backed_up(name, result)
+    }
+
+    /// Removes what is not to be kept; the directory for its backup is made all the same (seen).
+    fn remove_unkept(&mut self, name: &[u8]) -> io::Result<()> {
+        self.backup_place(name)?;
+        self.folder_to_change(parent_of(name))?.remove_file(leaf_of(name))
     }
 
     fn move_old_aside(&mut self, name: &[u8]) -> io::Result<()> {
@@ -170,6 +184,7 @@ impl Session<'_> {
             mode: Some(like.mode & 0o7777),
             uid: (options.owner && gives_owners).then_some(like.uid),
             gid: options.group.then_some(like.gid),
+            mtime: self.likeness.keeps_times(Kind::Dir).then_some(like.mtime),
             ..Attributes::default()
         };
         let leaf = leaf_of(name);

@@ -117,12 +117,10 @@ impl Likeness {
         }
     }
 
-    /// Whether a file of this time is newer than one of the entry's, for `--update`.
+    /// Whether a file of this time is newer than one of the entry's, for `--update`: by whole
+    /// seconds, even with a window below zero (seen).
     pub(crate) fn is_newer(&self, here: Timestamp, theirs: Timestamp) -> bool {
-        match self.modify_window {
-            ..0 => here > theirs,
-            window => theirs.secs.saturating_sub(here.secs) < i64::from(window),
-        }
+        theirs.secs.saturating_sub(here.secs) < i64::from(self.modify_window)
     }
 
     fn uid(&self, entry: &Entry) -> Option<u32> {
