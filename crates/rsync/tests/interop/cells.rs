@@ -232,11 +232,12 @@ impl Said {
         let lines = without_steps(trace.err.lines().filter(|line| !line.is_empty()), of_all);
         let mut errors: Vec<String> = lines.iter().map(|line| without_count(line)).collect();
         // A name is linked when the content of another one has come.
-        // What is listed in its place is told of in the order of the directory.
+        // What is listed in a link's place is told of in the order of the directory, and what gives
+        // way to a file, unkept, when that has come.
         let is_link = |line: &mut String| {
             line.starts_with("hf")
                 || line.contains(" => ")
-                || line.starts_with("copying unsafe symlink")
+                || ["copying unsafe symlink", "not backing up"].iter().any(|s| line.starts_with(s))
         };
         let mut links: Vec<_> = items.extract_if(.., is_link).map(without_alternate).collect();
         // With what a name is compared depends on whether the content of another one has come by then.
@@ -353,7 +354,6 @@ fn is_message(line: &str) -> bool {
         "ignoring unsafe",
         "IO error encountered",
         "not creating",
-        "not backing up",
     ]
     .iter()
     .any(|start| line.starts_with(start))
