@@ -55,6 +55,8 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     };
     let is_everywhere = words.iter().any(goes_everywhere);
     let wanders = listed_below && !has('K') && is_everywhere && holds_more_behind_a_link(master);
+    // What it removes, as an alternate directory has it, it may still take for similar.
+    let misses = given("--compare-dest") && has('y');
     // It leaves a hole where the old version was, and may find it and begin again.
     let holes = has('S') && given("--append");
     // Without powers it makes a file writable before it deletes it, also where that is kept or stays.
@@ -103,7 +105,8 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let steps = verbosity(words) >= 3;
     let of_times = [races, is_seen_twice, stops, is_made_early];
     let of_links = [follows, parts, forgets, leaves, gives_away, blocks, wanders, returns];
-    let of_versions = [copies, keeps, fails, spoils, holes, loosens, is_mapped_once, retains];
+    let of_versions =
+        [copies, keeps, fails, spoils, holes, loosens, is_mapped_once, retains, misses];
     let of_texts = [steps, reads, digestless, escapes, says_twice];
     of_times.into_iter().chain(of_links).chain(of_versions).chain(of_texts).any(|is_so| is_so)
 }
