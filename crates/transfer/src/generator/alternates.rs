@@ -4,12 +4,14 @@
 use std::io;
 use std::rc::Rc;
 
+use driftless_fs::Attributes;
 use driftless_fs::xattr::Of;
 use driftless_proto::item::ItemFlags;
 use driftless_tree::flist::Entry;
 use driftless_tree::{Kind, Meta};
 
-use crate::generator::backup::copy_file;
+use crate::generator::backup::fill;
+use crate::generator::place::PRIVATE;
 use crate::options::AlternateKind;
 use crate::receiver::Session;
 use crate::receiver::lists::{leaf_of, parent_of};
@@ -299,13 +301,7 @@ impl Session<'_> {
             let gives_group =
                 self.folders.as_mut().is_some_and(|folders| folders.gives_group(parent_of(name)));
             let wanted = self.likeness.of_new(entry, Kind::File, before, gives_group);
-            let copied =
-                self.alternate_folder(usize::from(found.dir), parent_of(name)).and_then(|from| {
-                    let source = from.open_file(leaf_of(name))?;
-                    let folder = self.folder_to_change(parent_of(name))?;
-                    copy_file(&source, &folder, leaf_of(name), &wanted)
-                });
-            if copied.is_err() {
+            if self.put_alternate_copy(name, found.dir, &wanted).is_err() {
                 // It comes over the wire instead.
                 return Taken::Left;
             }
@@ -315,5 +311,23 @@ impl Session<'_> {
         }
         self.tell(entry, ndx, flags, None);
         Taken::Settled
+    }
+
+    fn put_alternate_copy(&mut self, name: &[u8], dir: u8, wanted: &Attributes) -> io::Result<()> {
+        let leaf = leaf_of(name);
+        let from = self.alternate_folder(usize::from(dir), parent_of(name))?;
+        let source = from.open_file(leaf)?;
+        let folder = self.folder_to_change(parent_of(name))?;
+        let mut copy = match self.options.write.in_place() {
+            true => folder.start_file(leaf, PRIVATE)?,
+            false => self.start_new(name)?,
+        };
+        fill(&source, &mut copy, wanted)?;
+        match copy.place(&folder, leaf) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.place_copy(name, &folder, &copy, wanted)
+            }
+            placed => placed,
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use driftless_fs::xattr::{ACCESS_ACL, DEFAULT_ACL, Of};
-use driftless_fs::{Attributes, Folder, Follow, Root, is_absent};
+use driftless_fs::{Attributes, Folder, Follow, NewFile, Root, is_absent};
 use driftless_tree::{Kind, Meta, RelPath};
 
 use crate::driver::Level;
@@ -284,9 +284,19 @@ pub(crate) fn copy_file(
     attributes: &Attributes,
 ) -> io::Result<()> {
     let mut copy = folder.start_file(name, 0o600)?;
+    fill(source, &mut copy, attributes)?;
+    copy.place(folder, name)
+}
+
+/// Copies content and gives it attributes, without the owner where that may not be given.
+pub(crate) fn fill(
+    source: &driftless_fs::SourceFile,
+    copy: &mut NewFile,
+    attributes: &Attributes,
+) -> io::Result<()> {
     driftless_fs::copy::copy_content(source, copy.file(), source.opened().size)?;
     if copy.set_attributes(attributes).is_err() {
         copy.set_attributes(&Attributes { uid: None, gid: None, ..*attributes })?;
     }
-    copy.place(folder, name)
+    Ok(())
 }

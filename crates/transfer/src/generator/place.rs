@@ -22,7 +22,7 @@ use crate::receiver::{Pending, Session};
 use crate::report::Role;
 
 /// The mode of a file that is not finished.
-const PRIVATE: u32 = 0o600;
+pub(super) const PRIVATE: u32 = 0o600;
 
 /// A finished file that waits for the end of the transfer in a staging directory.
 #[derive(Debug)]
@@ -84,7 +84,8 @@ impl Session<'_> {
         }
     }
 
-    fn start_new(&mut self, name: &[u8]) -> io::Result<NewFile> {
+    /// Begins a file that will get this name, in the directory for temporary ones where one is set.
+    pub(super) fn start_new(&mut self, name: &[u8]) -> io::Result<NewFile> {
         let own = self.folder_to_change(parent_of(name))?;
         match &self.destination {
             Some(destination) if destination.temp_dir.is_some() => {
@@ -221,7 +222,7 @@ impl Session<'_> {
     }
 
     /// The temporary directory is on another file system: the content moves once more.
-    fn place_copy(
+    pub(super) fn place_copy(
         &mut self,
         name: &[u8],
         folder: &Folder,

@@ -172,3 +172,13 @@ fn what_an_alternate_has_is_up_to_date_whatever_it_is() {
         }
     }
 }
+
+#[test]
+fn copies_of_an_alternate_come_by_way_of_the_folder_for_temporary_files() {
+    let trees = "mkdir -p s/k d/k d/t alt/k; echo f | tee s/k/f > alt/k/f; echo g > s/k/g
+        find s d alt -exec touch -d @1000000000 {} +; setfacl -d -m u:7:rwx d/k";
+    for words in ["-aii -T t", "-aii -T t --inplace", "-aii -T t --delay-updates", "-anii -T t"] {
+        let words = format!("{words} --copy-dest=../alt");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
