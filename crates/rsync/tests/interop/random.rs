@@ -72,13 +72,13 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let is_seen_twice = has('K') && has('L');
     // A kept link that it has given to another user it follows for a part of its work.
     let gives_away = has('K') && (given("--usermap") || given("--chown"));
-    // Where one name of a file stays a directory, it makes none of the others, or waits for ever.
+    // Where one name of a file stays a directory, as with backups in it, it makes none of the others, or waits for ever.
     let clears = |word: &String| match word.as_str() {
         "--delete-missing-args" => false,
         word => word.starts_with("--delete") || matches!(word, "--del" | "--force"),
     };
     let gives_way = words.iter().any(clears);
-    let blocks = has('H') && !gives_way && blocks_a_group(master);
+    let blocks = has('H') && (!gives_way || has('b')) && blocks_a_group(master);
     // Behind a link that leads back it lists more than it can open or, in a dry run, look for: each
     // time it goes by all the links again.
     let returns = has('L') && leads_back(master);

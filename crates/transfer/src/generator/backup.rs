@@ -129,7 +129,12 @@ impl Session<'_> {
         let (folder, leaf) = self.backup_place(name)?;
         let source = self.folder(parent_of(name))?.open_file(leaf_of(name))?;
         copy_file(&source, &folder, &leaf, &self.kept_of(source.opened()))?;
-        if self.options.metadata.xattrs > 0 {
+        let metadata = &self.options.metadata;
+        if metadata.acls && !metadata.fake_super {
+            // What it got from its directory.
+            folder.remove_xattr(Of::Entry(&leaf), ACCESS_ACL)?;
+        }
+        if metadata.xattrs > 0 {
             let own = self.folder(parent_of(name))?.clone();
             self.copy_xattrs((&own, leaf_of(name)), (&folder, &leaf))?;
         }

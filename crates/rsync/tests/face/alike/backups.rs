@@ -112,3 +112,12 @@ fn directories_of_backups_have_what_is_kept_of_attributes() {
         check_with(trees, &words, Cast::Client, ["s/", "d"], &["d", "bak"]);
     }
 }
+
+#[test]
+fn copies_have_no_acl_but_the_mode() {
+    let trees = "mkdir -p s d; echo new | tee s/f > s/g; echo o > d/f; cp d/f d/g
+        setfacl -m u:9:rwx d/g; setfacl -d -m u:7:rwx d; touch -d @1000000000 s/* s d/* d";
+    for words in ["-abA --inplace", "-ab --inplace", "-abAX --inplace"] {
+        check(trees, words, Cast::Client, ["s/", "d"]);
+    }
+}
