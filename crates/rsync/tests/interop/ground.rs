@@ -89,8 +89,13 @@ impl Ground {
             Cast::Client | Cast::Both => command.arg(ours()),
             Cast::Nobody | Cast::Server => command.arg("rsync"),
         };
-        if matches!(cast, Cast::Server | Cast::Both) {
-            command.arg(format!("--rsync-path={}", ours().display()));
+        let server = match cast {
+            Cast::Server | Cast::Both => ours(),
+            Cast::Nobody | Cast::Client => PathBuf::from("rsync"),
+        };
+        if matches!(way, Way::PushShell | Way::PullShell) {
+            // One that waits for ever would keep its client's pipes open.
+            command.arg(format!("--rsync-path=timeout 60 {}", server.display()));
         }
         let there = match way {
             Way::Local => String::new(),
