@@ -94,6 +94,8 @@ pub struct Item<'a> {
     /// On the sender: the path of the argument that the entry's name is relative to, as it was
     /// given, without a slash at its end; empty when there is none.
     pub source_dir: &'a [u8],
+    /// The group is one that this side may give; always so on the sender.
+    pub gives_group: bool,
 }
 
 /// Which way content goes.

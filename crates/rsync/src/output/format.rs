@@ -188,7 +188,7 @@ fn of_item(
         },
         b'B' => permissions(entry.mode).into_bytes(),
         b'f' => long_name(item),
-        b'G' if context.group => entry.gid.to_string().into_bytes(),
+        b'G' if context.group && item.gives_group => entry.gid.to_string().into_bytes(),
         b'G' => b"DEFAULT".to_vec(),
         b'U' if context.owner => entry.uid.to_string().into_bytes(),
         b'U' => b"0".to_vec(),
@@ -276,8 +276,14 @@ mod tests {
             ..Entry::default()
         };
         let direction = Direction::Received;
-        let item =
-            Item { entry: &entry, flags: 0xa000, xname: None, direction, source_dir: b"/src" };
+        let item = Item {
+            entry: &entry,
+            flags: 0xa000,
+            xname: None,
+            direction,
+            source_dir: b"/src",
+            gives_group: true,
+        };
         let context = Context {
             times: true,
             group: false,

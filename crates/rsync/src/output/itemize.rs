@@ -82,7 +82,8 @@ mod tests {
         let entry = Entry { mode, ..Entry::default() };
         let flags = if xname.is_some() { flags | ItemFlags::XNAME_FOLLOWS } else { flags };
         let direction = Direction::Received;
-        let item = Item { entry: &entry, flags, xname, direction, source_dir: b"" };
+        let item =
+            Item { entry: &entry, flags, xname, direction, source_dir: b"", gives_group: true };
         assert_eq!(String::from_utf8_lossy(&itemize(&item, true)), expected);
     }
 
@@ -106,7 +107,14 @@ mod tests {
     fn a_time_that_is_not_kept_is_written_large() {
         let entry = Entry { mode: 0o100_644, ..Entry::default() };
         let direction = Direction::Sent;
-        let item = Item { entry: &entry, flags: 0x800c, xname: None, direction, source_dir: b"" };
+        let item = Item {
+            entry: &entry,
+            flags: 0x800c,
+            xname: None,
+            direction,
+            source_dir: b"",
+            gives_group: true,
+        };
         assert_eq!(&itemize(&item, false), b"<f.sT......");
     }
 }

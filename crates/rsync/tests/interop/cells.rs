@@ -230,7 +230,8 @@ impl Said {
             lines.into_iter().partition(|line| is_message(line));
         // An error ends a line that tells of progress, or comes after it.
         let lines = without_steps(trace.err.lines().filter(|line| !line.is_empty()), of_all);
-        let mut errors: Vec<String> = lines.iter().map(|line| without_count(line)).collect();
+        let text = |line: &String| without_alternate(without_count(line));
+        let mut errors: Vec<String> = lines.iter().map(text).collect();
         // A name is linked when the content of another one has come.
         // What is listed in a link's place is told of in the order of the directory, and what gives
         // way to a file, unkept, when that has come.
@@ -264,7 +265,11 @@ impl Said {
             // Each of the original's processes says how it ends, and some hear of it too late.
             let is_last =
                 |line: &str| line.starts_with("rsync error: ") || line.contains(" closed (");
-            errors.retain(|line| !is_last(line));
+            // With --stderr=all items are among the errors.
+            let is_item = |line: &str| {
+                line.starts_with(['.', '<', '>', 'c', 'h', '*']) && line.get(11..12) == Some(" ")
+            };
+            errors.retain(|line| !is_last(line) && !is_item(line));
             errors.dedup();
             (messages, items) = (Vec::new(), Vec::new());
         }

@@ -127,7 +127,8 @@ impl Likeness {
         (self.owner && self.powers.superuser).then(|| self.users.map(entry.uid))
     }
 
-    fn gid(&self, entry: &Entry) -> Option<u32> {
+    /// The group that an entry's object gets, where groups are kept and this process may give it.
+    pub(crate) fn gid(&self, entry: &Entry) -> Option<u32> {
         let gid = self.group.then(|| self.groups.map(entry.gid))?;
         self.powers.may_give_to(gid).then_some(gid)
     }

@@ -159,6 +159,7 @@ impl Session<'_> {
             xname: item.xname.as_deref(),
             direction: Direction::Received,
             source_dir: b"",
+            gives_group: self.likeness.gid(entry).is_some(),
         });
     }
 }

@@ -95,6 +95,18 @@ fn a_receiver_tells_of_owners_as_they_are_here() {
 }
 
 #[test]
+fn a_group_that_may_not_be_given_is_told_of_as_the_default() {
+    let trees = "mkdir -p s/k d; echo x > s/f; echo y > s/g; chgrp 6 s/f s/k
+        touch -d @1000000000 s/* s";
+    for words in ["-a --no-super", "-an --no-super", "-a --no-super --groupmap=0:9", "-a"] {
+        let words = format!("{words} --out-format=%n_%U_%G");
+        check(trees, &words, Cast::Client, ["host:s/", "d"]);
+        check(trees, &words, Cast::Server, ["s/", "host:d"]);
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
+
+#[test]
 fn a_time_that_moves_by_nanoseconds_is_a_change() {
     let trees = "mkdir s d; for f in a b c; do echo x | tee s/$f > d/$f; done
         touch -d @1000000000 s/a d/a d/b s/c s d; touch -d @1000000000.5 s/b d/c";

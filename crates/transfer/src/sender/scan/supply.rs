@@ -152,6 +152,7 @@ impl Supply<'_> {
             xname: said.xname.as_deref(),
             direction: Direction::Sent,
             source_dir: &source_dir,
+            gives_group: true,
         };
         tell(state, &item);
         if let Some(origin) = state.origins.get_mut(listed.index) {
