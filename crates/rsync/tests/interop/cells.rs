@@ -137,7 +137,13 @@ fn breaks_down(trace: &Trace) -> bool {
         // Such members are asked for a directory's ACL.
         "ACL_TYPE_DEFAULT): Permission denied",
     ];
-    hangs(trace) || tells.iter().any(|text| trace.err.contains(text))
+    // In a dry run it looks for other names of a file behind what is to give way to their directory.
+    let looks_behind = |line: &str| {
+        line.contains("[generator] stat ") && line.ends_with(" failed: Not a directory (20)")
+    };
+    hangs(trace)
+        || tells.iter().any(|text| trace.err.contains(text))
+        || trace.err.lines().any(looks_behind)
 }
 
 fn hangs(trace: &Trace) -> bool {
