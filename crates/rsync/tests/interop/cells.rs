@@ -318,6 +318,10 @@ fn without_steps<'a>(lines: impl Iterator<Item = &'a str>, of_all: bool) -> Vec<
             false if line.ends_with(" ... done") => {
                 left.extend([line.trim_end_matches("done").to_owned(), "done".to_owned()]);
             }
+            false if line.ends_with(" to consider") && line.contains(" ... ") => {
+                let (start, count) = line.split_once(" ... ").unwrap_or_default();
+                left.extend([format!("{start} ... "), count.to_owned()]);
+            }
             // What counted the list was wiped out by blanks.
             false if line.trim().is_empty() => left.push(String::new()),
             false if line.trim_start().starts_with(['.', '<', '>', 'c', '*']) => {
