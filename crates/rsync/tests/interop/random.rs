@@ -72,7 +72,8 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let is_seen_twice = has('K') && has('L');
     // A kept link that it has given to another user it follows for a part of its work.
     let gives_away = has('K') && (given("--usermap") || given("--chown"));
-    // Where one name of a file stays a directory, as with backups in it, it makes none of the others, or waits for ever.
+    // Where one name of a file stays a directory, as with backups in it, it makes none of the others,
+    // or waits for ever.
     let clears = |word: &String| match word.as_str() {
         "--delete-missing-args" => false,
         word => word.starts_with("--delete") || matches!(word, "--del" | "--force"),
