@@ -207,7 +207,9 @@ fn good_clients_are_served_among_bad_ones_and_nothing_grows() {
     );
     // Room for the doors of as many connections as were open at once.
     assert!(memory < memory_before + 16 * 1024, "{memory_before} KiB became {memory} KiB");
-    let log = fs::read_to_string(daemon.path("log")).unwrap();
+    // Names in it are whatever the attackers sent.
+    let log = fs::read(daemon.path("log")).unwrap();
+    let log = String::from_utf8_lossy(&log);
     let crashed = log.lines().find(|line| line.contains("panicked") || line.contains("by signal"));
     assert_eq!(crashed, None);
 }

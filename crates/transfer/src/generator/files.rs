@@ -169,31 +169,34 @@ impl Session<'_> {
 
     /// Whether a rule says that the entry is not to be looked at any further.
     fn leaves_alone(&mut self, entry: &Entry, name: &[u8], before: Option<&Meta>) -> bool {
+        let Some((start, end)) = self.rule_against(entry, before) else { return false };
+        self.skip(|| [start.as_bytes(), name, end.as_bytes()].concat());
+        true
+    }
+
+    /// What to say, before and behind its name, of an entry that a rule leaves alone.
+    pub(super) fn rule_against(
+        &self,
+        entry: &Entry,
+        before: Option<&Meta>,
+    ) -> Option<(&'static str, &'static str)> {
         let update = &self.options.update;
         if update.existing && before.is_none() {
-            self.skip(|| [b"not creating new file \"", name, b"\""].concat());
-            return true;
+            return Some(("not creating new file \"", "\""));
         }
         if update.ignore_existing && before.is_some() {
-            self.skip(|| [name, b" exists"].concat());
-            return true;
+            return Some(("", " exists"));
         }
         if update.max_size.is_some_and(|most| entry.size > most) {
-            self.skip(|| [name, b" is over max-size"].concat());
-            return true;
+            return Some(("", " is over max-size"));
         }
         if update.min_size.is_some_and(|least| entry.size < least) {
-            self.skip(|| [name, b" is under min-size"].concat());
-            return true;
+            return Some(("", " is under min-size"));
         }
         let newer = before.is_some_and(|before| {
             before.kind == Kind::File && self.likeness.is_newer(before.mtime, entry.mtime)
         });
-        if update.update && newer {
-            self.skip(|| [name, b" is newer"].concat());
-            return true;
-        }
-        false
+        (update.update && newer).then_some(("", " is newer"))
     }
 
     /// Whether content counts as equal; `place` is the entry's: its list's number, and its place

@@ -128,7 +128,7 @@ impl Session<'_> {
         }
         if turn == Turn::Early && self.is_dry() {
             // What is in the way goes now, and in a dry run when the link is made, too (seen).
-            self.tell_what_gives_way(&self.name_of(entry));
+            self.tell_what_gives_way(entry);
         }
         Membership::Waits
     }
@@ -142,9 +142,11 @@ impl Session<'_> {
                 && self.fuzzy_basis(entry, &entry.name.as_ref().into()).is_some()
     }
 
-    /// Says what a dry run would remove or keep for a file of this name.
-    fn tell_what_gives_way(&mut self, name: &Rc<[u8]>) {
+    /// Says what a dry run would remove or keep for this file.
+    fn tell_what_gives_way(&mut self, entry: &Entry) {
+        let name = &self.name_of(entry);
         match self.look(name) {
+            Ok(Some(present)) if self.rule_against(entry, Some(&present)).is_some() => {}
             Ok(Some(present)) if present.kind == Kind::Dir => {
                 self.make_way(name, &present, "new regular file");
             }

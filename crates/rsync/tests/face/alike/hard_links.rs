@@ -107,3 +107,13 @@ fn a_name_that_is_linked_is_similar_to_those_behind_it() {
         check(trees, words, Cast::Client, ["s/", "d"]);
     }
 }
+
+#[test]
+fn nothing_gives_way_to_names_that_a_rule_leaves_alone() {
+    let trees = "mkdir -p s d/f/in d/g/in; echo small > s/f; ln s/f s/g; touch d/f/in/a d/g/in/b
+        find s d -exec touch -d @1000000000 {} +";
+    for words in ["--min-size=2k", "--max-size=2", "--min-size=2k -n", "--max-size=2 -n", "-n"] {
+        let words = format!("-aHi --delete {words}");
+        check(trees, &words, Cast::Client, ["s/", "d"]);
+    }
+}
