@@ -70,8 +70,9 @@ fn is_left_out(words: &[String], way: Way, master: &Path) -> bool {
     let leaves = leads_out && (words.iter().any(is_alternate) || has('b'));
     // What is done to a directory by one of its names may be seen by the other one, or be undone.
     let is_seen_twice = has('K') && has('L');
-    // A kept link that it has given to another user it follows for a part of its work.
-    let gives_away = has('K') && (given("--usermap") || given("--chown"));
+    // A kept link that it has given to another user it follows for a part of its work, and ACLs and
+    // attributes it tries to give to the link.
+    let gives_away = has('K') && (given("--usermap") || given("--chown") || has('A') || has('X'));
     // Where one name of a file stays a directory, as with backups in it, it makes none of the others,
     // or waits for ever.
     let clears = |word: &String| match word.as_str() {

@@ -105,7 +105,7 @@ impl Session<'_> {
         if entry.acl.is_none() || self.is_dry() {
             return;
         }
-        let Some((folder, leaf)) = self.place_of(name) else { return };
+        let Some((folder, leaf)) = self.object_of(entry, name) else { return };
         let of = leaf.as_deref().map_or(Of::Dir, Of::Entry);
         if !self.acls_differ(entry, &folder, of, None) {
             return;

@@ -151,7 +151,7 @@ impl Session<'_> {
         if entry.acl.is_none() && entry.xattrs.is_none() {
             return 0;
         }
-        let Some((folder, of)) = self.place_of(name) else { return 0 };
+        let Some((folder, of)) = self.object_of(entry, name) else { return 0 };
         self.extras_in(entry, &folder, of.as_deref().map_or(Of::Dir, Of::Entry), present)
     }
 
@@ -191,6 +191,25 @@ impl Session<'_> {
                 Some((folder, Some(leaf_of(name).to_vec())))
             }
         }
+    }
+
+    /// As [`Session::place_of`] for the object that an entry stands for: a directory may be behind a
+    /// kept link, and one that leads outside keeps what it has.
+    pub(super) fn object_of(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+    ) -> Option<(Folder, Option<Vec<u8>>)> {
+        let place = self.place_of(name)?;
+        let is_link = |(folder, leaf): &(Folder, Option<Vec<u8>>)| {
+            let meta = leaf.as_deref().map(|leaf| folder.lstat(leaf));
+            meta.is_some_and(|meta| meta.is_ok_and(|meta| meta.kind == Kind::Symlink))
+        };
+        let is_dir = entry.kind() == Some(Kind::Dir);
+        if !is_dir || !self.options.link.keep_dirlinks || !is_link(&place) {
+            return Some(place);
+        }
+        self.folder(name).ok().cloned().map(|folder| (folder, None))
     }
 
     /// What is at a name now, the root included.
@@ -269,7 +288,7 @@ impl Session<'_> {
         if entry.xattrs.is_none() || self.is_dry() {
             return;
         }
-        let Some((folder, leaf)) = self.place_of(name) else { return };
+        let Some((folder, leaf)) = self.object_of(entry, name) else { return };
         let of = leaf.as_deref().map_or(Of::Dir, Of::Entry);
         let mut result = Ok(());
         let wanted = self.wanted_xattrs(entry);

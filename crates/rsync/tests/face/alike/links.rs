@@ -1,7 +1,9 @@
 //! Symbolic links.
 
-use crate::alike::{check, check_with};
-use crate::side_by_side::Cast;
+use std::process::Command;
+
+use crate::alike::{check, check_with, script};
+use crate::side_by_side::{Cast, ours};
 
 /// What a link leads to outside stays as it is, and so does the link.
 #[test]
@@ -113,4 +115,20 @@ fn a_link_that_is_kept_has_the_time_of_its_directory_but_for_nanoseconds() {
             check(&trees, words, Cast::Server, ["s/", "host:d"]);
         }
     }
+}
+
+/// The original tries to give them to the link itself, and fails.
+#[test]
+fn the_directory_behind_a_kept_link_gets_acls_and_attributes() {
+    let folder = tempfile::tempdir().unwrap();
+    let trees = "mkdir -p s/in s/out d/real out; ln -s real d/in; ln -s ../out d/out
+        setfacl -d -m u:7:rwx s/in s/out; setfattr -n user.a -v b s/in s/out
+        find s d out -exec touch -h -d @1000000000 {} +";
+    script(folder.path(), trees);
+    let mut command = Command::new(ours());
+    command.args(["-aKAX", "s/", "d"]).current_dir(folder.path());
+    assert_eq!(command.status().unwrap().code(), Some(0));
+    let left = "getfacl -n d/real | grep default:user:7:rwx; getfattr -n user.a d/real
+        [ -L d/in ]; [ -L d/out ]; [ -z \"$(getfattr -d out)\" ]";
+    script(folder.path(), left);
 }
