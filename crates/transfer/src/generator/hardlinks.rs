@@ -321,7 +321,7 @@ impl Session<'_> {
             // to be of another one before the file was there (seen).
             Some(present) if !(is_gone && Some(present.kind) != entry.kind()) => {
                 // Of a name's own ACL and attributes only a dry run tells (seen).
-                if self.is_dry() && Some(present.kind) == entry.kind() {
+                if self.is_dry() {
                     flags |= self.extra_differences(entry, name, present);
                 }
                 let present = Meta { kind: entry.kind().unwrap_or(present.kind), ..*present };

@@ -117,3 +117,16 @@ fn nothing_gives_way_to_names_that_a_rule_leaves_alone() {
         check(trees, &words, Cast::Client, ["s/", "d"]);
     }
 }
+
+#[test]
+fn a_dry_run_tells_of_the_acl_of_what_gives_way_to_a_name() {
+    for other in ["mkfifo d/g", "mkdir d/g", "mknod d/g c 1 3", "echo old > d/g"] {
+        let trees = format!(
+            "mkdir s d; echo one > s/f; ln s/f s/g; cp -a s/f d/f; {other}; setfacl -m u:7:rwx d/g
+            find s d -exec touch -d @1000000000 {{}} +"
+        );
+        for words in ["-aniiHA --delete", "-aniiHAX --delete"] {
+            check(&trees, words, Cast::Client, ["s/", "d"]);
+        }
+    }
+}
