@@ -58,9 +58,7 @@ fn a_link_that_leads_back_is_followed_until_that_fails() {
 #[test]
 fn a_link_that_leads_nowhere_and_is_hidden_is_told_of() {
     let trees = "mkdir -p s d; ln -s nothing s/gone; echo f > s/f";
-    for rules in
-        ["--exclude=gone --exclude=f", "--exclude=gone/", "--include=gone", "--include=gone/"]
-    {
+    for rules in ["--exclude=gone", "--exclude=gone/", "--include=gone", "--include=gone/"] {
         for target in ["nothing", "gone", "f/x"] {
             let trees = format!("{trees}; ln -sfn {target} s/gone");
             check(&trees, &format!("-aLvv {rules}"), Cast::Client, ["s/", "d"]);
